@@ -1,0 +1,53 @@
+"""What an ablated channel is replaced by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+Ablation: TypeAlias = Literal["zero", "mean"] | float | Callable[[Tensor], Tensor]
+
+
+def check_ablation(ablation: Ablation) -> None:
+    """Raise a ``ValueError`` unless ``ablation`` is one of the documented forms."""
+    number = isinstance(ablation, (int, float)) and not isinstance(ablation, bool)
+    if not (number or callable(ablation) or ablation in ("zero", "mean")):
+        raise ValueError(
+            f"ablation={ablation!r} is not known; choose 'zero', 'mean', a number the channel is "
+            "scaled by, or a callable (activations) -> activations"
+        )
+
+
+def ablate(activations: Tensor, ablation: Ablation, channel_dim: int) -> Tensor:
+    """All channels ablated at once; counterfactual k takes channel k of it and the rest as it was.
+
+    Args:
+        activations: The layer's output, images first, channels along ``channel_dim``.
+        ablation: ``"zero"``; ``"mean"``, each image's mean of the channel over all positions
+            (prefix tokens included); a number s, which scales the channel; or a callable.
+        channel_dim: Which dimension holds the channels.
+
+    Returns:
+        The ablated activations, same shape and dtype.
+
+    Raises:
+        ValueError: If a callable returns anything but a tensor of the same shape.
+    """
+    if callable(ablation):
+        ablated = ablation(activations.clone())
+        if not isinstance(ablated, Tensor) or ablated.shape != activations.shape:
+            got = tuple(ablated.shape) if isinstance(ablated, Tensor) else type(ablated).__name__
+            raise ValueError(
+                f"the ablation callable returned {got}; expected a tensor of the activations' "
+                f"shape {tuple(activations.shape)}"
+            )
+        return ablated.to(activations)
+    if ablation == "zero":
+        return torch.zeros_like(activations)
+    if ablation == "mean":
+        positions = [d for d in range(1, activations.ndim) if d != channel_dim % activations.ndim]
+        return activations.mean(dim=positions, keepdim=True).expand_as(activations).contiguous()
+    return activations * float(ablation)

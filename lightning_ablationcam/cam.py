@@ -1,0 +1,314 @@
+"""Ablation-CAM of any ``nn.Module``: the function ``ablation_cam``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from lightning_ablationcam.ablations import Ablation, ablate, check_ablation
+from lightning_ablationcam.engine.recorder import (
+    Forward,
+    Recording,
+    call,
+    record,
+    replaced_output,
+    run,
+)
+from lightning_ablationcam.engine.replay import replay_drops
+from lightning_ablationcam.heatmaps import weighted_heatmaps
+from lightning_ablationcam.isolation import isolated
+from lightning_ablationcam.layers import (
+    Layout,
+    check_layout,
+    find_layer,
+    infer_layout,
+    last_spatial_layer,
+)
+from lightning_ablationcam.scores import (
+    Classes,
+    Score,
+    check_score,
+    class_scores,
+    has_class_columns,
+    predicted_classes,
+    resolve_classes,
+)
+from lightning_ablationcam.weights import channel_weights
+
+ENGINES = ("auto", "propagate", "replay")
+Groups = Sequence[int] | Tensor | np.ndarray | None
+
+DEFAULT_MEMORY_SHARE = 0.25
+"""Share of a CUDA device's free memory that a pass may use where no ``memory_budget`` is given."""
+
+DEFAULT_MEMORY_BUDGET = 512 * 2**20
+"""Bytes that a pass may use elsewhere: on a CPU larger batches are not faster."""
+
+
+@dataclass(frozen=True, eq=False)
+class AblationResult:
+    """What :func:`ablation_cam` found, for N images and K channels; tensors are on the CPU.
+
+    Attributes:
+        heatmaps: (N, h, w) float32, after the ReLU, at the layer's own resolution, not normalised.
+        weights: (N, K) channel weights, ``drops / max(|scores|, floor)``.
+        drops: (N, K) class score minus class score with the channel ablated.
+        scores: (N,) class score of the intact model.
+        ablated_scores: (N, K) ``scores - drops``.
+        classes: (N,) int64, the classes explained.
+        layer: Dotted name of the target layer.
+        engine: ``"propagate"`` or ``"replay"``, the engine that computed the drops.
+        predicted: (N,) int64 class with the largest logit, or None where the model's output is not
+            a tensor of shape (N, C).
+        probabilities: (N,) softmax probability of ``classes``, or None likewise.
+
+    ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
+    float64 and for ``score="probability"``.
+    """
+
+    heatmaps: Tensor
+    weights: Tensor
+    drops: Tensor
+    scores: Tensor
+    ablated_scores: Tensor
+    classes: Tensor
+    layer: str
+    engine: str
+    predicted: Tensor | None = None
+    probabilities: Tensor | None = None
+
+
+def ablation_cam(
+    model: nn.Module,
+    target_layer: str | nn.Module,
+    inputs: Tensor,
+    classes: Classes = None,
+    *,
+    score: Score = "logit",
+    ablation: Ablation = "zero",
+    groups: Groups = None,
+    layout: str = "auto",
+    engine: Literal["auto", "propagate", "replay"] = "auto",
+    memory_budget: int | None = None,
+    forward: Forward | None = None,
+) -> AblationResult:
+    """Explain class scores by ablating every channel of one layer.
+
+    For each image, class score y and channel k of the target layer's output A, the score y_k is
+    computed with channel k ablated. The channel's weight is its relative drop
+    (y - y_k) / max(|y|, floor) and the heatmap is ReLU(sum_k w_k A_k). The floored |y| equals the
+    paper's y wherever y is positive; see :func:`~lightning_ablationcam.weights.channel_weights`.
+
+    The model is left as it was found: modes, hooks and random number generators.
+
+    Args:
+        model: Any module that maps ``inputs`` to logits of shape (N, C).
+        target_layer: Dotted name, the module itself, or ``"auto"``: the last layer with a spatial
+            map that still reaches the score (for a transformer with a class token the last block's
+            first norm).
+        inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype.
+        classes: None for each image's predicted class, an int for all images, or N ints.
+        score: ``"logit"``, ``"probability"`` (softmax) or a callable ``(output, classes) -> (N,)``.
+        ablation: ``"zero"``, ``"mean"`` (the channel's mean over the image's positions), a number
+            that the channel is scaled by, or a callable ``(activations) -> activations``.
+        groups: (K,) integer labels; channels of one label are ablated together and share their
+            drop and weight.
+        layout: Where channels and positions are in the layer's output: ``"auto"``, ``"NCHW"``,
+            ``"NHWC"``, ``"tokens"``, or spelled out with prefix tokens and grid as in
+            ``"tokens:1+14x14"``.
+        engine: ``"auto"`` or ``"replay"``: one forward pass for each channel, in batches.
+            ``"propagate"`` is reserved for the engine to come.
+        memory_budget: Bytes one batch may use, by estimate; default a quarter of the free memory
+            of a CUDA device, 512 MiB elsewhere. Changes the speed only.
+        forward: ``(model, inputs) -> output``, where calling the model is not what gives logits.
+
+    Returns:
+        The result, on the CPU.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind, or the model returns no tensor.
+        ValueError: If an argument is out of range, or the layer does not exist, does not run or
+            has no spatial map.
+        RuntimeError: If the model rejects the inputs.
+
+    Example:
+        >>> model = nn.Sequential(
+        ...     nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 6 * 6, 5)
+        ... )
+        >>> result = ablation_cam(model, "1", torch.rand(2, 3, 8, 8))
+        >>> result.heatmaps.shape, result.drops.shape, result.layer
+        (torch.Size([2, 6, 6]), torch.Size([2, 8]), '1')
+
+    Source:
+        Desai, S. & Ramaswamy, H. G. "Ablation-CAM: Visual Explanations for Deep Convolutional
+        Network via Gradient-free Localization", WACV 2020, pp. 972-980,
+        doi 10.1109/WACV45572.2020.9093360.
+    """
+    check_options(score=score, ablation=ablation, layout=layout, engine=engine)
+    _check_inputs(model, inputs, memory_budget)
+    forward = forward or call
+    with isolated(model):
+        if isinstance(inputs, Tensor) and inputs.is_inference():
+            inputs = inputs.clone()
+        name, layer = resolve_layer(model, target_layer, inputs, layout=layout, forward=forward)
+        recording = record(model, name, layer, inputs, forward)
+        where = infer_layout(layout, recording.activations.shape, inputs.shape)
+        device = recording.activations.device
+        wanted = resolve_classes(classes, recording.output, len(inputs), device)
+        scores = class_scores(recording.output, wanted, score)
+        channels = recording.activations.shape[where.channel_dim]
+        owners = _owners(groups, channels, device)
+        group_drops = replay_drops(
+            model,
+            layer,
+            inputs,
+            recording.activations,
+            ablate(recording.activations, ablation, where.channel_dim),
+            owners,
+            lambda output, images: class_scores(output, wanted[images], score),
+            channel_dim=where.channel_dim,
+            forward=forward,
+            pairs_per_batch=_pairs_per_batch(recording, memory_budget),
+        )
+        return _result(recording, where, group_drops[:, owners], scores, wanted, name)
+
+
+def check_options(
+    *,
+    score: Score = "logit",
+    ablation: Ablation = "zero",
+    layout: str = "auto",
+    engine: str = "auto",
+) -> None:
+    """Check what can be checked without a model. Raises as :func:`ablation_cam` does."""
+    check_score(score)
+    check_ablation(ablation)
+    check_layout(layout)
+    if engine not in ENGINES:
+        raise ValueError(f"engine={engine!r} is not known; choose 'auto', 'propagate' or 'replay'")
+    if engine == "propagate":
+        raise ValueError("engine='propagate' is not available yet; choose 'auto' or 'replay'")
+
+
+def resolve_layer(
+    model: nn.Module,
+    target_layer: str | nn.Module,
+    inputs: Tensor,
+    *,
+    layout: str = "auto",
+    forward: Forward = call,
+) -> tuple[str, nn.Module]:
+    """Find the target layer; ``"auto"`` tries candidates on one image, the last layer first.
+
+    A candidate counts if NaN at its positions (prefix tokens untouched) shows in the output. NaN
+    rather than zero, because it also passes a head that is still initialised to zero weights.
+
+    Args:
+        model: The model, in evaluation mode.
+        target_layer: Dotted name, module or ``"auto"``.
+        inputs: (N, ...) what the model is fed.
+        layout: The user's choice of layout.
+        forward: ``(model, inputs) -> output``.
+
+    Returns:
+        Dotted name and module.
+
+    Raises:
+        ValueError: If there is no such layer, or none with a spatial map reaches the output.
+    """
+    if target_layer != "auto":
+        return find_layer(model, target_layer)
+    image = inputs[:1]
+    names = last_spatial_layer(lambda: run(model, image, forward), model, image.shape, layout)
+    for name in names:
+        name, layer = find_layer(model, name)
+        recording = record(model, name, layer, image, forward)
+        where = infer_layout(layout, recording.activations.shape, image.shape)
+        poisoned = recording.activations.clone()
+        where.maps(poisoned).fill_(torch.nan)
+        with replaced_output(layer, poisoned):
+            output = run(model, image, forward)
+        if _has_nan(output):
+            return name, layer
+    raise ValueError(
+        f"target_layer='auto' found no layer of {type(model).__name__} with a spatial map that "
+        f"reaches the output (tried {len(names)}); name one: {_names(model)}"
+    )
+
+
+def _check_inputs(model: nn.Module, inputs: Tensor, memory_budget: int | None) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; expected an nn.Module")
+    if not isinstance(inputs, Tensor):
+        raise TypeError(
+            f"inputs is a {type(inputs).__name__}; expected a tensor of shape (N, ...). If the "
+            "model takes something else, build it from the tensor in forward=(model, inputs)"
+        )
+    if inputs.ndim < 2 or not len(inputs):
+        raise ValueError(
+            f"inputs has shape {tuple(inputs.shape)}; expected at least one image, (N, C, H, W)"
+        )
+    if memory_budget is not None and memory_budget <= 0:
+        raise ValueError(f"memory_budget={memory_budget!r}; expected a positive number of bytes")
+
+
+def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:
+    """The group of each channel as (K,) int64 in 0 ... G-1."""
+    if groups is None:
+        return torch.arange(channels, device=device)
+    labels = groups if isinstance(groups, Tensor) else torch.as_tensor(groups)
+    if labels.shape != (channels,) or labels.is_floating_point() or labels.is_complex():
+        raise ValueError(
+            f"groups has shape {tuple(labels.shape)} and dtype {labels.dtype}; expected one "
+            f"integer label for each of the target layer's {channels} channels"
+        )
+    owners: Tensor = torch.unique(labels.to(device), return_inverse=True)[1]
+    return owners
+
+
+def _pairs_per_batch(recording: Recording, memory_budget: int | None) -> int:
+    device = recording.activations.device
+    if memory_budget is None and device.type == "cuda":
+        memory_budget = int(DEFAULT_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
+    return max(1, (memory_budget or DEFAULT_MEMORY_BUDGET) // recording.bytes_per_image)
+
+
+def _result(
+    recording: Recording, where: Layout, drops: Tensor, scores: Tensor, classes: Tensor, name: str
+) -> AblationResult:
+    """Weigh the maps on the device and bring everything back together."""
+    weights = channel_weights(drops, scores)
+    heatmaps = weighted_heatmaps(weights, where.maps(recording.activations)).float()
+    predicted = probabilities = None
+    if has_class_columns(recording.output, len(classes)):
+        predicted = predicted_classes(recording.output, len(classes)).cpu()
+        if bool((classes < recording.output.shape[1]).all()):
+            probabilities = class_scores(recording.output, classes, "probability").cpu()
+    return AblationResult(
+        heatmaps=heatmaps.cpu(),
+        weights=weights.cpu(),
+        drops=drops.cpu(),
+        scores=scores.cpu(),
+        ablated_scores=(scores[:, None] - drops).cpu(),
+        classes=classes.cpu(),
+        layer=name,
+        engine="replay",
+        predicted=predicted,
+        probabilities=probabilities,
+    )
+
+
+def _has_nan(output: Any) -> bool:
+    leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    return any(bool(leaf.isnan().any()) for leaf in leaves)
+
+
+def _names(model: nn.Module) -> str:
+    names = [name for name, _ in model.named_modules() if name]
+    return ", ".join(repr(name) for name in names[-4:])

@@ -1,0 +1,325 @@
+"""The target layer: which module it is, and where its channels and positions are."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LAYOUTS = ("auto", "NCHW", "NHWC", "tokens")
+_TOKEN_FORM = re.compile(r"tokens:(?:(\d+)\+)?(\d+)x(\d+)")
+_LAYOUT_HELP = (
+    "'auto', 'NCHW', 'NHWC', 'tokens' or, with the number of prefix tokens and the grid spelled "
+    "out, 'tokens:1+14x14'"
+)
+# None; class; class and distillation; registers with and without a class token. A longer list would
+# find a grid in any number of tokens.
+_PREFIXES = (0, 1, 2, 4, 5, 8, 9)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a layer's output holds its channels and its positions.
+
+    Attributes:
+        kind: ``"NCHW"`` (channels first, any number of spatial dimensions), ``"NHWC"`` (channels
+            last) or ``"tokens"`` (images, tokens, channels).
+        prefix: How many leading tokens belong to no position (class and register tokens).
+        grid: (h, w) of the remaining tokens, row by row. Tokens only.
+    """
+
+    kind: str
+    prefix: int = 0
+    grid: tuple[int, int] | None = None
+
+    @property
+    def channel_dim(self) -> int:
+        """The dimension of the layer's output that holds the channels."""
+        return 1 if self.kind == "NCHW" else -1
+
+    def maps(self, activations: Tensor) -> Tensor:
+        """View a layer's output as (N, K, h, w) maps, without prefix tokens."""
+        if self.kind == "NCHW":
+            return activations.unsqueeze(2) if activations.ndim == 3 else activations
+        if self.kind == "tokens":
+            assert self.grid is not None
+            positions = activations[:, self.prefix :]
+            activations = positions.view(len(positions), *self.grid, positions.shape[-1])
+        return activations.movedim(-1, 1)
+
+    def __str__(self) -> str:
+        if self.kind != "tokens" or self.grid is None:
+            return self.kind
+        return f"tokens:{self.prefix}+{self.grid[0]}x{self.grid[1]}"
+
+
+def check_layout(layout: str) -> None:
+    """Raise a ``ValueError`` unless ``layout`` is one of the documented forms."""
+    if layout not in LAYOUTS and not _TOKEN_FORM.fullmatch(str(layout)):
+        raise ValueError(f"layout={layout!r} is not known; choose {_LAYOUT_HELP}")
+
+
+def find_layer(model: nn.Module, target_layer: str | nn.Module) -> tuple[str, nn.Module]:
+    """Find the target layer in a model by dotted name or by identity.
+
+    Args:
+        model: The module to look in.
+        target_layer: A dotted name as in ``model.named_modules()``, or the module itself.
+
+    Returns:
+        Its dotted name and the module.
+
+    Raises:
+        TypeError: If ``target_layer`` is neither a name nor a module, or is a ScriptModule.
+        ValueError: If the model has no such layer; the message lists the closest names.
+    """
+    modules = dict(model.named_modules())
+    if isinstance(target_layer, nn.Module):
+        for name, module in modules.items():
+            if module is target_layer:
+                return _hookable(name, module)
+        raise ValueError(
+            f"target_layer is a {type(target_layer).__name__} that is not part of the model "
+            f"({type(model).__name__}); choose one of its modules or a dotted name, for example "
+            f"{_examples(list(modules))}"
+        )
+    if not isinstance(target_layer, str):
+        raise TypeError(
+            f"target_layer is a {type(target_layer).__name__}; expected 'auto', a dotted name or "
+            "an nn.Module"
+        )
+    if target_layer and target_layer in modules:
+        return _hookable(target_layer, modules[target_layer])
+    raise ValueError(
+        f"target_layer={target_layer!r} is not a layer of {type(model).__name__}; "
+        f"{closest_names(target_layer, [name for name in modules if name])}"
+    )
+
+
+def closest_names(wanted: str, names: Sequence[str]) -> str:
+    """A sentence that offers the names most like ``wanted``: same ending first, then spelling."""
+    same_end = [name for name in names if wanted and name.endswith("." + wanted)]
+    spelled = difflib.get_close_matches(wanted, names, n=5, cutoff=0.5)
+    close = list(dict.fromkeys(same_end + spelled))[:5]
+    if close:
+        return "closest names: " + ", ".join(repr(name) for name in close)
+    return f"choose 'auto' or a name from model.named_modules(), for example {_examples(names)}"
+
+
+def check_layer_output(name: str, outputs: Sequence[Any], count: int) -> Tensor:
+    """The one tensor that the target layer returned in a forward pass, or a clear error.
+
+    Args:
+        name: The layer's dotted name, for the message.
+        outputs: What the layer returned, once for each time it ran.
+        count: The number of images.
+
+    Returns:
+        The layer's output.
+
+    Raises:
+        ValueError: If the layer did not run, ran more than once, or returned no spatial map.
+    """
+    if not outputs:
+        raise ValueError(
+            f"target_layer={name!r} did not run in the forward pass: choose a layer that the "
+            "model's forward calls (a container whose children are called one by one does not run "
+            "itself), or pass forward= if another method computes the logits"
+        )
+    if len(outputs) > 1:
+        raise ValueError(
+            f"target_layer={name!r} ran {len(outputs)} times in one forward pass, so its map is "
+            "ambiguous; choose a layer that runs once, such as the block around it"
+        )
+    (output,) = outputs
+    if not isinstance(output, Tensor):
+        raise ValueError(
+            f"target_layer={name!r} returned a {type(output).__name__}, not a tensor; choose a "
+            "layer inside or after it that returns one tensor"
+        )
+    if not output.is_floating_point() or output.ndim < 3 or len(output) != count:
+        raise ValueError(
+            f"target_layer={name!r} has no spatial map: it returned shape {tuple(output.shape)} of "
+            f"dtype {output.dtype} for {count} images; choose an earlier layer that returns "
+            "(N, K, h, w), (N, h, w, K) or (N, tokens, K), or target_layer='auto'"
+        )
+    return output
+
+
+def infer_layout(layout: str, shape: Sequence[int], image_shape: Sequence[int]) -> Layout:
+    """Decide where channels and positions are in a layer's output.
+
+    Args:
+        layout: The user's choice, see :func:`check_layout`.
+        shape: Shape of the layer's output, images first.
+        image_shape: Shape of the model's input; its last two sizes are taken for height and width.
+
+    Returns:
+        The layout.
+
+    Raises:
+        ValueError: If the shape does not fit the choice, or tokens form no grid.
+
+    Example:
+        >>> str(infer_layout("auto", (2, 197, 768), (2, 3, 224, 224)))
+        'tokens:1+14x14'
+    """
+    explicit = _TOKEN_FORM.fullmatch(layout)
+    if explicit:
+        prefix, rows, columns = (int(part or 0) for part in explicit.groups())
+        if len(shape) != 3 or rows * columns == 0 or shape[1] != prefix + rows * columns:
+            raise ValueError(
+                f"layout={layout!r} has {prefix + rows * columns} tokens, but the target layer "
+                f"returned shape {tuple(shape)}; expected (N, tokens, K)"
+            )
+        return Layout("tokens", prefix, (rows, columns))
+    if layout == "NHWC" and len(shape) == 4:
+        return Layout("NHWC")
+    if layout == "NCHW" and len(shape) in (3, 4):
+        return Layout("NCHW")
+    if layout == "auto" and len(shape) == 4:
+        return Layout(_channels_first_or_last(shape, image_shape))
+    if layout == "auto" and len(shape) == 3 and len(image_shape) == 3:
+        return Layout("NCHW")
+    if layout in ("auto", "tokens") and len(shape) == 3:
+        return _token_layout(shape, image_shape)
+    raise ValueError(
+        f"layout={layout!r} does not fit the target layer's output of shape {tuple(shape)}; "
+        f"choose {_LAYOUT_HELP}"
+    )
+
+
+def last_spatial_layer(
+    run: Callable[[], object], model: nn.Module, image_shape: Sequence[int], layout: str = "auto"
+) -> list[str]:
+    """Candidates for ``target_layer="auto"``, best first.
+
+    Every module that ran once and returned a map with more than one position, the last to finish
+    first. Modules that only pool, drop or pass on are left out: they hold no features of their
+    own. Where the tokens have a prefix (a class token), only norms count: the class token alone
+    reaches the score there, so the last block's output for the other tokens does not, and the norm
+    in front of its attention is the last place where they still do.
+
+    Args:
+        run: Runs one forward pass of the model.
+        model: The module to look in.
+        image_shape: Shape of the model's input.
+        layout: The user's choice of layout.
+
+    Returns:
+        Dotted names. Whether a candidate reaches the score is for the caller to try.
+    """
+    finished: list[tuple[str, nn.Module, tuple[int, ...]]] = []
+    handles = []
+    for name, module in model.named_modules():
+        if name and not isinstance(module, _PASSING_ON):
+            handles.append(module.register_forward_hook(_note_shape(name, finished)))
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = [name for name, _, _ in finished]
+    return [
+        name
+        for name, module, shape in reversed(finished)
+        if names.count(name) == 1 and _is_candidate(module, shape, image_shape, layout)
+    ]
+
+
+_PASSING_ON = (
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.dropout._DropoutNd,
+    nn.Identity,
+    nn.Flatten,
+)
+
+
+def _note_shape(
+    name: str, finished: list[tuple[str, nn.Module, tuple[int, ...]]]
+) -> Callable[[nn.Module, Any, Any], None]:
+    def hook(module: nn.Module, _args: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.is_floating_point() and output.ndim in (3, 4):
+            finished.append((name, module, tuple(output.shape)))
+        else:
+            finished.append((name, module, ()))
+
+    return hook
+
+
+def _is_candidate(
+    module: nn.Module, shape: Sequence[int], image_shape: Sequence[int], layout: str
+) -> bool:
+    if not shape or shape[0] != image_shape[0]:
+        return False
+    try:
+        found = infer_layout(layout, shape, image_shape)
+    except ValueError:
+        return False
+    positions = torch.Size(shape).numel() // shape[0] // shape[found.channel_dim]
+    if found.prefix and "Norm" not in type(module).__name__:
+        return False
+    return positions - found.prefix > 1
+
+
+def _channels_first_or_last(shape: Sequence[int], image_shape: Sequence[int]) -> str:
+    """Channels-last where the first two of (h, w, K) look like the picture and the last two do not.
+
+    A layer's map keeps the picture's aspect ratio, up to rounding of odd sizes.
+    """
+    if len(image_shape) < 2:
+        return "NCHW"
+    height, width = image_shape[-2:]
+
+    def keeps_aspect(h: int, w: int) -> bool:
+        return h <= height and w <= width and abs(h * width - w * height) <= max(height, width)
+
+    _, first, second, third = shape
+    last = keeps_aspect(first, second) and not keeps_aspect(second, third)
+    return "NHWC" if last else "NCHW"
+
+
+def _token_layout(shape: Sequence[int], image_shape: Sequence[int]) -> Layout:
+    """Split T tokens into prefix and grid: square patches of the picture first, then any square."""
+    tokens = shape[1]
+    height, width = image_shape[-2:] if len(image_shape) >= 2 else (0, 0)
+    splits = [(prefix, tokens - prefix) for prefix in _PREFIXES if tokens - prefix > 1]
+    for prefix, positions in splits:
+        for rows in range(1, positions + 1):
+            columns = positions // rows
+            square_patches = height % rows == width % columns == 0 < height // rows
+            if rows * columns == positions and square_patches:
+                if height // rows == width // columns:
+                    return Layout("tokens", prefix, (rows, columns))
+    for prefix, positions in splits:
+        side = math.isqrt(positions)
+        if side * side == positions:
+            return Layout("tokens", prefix, (side, side))
+    raise ValueError(
+        f"layout: {tokens} tokens form no grid for inputs of {height}x{width}; spell out the "
+        "number of prefix tokens and the grid, for example layout='tokens:1+14x14'"
+    )
+
+
+def _hookable(name: str, module: nn.Module) -> tuple[str, nn.Module]:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(
+            f"target_layer={name!r} is a TorchScript module, which takes no hooks; pass the "
+            "original nn.Module"
+        )
+    if not name:
+        raise ValueError("target_layer is the model itself; choose a layer inside it")
+    return name, module
+
+
+def _examples(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in [n for n in names if n][-4:])
