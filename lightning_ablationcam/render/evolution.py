@@ -1,0 +1,119 @@
+"""One probe over the validation passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lightning_ablationcam.render.caption import caption_block
+from lightning_ablationcam.render.layout import centered, column, framed, row
+from lightning_ablationcam.render.legend import legend_block
+from lightning_ablationcam.render.overlays import blend
+from lightning_ablationcam.render.sizes import fit
+from lightning_ablationcam.render.style import CARD, GAP, MUTED
+from lightning_ablationcam.render.validation import (
+    check_heat,
+    check_lines,
+    check_picture,
+    check_same_length,
+)
+
+MOST_FRAMES = 8
+FRAMES_A_ROW = 4
+FRAME = 144
+
+
+def frame_indices(count: int, most: int = MOST_FRAMES) -> list[int]:
+    """Choose which of ``count`` passes to show: evenly spread, with the first and the last.
+
+    Args:
+        count: Number of passes, at least 0.
+        most: How many to choose at most, at least 2.
+
+    Returns:
+        Increasing indices into the passes.
+
+    Raises:
+        ValueError: If ``count`` is negative or ``most`` is less than 2.
+
+    Example:
+        >>> frame_indices(3), frame_indices(50)
+        ([0, 1, 2], [0, 7, 14, 21, 28, 35, 42, 49])
+    """
+    if count < 0:
+        raise ValueError(f"count must be at least 0, got {count}")
+    if most < 2:
+        raise ValueError(f"most must be at least 2 (the first and the last pass), got {most}")
+    if count <= most:
+        return list(range(count))
+    return [step * (count - 1) // (most - 1) for step in range(most)]
+
+
+def evolution_strip(
+    picture: NDArray[np.uint8],
+    heats: Sequence[NDArray[np.floating[Any]]],
+    captions: Sequence[Sequence[str]],
+    title: Sequence[str],
+    legend: str,
+) -> NDArray[np.uint8]:
+    """Draw how the heat of one picture changed: the bare picture, then one frame a pass.
+
+    Args:
+        picture: uint8 array of shape (H, W, 3), RGB, of any size.
+        heats: 1 to 8 float arrays, each of shape (h, w), oldest first. Values are clipped to
+            [0, 1]; NaN and infinities count as 0.
+        captions: For each heat its lines of text, short ones.
+        title: Lines of text above the frames; the first stands out.
+        legend: What the hottest colour stands for.
+
+    Returns:
+        uint8 array of shape (H', W', 3), RGB.
+
+    Raises:
+        TypeError: If an array has another dtype, or a caption is a string.
+        ValueError: If an array has another shape, there is no heat or there are more than 8, or
+            there are not as many captions.
+
+    Example:
+        >>> picture = np.zeros((32, 32, 3), np.uint8)
+        >>> heats = [np.zeros((4, 4)), np.ones((4, 4))]
+        >>> strip = evolution_strip(picture, heats, [["step 1"], ["step 2"]], ["cat"], "maximum")
+        >>> strip.dtype
+        dtype('uint8')
+    """
+    _check(picture, heats, captions, title)
+    bare = fit(Image.fromarray(picture), FRAME)
+    frames = [
+        _frame(blend(bare, heat), caption) for heat, caption in zip(heats, captions, strict=True)
+    ]
+    rows = 1 if len(frames) <= FRAMES_A_ROW else 2
+    columns = -(-len(frames) // rows)
+    lines = [row(frames[start : start + columns], GAP) for start in range(0, len(frames), columns)]
+    body = row([_frame(bare, ["input"], MUTED), column(lines, GAP)], 2 * GAP)
+    width = max(body.width, CARD)
+    titled = column([caption_block(title, width), body], GAP)
+    return np.array(framed(column([titled, legend_block(legend, width)], 2 * GAP)))
+
+
+def _frame(shown: Image.Image, caption: Sequence[str], *color: tuple[int, int, int]) -> Image.Image:
+    return column([centered(shown, FRAME), caption_block(caption, FRAME, *color)], GAP // 2)
+
+
+def _check(
+    picture: object,
+    heats: Sequence[NDArray[np.floating[Any]]],
+    captions: Sequence[Sequence[str]],
+    title: Sequence[str],
+) -> None:
+    check_picture(picture)
+    if not 1 <= len(heats) <= MOST_FRAMES:
+        raise ValueError(f"heats must hold 1 to {MOST_FRAMES} maps, got {len(heats)}")
+    check_same_length(len(captions), len(heats), "captions", "heats")
+    for number, (heat, caption) in enumerate(zip(heats, captions, strict=True)):
+        check_heat(heat, f"heats[{number}]")
+        check_lines(caption, f"captions[{number}]")
+    check_lines(title, "title")

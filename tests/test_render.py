@@ -1,0 +1,496 @@
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from skimage.color import rgb2lab
+
+from lightning_ablationcam.render import (
+    colorize,
+    display_size,
+    encode_jpeg,
+    encode_png,
+    evolution_strip,
+    frame_indices,
+    overlay,
+    overview_grid,
+    probe_picture,
+)
+from lightning_ablationcam.render.caption import ELLIPSIS, caption_block, shortened, text_width
+from lightning_ablationcam.render.legend import BAR_HEIGHT, legend_block
+from lightning_ablationcam.render.overlays import MOST_OPACITY
+from lightning_ablationcam.render.sizes import fit
+from lightning_ablationcam.render.style import (
+    BACKGROUND,
+    CARD,
+    GAP,
+    LINE_HEIGHT,
+    MARGIN,
+    MUTED,
+    TEXT,
+)
+
+
+def flat(value, height=56, width=56):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def noise(seed, height, width):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def hot_cell(row, column, size=7):
+    heat = np.zeros((size, size), np.float32)
+    heat[row, column] = 1
+    return heat
+
+
+def change(before, after):
+    return np.abs(before.astype(int) - after.astype(int)).sum(axis=2)
+
+
+def contains(whole, part):
+    """Whether ``part`` lies, pixel for pixel, anywhere in ``whole``."""
+    height, width = part.shape[:2]
+    rows, columns = whole.shape[0] - height + 1, whole.shape[1] - width + 1
+    corners = np.argwhere((whole[:rows, :columns] == part[0, 0]).all(axis=2))
+    return any(np.array_equal(whole[y : y + height, x : x + width], part) for y, x in corners)
+
+
+class TestColors:
+    def test_lightness_grows_evenly_with_heat(self):
+        lightness = rgb2lab(colorize(np.linspace(0, 1, 256)))[:, 0]
+        smooth = np.convolve(np.diff(lightness), np.ones(8) / 8, mode="valid")
+        assert smooth.min() > 0.5 * smooth.max() > 0
+
+    def test_shape_and_dtype_follow_the_heat(self):
+        colors = colorize(np.zeros((2, 3, 4), np.float32))
+        assert (colors.shape, colors.dtype) == ((2, 3, 4, 3), np.uint8)
+
+    def test_not_finite_is_cold_and_the_rest_is_clipped(self):
+        cold, hot = colorize(np.array([0.0, 1.0]))
+        colors = colorize(np.array([np.nan, np.inf, -np.inf, -3.0, 7.0]))
+        assert (colors[:4] == cold).all()
+        assert (colors[4] == hot).all()
+
+
+class TestOverlay:
+    @pytest.mark.parametrize("value", [0, 90, 255])
+    def test_cold_picture_is_unchanged(self, value):
+        picture = flat(value)
+        assert np.array_equal(overlay(picture, np.zeros((7, 7))), picture)
+
+    @pytest.mark.parametrize("value", [0, 90, 255])
+    def test_hot_corner_changes_that_corner_alone(self, value):
+        picture = flat(value)
+        changed = change(picture, overlay(picture, hot_cell(0, 6)))
+        assert changed[:4, -4:].min() > 150
+        assert changed[28:].max() == 0
+        assert changed[:, :28].max() == 0
+
+    def test_hottest_is_the_scale_at_the_greatest_opacity(self):
+        expected = MOST_OPACITY * colorize(np.array(1.0)) + (1 - MOST_OPACITY) * 200
+        assert np.abs(overlay(flat(200), np.ones((1, 1)))[0, 0] - expected).max() <= 1
+
+    @pytest.mark.parametrize("value", [0, 90, 255])
+    def test_faint_heat_is_a_tint_and_strong_heat_is_unmistakable(self, value):
+        faint, middle, hot = (
+            change(flat(value), overlay(flat(value), np.full((1, 1), heat)))[0, 0]
+            for heat in (0.1, 0.45, 1.0)
+        )
+        assert 0 < faint <= 40
+        assert middle >= 60
+        assert hot >= 190
+
+    def test_brighter_with_heat_on_black(self):
+        heat = np.linspace(0, 1, 12)
+        shown = [overlay(flat(0, 1, 1), np.full((1, 1), value))[0, 0] for value in heat]
+        assert (np.diff(rgb2lab(np.array(shown))[:, 0]) > 0).all()
+
+    def test_structure_shows_through_the_hottest_place(self):
+        picture = flat(0)
+        picture[:, ::2] = 255
+        covered = overlay(picture, np.ones((7, 7))).astype(int)
+        assert (covered[:, 0] - covered[:, 1]).min() >= 0.15 * 255
+
+    @pytest.mark.parametrize(("row", "column"), [(0, 0), (1, 5), (3, 3), (6, 2)])
+    def test_single_cell_lands_on_its_area(self, row, column):
+        picture = flat(0, 70, 140)
+        weight = change(picture, overlay(picture, hot_cell(row, column))).astype(float)
+        y, x = np.unravel_index(weight.argmax(), weight.shape)
+        assert row * 10 <= y < row * 10 + 10
+        assert column * 20 <= x < column * 20 + 20
+
+    def test_inner_cell_is_centred_to_half_a_pixel(self):
+        weight = change(flat(0, 70, 140), overlay(flat(0, 70, 140), hot_cell(2, 4))).astype(float)
+        center_y = (weight.sum(axis=1) * np.arange(70)).sum() / weight.sum()
+        center_x = (weight.sum(axis=0) * np.arange(140)).sum() / weight.sum()
+        assert center_y == pytest.approx(2 * 10 + 4.5, abs=0.5)
+        assert center_x == pytest.approx(4 * 20 + 9.5, abs=0.5)
+
+    def test_mirrored_heat_gives_the_mirrored_picture(self):
+        heat = np.random.default_rng(0).random((7, 7))
+        assert np.array_equal(overlay(flat(90), heat)[:, ::-1], overlay(flat(90), heat[:, ::-1]))
+
+    def test_upsampling_is_smooth(self):
+        shown = overlay(flat(0, 224, 224), hot_cell(3, 3)).astype(int)
+        assert np.abs(np.diff(shown, axis=0)).max() <= 20
+
+    def test_not_finite_is_cold_without_touching_its_neighbours(self):
+        heat = hot_cell(3, 3)
+        broken = heat.copy()
+        broken[0, 0], broken[6, 6], broken[0, 6] = np.nan, np.inf, -np.inf
+        assert np.array_equal(overlay(flat(90), broken), overlay(flat(90), heat))
+
+    def test_heat_finer_than_the_picture(self):
+        shown = overlay(flat(0, 4, 4), np.kron(np.eye(2), np.ones((50, 50))))
+        assert change(flat(0, 4, 4), shown)[[0, 3], [0, 3]].min() > 150
+        assert change(flat(0, 4, 4), shown)[[0, 3], [3, 0]].max() < 20
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    def test_any_float_and_any_memory_layout(self, dtype):
+        heat = np.linspace(0, 1, 12).reshape(3, 4).astype(dtype)
+        picture = noise(0, 20, 30)
+        before = picture.copy()
+        planes = np.ascontiguousarray(picture.transpose(2, 0, 1)).transpose(1, 2, 0)
+        shown = overlay(picture, heat)
+        assert np.array_equal(overlay(planes, np.asfortranarray(heat)), shown)
+        assert np.array_equal(picture, before)
+        assert shown.flags.writeable
+
+    @pytest.mark.parametrize(
+        ("picture", "heat", "error", "message"),
+        [
+            (flat(0) / 255, np.ones((2, 2)), TypeError, r"picture .*uint8.*got float64 of shape"),
+            ([[0]], np.ones((2, 2)), TypeError, r"picture .*got list \[\[0\]\]"),
+            (flat(0)[..., 0], np.ones((2, 2)), ValueError, r"\(H, W, 3\).*shape \(56, 56\)"),
+            (flat(0).transpose(2, 0, 1), np.ones((2, 2)), ValueError, r"shape \(3, 56, 56\)"),
+            (flat(0)[:0], np.ones((2, 2)), ValueError, r"H, W >= 1.*shape \(0, 56, 3\)"),
+            (flat(0), np.ones((2, 2), int), TypeError, r"heat .*float.*got int64 of shape"),
+            (flat(0), np.ones((1, 2, 2)), ValueError, r"heat .*\(h, w\).*shape \(1, 2, 2\)"),
+            (flat(0), np.ones((0, 2)), ValueError, r"heat .*shape \(0, 2\)"),
+        ],
+    )
+    def test_wrong_arguments(self, picture, heat, error, message):
+        with pytest.raises(error, match=message):
+            overlay(picture, heat)
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        ("size", "shown"),
+        [
+            ((8, 8), (336, 336)),
+            ((28, 28), (336, 336)),
+            ((32, 32), (320, 320)),
+            ((20, 32), (200, 320)),
+            ((1, 1), (336, 336)),
+            ((224, 224), (224, 224)),
+            ((336, 200), (336, 200)),
+            ((512, 640), (269, 336)),
+            ((3, 4000), (1, 336)),
+        ],
+    )
+    def test_known_sizes(self, size, shown):
+        assert display_size(size) == shown
+
+    @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 400))
+    def test_fits_and_keeps_its_shape(self, height, width, longest):
+        shown = display_size((height, width), longest)
+        scale = max(shown) / max(height, width)
+        assert 1 <= min(shown) <= max(shown) <= longest
+        assert scale < 1 or (scale == int(scale) and longest < 2 * max(shown))
+        assert min(shown) == pytest.approx(max(1, scale * min(height, width)), abs=0.51)
+
+    def test_enlarged_pixels_stay_squares_of_one_colour(self):
+        digit = noise(1, 8, 8)
+        assert np.array_equal(
+            np.asarray(fit(Image.fromarray(digit))), np.kron(digit, np.ones((42, 42, 1), np.uint8))
+        )
+
+    def test_reduced_pixels_are_averaged(self):
+        stripes = flat(0, 1008, 1008)
+        stripes[:, ::3] = 255
+        reduced = np.asarray(fit(Image.fromarray(stripes))).astype(int)
+        assert reduced.std() < 5
+        assert reduced.mean() == pytest.approx(85, abs=10)
+
+    def test_empty(self):
+        with pytest.raises(ValueError, match=r"size must be .*got \(0, 5\)"):
+            display_size((0, 5))
+
+
+class TestCaption:
+    def test_first_line_stands_out_and_every_line_is_drawn(self):
+        block = np.asarray(caption_block(["first", "second", ""], 200)).astype(int)
+        first, second, third = block.reshape(3, LINE_HEIGHT, 200, 3)
+        assert first.max() > MUTED[2]
+        assert second.max() == pytest.approx(MUTED[2], abs=12)
+        assert (third == BACKGROUND).all()
+        assert first.max() <= max(TEXT)
+
+    def test_letters_are_not_cut_off(self):
+        block = np.asarray(caption_block(["ÅÉjgpqy|_()"], 200))
+        assert (block[[0, -1]] == BACKGROUND).all()
+
+    @given(st.text(), st.integers(20, 400))
+    def test_shortened_is_printable_and_fits(self, text, width):
+        line = shortened(text, width)
+        assert text_width(line) <= width
+        assert line == "" or line.isprintable()
+
+    @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=200))
+    def test_cut_no_more_than_needed(self, text):
+        line = shortened(text, 150)
+        if line != text:
+            assert line.endswith(ELLIPSIS)
+            assert text_width(text) > 150
+            assert text_width(text[: len(line)] + ELLIPSIS) > 150
+
+    def test_shorter_than_the_width_is_left_alone(self):
+        assert shortened("step 400 · epoch 3", 200) == "step 400 · epoch 3"
+
+    @pytest.mark.parametrize("name", ["x" * 10_000, "W" * 10_000, "a b\n" * 5_000])
+    def test_very_long_names_end_in_an_ellipsis_inside(self, name):
+        assert shortened(name, 224).endswith(ELLIPSIS)
+        assert text_width(shortened(name, 224)) > 200
+
+    def test_control_characters_and_accents(self):
+        assert shortened("a\nb\r\n\tc\0d\u202ee", 200) == "a b c d e"
+        assert shortened("café Müller", 200) == "cafe Muller"
+        assert shortened("<b>&amp;</b>", 200) == "<b>&amp;</b>"
+
+    @pytest.mark.parametrize("text", ["猫", "🐱", "Ж"])
+    def test_letters_the_font_lacks_are_visible(self, text):
+        assert (np.asarray(caption_block([text], 50)) != BACKGROUND).any()
+
+    def test_lone_surrogate_is_no_error(self):
+        assert shortened("a\ud800b", 200) == "a b"
+
+
+class TestLegend:
+    def test_bar_runs_from_bare_to_the_hottest_overlay(self):
+        bar = np.asarray(legend_block("max", 300))[:BAR_HEIGHT]
+        grey = bar[0, 0]
+        assert np.ptp(grey.astype(int)) < 10
+        ramp = np.linspace(0, 1, 300, dtype=np.float32)[None]
+        expected = overlay(np.broadcast_to(grey, (8, 300, 3)).copy(), ramp)
+        assert np.abs(bar.astype(int) - expected).max() <= 2
+
+    def test_labels_are_below_the_two_ends(self):
+        labels = np.asarray(legend_block("max of this probe", 300))[BAR_HEIGHT:]
+        columns = np.flatnonzero((labels != BACKGROUND).any(axis=(0, 2)))
+        assert columns[0] < 4
+        assert columns[-1] > 295
+        assert np.diff(columns).max() > 100
+
+    def test_long_label_stays_clear_of_the_zero(self):
+        labels = np.asarray(legend_block("m" * 500, 150))[BAR_HEIGHT:]
+        columns = np.flatnonzero((labels != BACKGROUND).any(axis=(0, 2)))
+        assert np.diff(columns[columns < 40]).max() >= 6
+
+
+class TestProbePicture:
+    def test_picture_is_on_top_and_text_below(self):
+        picture, heat = noise(2, 224, 224), hot_cell(3, 3)
+        drawn = probe_picture(picture, heat, ["cat.png", "cat 0.93"], "max")
+        inner = drawn[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        assert np.array_equal(inner[:224], overlay(picture, heat))
+        assert contains(inner[224:], np.asarray(caption_block(["cat.png", "cat 0.93"], 224)))
+        assert contains(inner[224:], np.asarray(legend_block("max", 224)))
+
+    def test_heat_stays_smooth_over_enlarged_pixels(self):
+        drawn = probe_picture(flat(0, 8, 8), hot_cell(3, 3), [], "max")
+        shown = drawn[MARGIN : MARGIN + 336, MARGIN : MARGIN + 336].astype(int)
+        assert shown.max() > 150
+        assert np.abs(np.diff(shown, axis=1)).max() <= 20
+
+    @pytest.mark.parametrize("size", [(8, 8), (28, 28), (512, 640), (640, 40), (1, 900), (1, 1)])
+    def test_never_wider_than_a_card(self, size):
+        drawn = probe_picture(flat(200, *size), np.ones((1, 1)), ["x" * 10_000], "y" * 10_000)
+        assert drawn.shape[1] <= 350
+        assert drawn.shape[1] >= 224
+        assert drawn.dtype == np.uint8
+
+    def test_narrow_picture_is_centred(self):
+        drawn = probe_picture(flat(255, 300, 30), np.zeros((2, 2)), [], "max")
+        columns = np.flatnonzero((drawn[MARGIN + 100] == 255).all(axis=1))
+        assert len(columns) == 30
+        assert columns[0] == drawn.shape[1] - 1 - columns[-1]
+
+    def test_no_caption_leaves_no_hole(self):
+        heights = [
+            probe_picture(flat(0, 224, 224), np.zeros((1, 1)), ["x"] * count, "max").shape[0]
+            for count in range(4)
+        ]
+        assert heights[3] - heights[2] == heights[2] - heights[1] == LINE_HEIGHT
+        assert heights[1] - heights[0] == LINE_HEIGHT + GAP
+
+    def test_caption_must_be_lines(self):
+        with pytest.raises(TypeError, match=r"caption must be a sequence of strings.*'cat'"):
+            probe_picture(flat(0), np.ones((1, 1)), "cat", "max")
+
+
+class TestFrameIndices:
+    @given(st.integers(0, 5000), st.integers(2, 40))
+    def test_properties(self, count, most):
+        chosen = frame_indices(count, most)
+        gaps = np.diff(chosen)
+        assert len(chosen) == min(count, most)
+        assert (gaps > 0).all()
+        if count:
+            assert (chosen[0], chosen[-1]) == (0, count - 1)
+        if len(gaps):
+            assert gaps.max() - gaps.min() <= 1
+
+    @pytest.mark.parametrize(("count", "most", "name"), [(-1, 8, "count"), (5, 1, "most")])
+    def test_wrong_arguments(self, count, most, name):
+        with pytest.raises(ValueError, match=f"{name} must be at least .*got"):
+            frame_indices(count, most)
+
+
+class TestEvolutionStrip:
+    @staticmethod
+    def strip(count, picture=None):
+        picture = flat(0, 144, 144) if picture is None else picture
+        heats = [hot_cell(number % 7, 6 - number % 7) for number in range(count)]
+        captions = [[f"step {number}", "cat 0.5"] for number in range(count)]
+        return evolution_strip(picture, heats, captions, ["title"], "max"), heats, captions
+
+    def test_every_frame_in_reading_order_after_the_bare_picture(self):
+        picture = noise(3, 144, 144)
+        strip, heats, captions = self.strip(8, picture)
+        top = MARGIN + LINE_HEIGHT + 8
+        assert np.array_equal(strip[top : top + 144, MARGIN : MARGIN + 144], picture)
+        places = []
+        for heat, caption in zip(heats, captions, strict=True):
+            tile = np.vstack([overlay(picture, heat), np.full((4, 144, 3), BACKGROUND, np.uint8)])
+            tile = np.vstack([tile, np.asarray(caption_block(caption, 144))])
+            corners = np.argwhere((strip == tile[0, 0]).all(axis=2))
+            places += [
+                (y, x)
+                for y, x in corners
+                if np.array_equal(strip[y : y + tile.shape[0], x : x + 144], tile)
+            ]
+        assert len(places) == 8
+        assert places == sorted(places)
+        assert [len({y for y, _ in places}), len({x for _, x in places})] == [2, 4]
+
+    def test_up_to_four_frames_in_one_row(self):
+        shapes = [self.strip(count)[0].shape for count in range(1, 9)]
+        assert len({height for height, _, _ in shapes[:4]}) == 1
+        assert len({height for height, _, _ in shapes[4:]}) == 1
+        assert shapes[3][1] == shapes[7][1] == max(width for _, width, _ in shapes)
+        assert shapes[4][0] > shapes[3][0]
+        assert shapes[7][1] <= 800
+
+    def test_title_and_legend_are_drawn(self):
+        strip = self.strip(4)[0]
+        width = strip.shape[1] - 2 * MARGIN
+        assert contains(strip[: MARGIN + LINE_HEIGHT], np.asarray(caption_block(["title"], width)))
+        assert contains(strip, np.asarray(legend_block("max", width)))
+
+    def test_small_digits(self):
+        picture = noise(4, 8, 8)
+        assert contains(self.strip(2, picture)[0], np.kron(picture, np.ones((18, 18, 1), np.uint8)))
+
+    @pytest.mark.parametrize("count", [0, 9])
+    def test_number_of_frames(self, count):
+        with pytest.raises(ValueError, match=f"heats must hold 1 to 8 maps, got {count}"):
+            self.strip(count)
+
+    def test_wrong_arguments(self):
+        heats = [np.ones((2, 2)), np.ones(2)]
+        with pytest.raises(ValueError, match=r"captions .*each of the 2 heats, got 1"):
+            evolution_strip(flat(0), heats, [["a"]], [], "max")
+        with pytest.raises(ValueError, match=r"heats\[1\] must be .*got float64 of shape \(2,\)"):
+            evolution_strip(flat(0), heats, [["a"], ["b"]], [], "max")
+        with pytest.raises(TypeError, match=r"captions\[0\] must be .*'a'"):
+            evolution_strip(flat(0), heats[:1], ["a"], [], "max")
+
+
+class TestOverviewGrid:
+    @staticmethod
+    def grid(count, height=112, width=112, title=("title",)):
+        pictures = np.stack([noise(seed, height, width) for seed in range(count)])
+        heats = np.stack([hot_cell(seed % 7, seed % 5) for seed in range(count)])
+        captions = [[f"probe {seed}", "cat 0.5"] for seed in range(count)]
+        return overview_grid(pictures, heats, captions, title, "max"), pictures, heats, captions
+
+    @pytest.mark.parametrize("count", [1, 3, 16])
+    def test_every_probe_with_its_overlay_and_caption(self, count):
+        grid, pictures, heats, captions = self.grid(count)
+        for picture, heat, caption in zip(pictures, heats, captions, strict=True):
+            seam = np.full((112, 2, 3), BACKGROUND, np.uint8)
+            pair = np.hstack([picture, seam, overlay(picture, heat)])
+            gap = np.full((4, 226, 3), BACKGROUND, np.uint8)
+            text = np.asarray(caption_block(caption, 226))
+            assert contains(grid, np.vstack([pair, gap, text]))
+        assert contains(grid, np.asarray(legend_block("max", CARD)))
+
+    @pytest.mark.parametrize("count", [4, 6, 9, 12, 16, 25, 32, 48, 64])
+    def test_about_four_to_three(self, count):
+        height, width, _ = self.grid(count, 28, 28)[0].shape
+        assert 0.8 <= width / height <= 1.9
+
+    @pytest.mark.parametrize("size", [(8, 8), (60, 200), (200, 20), (1, 1)])
+    def test_other_shapes(self, size):
+        grid, pictures, _, _ = self.grid(5, *size)
+        for picture in pictures:
+            assert contains(grid, np.asarray(fit(Image.fromarray(picture), 112)))
+
+    def test_title_is_optional(self):
+        assert self.grid(4, title=())[0].shape[0] < self.grid(4)[0].shape[0]
+
+    def test_wrong_arguments(self):
+        pictures, heats = np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 2, 2))
+        with pytest.raises(ValueError, match=r"pictures must hold at least one"):
+            overview_grid(pictures[:0], heats[:0], [], [], "max")
+        with pytest.raises(ValueError, match=r"heats .*each of the 2 pictures, got 1"):
+            overview_grid(pictures, heats[:1], [["a"], ["b"]], [], "max")
+        with pytest.raises(ValueError, match=r"captions .*each of the 2 pictures, got 3"):
+            overview_grid(pictures, heats, [["a"]] * 3, [], "max")
+        with pytest.raises(TypeError, match=r"pictures\[0\] must be a uint8 .*got float32"):
+            overview_grid(pictures.astype(np.float32), heats, [["a"]] * 2, [], "max")
+        with pytest.raises(TypeError, match=r"title must be .*'step 3'"):
+            overview_grid(pictures, heats, [["a"]] * 2, "step 3", "max")
+
+
+class TestEncode:
+    def test_png_is_exact(self):
+        picture = noise(5, 20, 30)
+        assert np.array_equal(np.asarray(Image.open(BytesIO(encode_png(picture)))), picture)
+
+    def test_jpeg_is_close_even_where_colours_meet(self):
+        picture = colorize(np.kron(np.eye(8), np.ones((9, 9))))
+        decoded = Image.open(BytesIO(encode_jpeg(picture)))
+        assert decoded.format == "JPEG"
+        assert np.abs(np.asarray(decoded).astype(int) - picture).mean() < 4
+
+    def test_wrong_arguments(self):
+        with pytest.raises(ValueError, match=r"picture must be .*shape \(4, 4\)"):
+            encode_jpeg(np.zeros((4, 4), np.uint8))
+
+
+def test_same_input_gives_the_same_bytes_and_leaves_the_input_alone():
+    picture, heats = noise(6, 64, 48), [hot_cell(row, 2) for row in range(5)]
+    before = picture.copy()
+
+    def draw():
+        captions = [["a", "b"]] * 5
+        pictures = [
+            probe_picture(picture, heats[0], ["a"], "max"),
+            evolution_strip(picture, heats, captions, ["t"], "max"),
+            overview_grid(np.stack([picture] * 5), np.stack(heats), captions, ["t"], "max"),
+        ]
+        return [encode_jpeg(drawn) + encode_png(drawn) for drawn in pictures]
+
+    first = draw()
+    # Written into, a picture must not change what a cache hands out next.
+    probe_picture(picture, heats[0], ["a"], "max")[:] = 0
+    assert draw() == first
+    assert np.array_equal(picture, before)
