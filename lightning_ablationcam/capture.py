@@ -21,6 +21,9 @@ class ProbeCapture:
     Args:
         wanted: How many images to keep.
 
+    Attributes:
+        problem: Why nothing was kept, where nothing was.
+
     Example:
         >>> capture = ProbeCapture(2)
         >>> capture.offer((torch.arange(4.0).view(4, 1, 1, 1), torch.tensor([7, 7, 7, 8])))
@@ -30,6 +33,7 @@ class ProbeCapture:
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
+        self.problem = "no validation batch passed by"
         self._kept: list[tuple[Tensor, int | None, bytes]] = []
 
     def __len__(self) -> int:
@@ -49,10 +53,14 @@ class ProbeCapture:
     def offer(self, batch: Any) -> None:
         """Look through one batch and keep what is worth keeping.
 
-        Raises:
-            TypeError: If the batch's images cannot be found.
+        A batch whose images cannot be found is passed over and noted in ``problem``: another one,
+        of another loader, may do.
         """
-        images, labels = split_batch(batch)
+        try:
+            images, labels = split_batch(batch)
+        except TypeError as error:
+            self.problem = str(error)
+            return
         for row in range(len(images)):
             label = None if labels is None else labels[row]
             if len(self) < self.wanted or self._place_for(label) is not None:

@@ -12,7 +12,7 @@ Scale = Literal["map", "probe", "run"]
 SCALES = ("map", "probe", "run")
 
 MOST_PASSES = 64
-"""How many passes a history holds; beyond, every second one between first and last goes."""
+"""How many passes a history holds; beyond, the one closest to its neighbours goes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +54,10 @@ class History:
         """Add a pass; one of the same step takes the place of the earlier one."""
         if self.passes and self.passes[-1].step == new.step:
             self.passes.pop()
-        if len(self.passes) == MOST_PASSES:
-            self.passes = [*self.passes[:-1:2], self.passes[-1]]
         self.passes.append(new)
+        if len(self.passes) > MOST_PASSES:
+            steps = [seen.step for seen in self.passes]
+            del self.passes[min(range(1, MOST_PASSES), key=lambda i: steps[i + 1] - steps[i - 1])]
         peaks = peak_heat(new.heatmaps)
         self.maxima = peaks if self.maxima is None else np.maximum(self.maxima, peaks)
 

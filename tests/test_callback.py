@@ -1,0 +1,396 @@
+"""The monitor in real fits, read back from real event files."""
+
+from __future__ import annotations
+
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import LightningModule, seed_everything
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.loggers import CSVLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.utils.data import DataLoader
+
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
+from tests.lightning import BATCHES, Module, data, fit, loaders, trainer
+from tests.networks import images
+
+
+def probe_set(**changes):
+    arguments = {"labels": [0, 1, 2], "names": ["ant", "bee", "cat"], **changes}
+    return ProbeSet(images(3, seed=9), **arguments)
+
+
+def monitor(target="model.conv", probes=None, **options):
+    return AblationCAMMonitor(
+        target, probe_set() if probes is None else probes, **{"on_error": "raise", **options}
+    )
+
+
+def image_steps(folder):
+    events = EventAccumulator(str(folder / "run"), size_guidance={"images": 0}).Reload()
+    return {tag: [e.step for e in events.Images(tag)] for tag in events.Tags()["images"]}
+
+
+def steps(watching):
+    return [seen.step for seen in watching.history.passes]
+
+
+def test_the_event_file_holds_every_validation_and_no_sanity_check(tmp_path):
+    watching = monitor()
+    runner = fit(tmp_path, watching, num_sanity_val_steps=1)
+    expected = [BATCHES, 2 * BATCHES, 3 * BATCHES]
+    tags = ["ablation_cam/overview"]
+    for name in ("ant", "bee", "cat"):
+        tags += [f"ablation_cam_probes/{name}", f"ablation_cam_evolution/{name}"]
+    assert image_steps(tmp_path) == dict.fromkeys(tags, expected)
+    assert steps(watching) == expected
+    assert runner.global_step == expected[-1]
+    assert [seen.epoch for seen in watching.history.passes] == [0, 1, 2]
+
+
+def test_heatmaps_are_those_of_the_validated_weights(tmp_path):
+    module, watching = Module(), monitor(classes="predicted")
+    fit(tmp_path, watching, module=module)
+    expected = ablation_cam(module.model, "conv", probe_set().inputs)
+    newest = watching.history.passes[-1]
+    np.testing.assert_allclose(newest.heatmaps, expected.heatmaps, rtol=1e-4, atol=1e-6)
+    assert newest.heatmaps.max() > 0
+    assert (newest.classes == expected.classes.numpy()).all()
+    assert watching.result.layer == "model.conv"
+    assert (watching.history.passes[0].heatmaps != newest.heatmaps).any()
+
+
+class Record(Callback):
+    """What a user would compare between two runs."""
+
+    def __init__(self):
+        self.samples, self.losses = [], []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.samples.append(batch[0].clone())
+        self.losses.append(outputs["loss"].clone())
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_training_is_bit_identical_with_and_without(tmp_path, fault):
+    def run(*callbacks):
+        seed_everything(7, verbose=False)
+        record, module = Record(), Module()
+        runner = fit(tmp_path / str(len(callbacks)), record, *callbacks, module=module)
+        randoms = random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
+        return module.state_dict(), runner.optimizers[0].state_dict(), record, randoms
+
+    def broken(module, inputs):
+        torch.rand(3)
+        module(inputs)
+        raise RuntimeError("injected")
+
+    options = {"on_error": "warn", "forward": broken} if fault else {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "ablation_cam: no heatmaps this time")
+        watched = run(monitor(probes=4, **options))
+    alone = run()
+    assert all(
+        torch.equal(a, b) for a, b in zip(watched[0].values(), alone[0].values(), strict=True)
+    )
+    for index, state in alone[1]["state"].items():
+        assert all(torch.equal(v, watched[1]["state"][index][k]) for k, v in state.items())
+    for a, b in ((watched[2].samples, alone[2].samples), (watched[2].losses, alone[2].losses)):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert watched[3] == alone[3]
+
+
+def test_a_failed_pass_is_reported_once_and_training_goes_on(tmp_path):
+    def broken(module, inputs):
+        raise RuntimeError("injected")
+
+    module = Module()
+    watching = monitor(forward=broken, on_error="warn")
+    with pytest.warns(UserWarning, match="no heatmaps this time.*injected") as caught:
+        runner = fit(tmp_path, watching, module=module)
+    assert sum("ablation_cam" in str(w.message) for w in caught) == 1
+    assert runner.global_step == 3 * BATCHES
+    assert not watching.history.passes
+    assert image_steps(tmp_path) == {}
+    assert not any(m._forward_hooks for m in module.modules())
+    with pytest.raises(RuntimeError, match="injected"):
+        fit(tmp_path, monitor(forward=broken))
+
+
+def test_a_later_pass_works_after_a_failed_one(tmp_path):
+    calls = []
+
+    def once_broken(module, inputs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("injected")
+        return module(inputs)
+
+    watching = monitor(forward=once_broken, on_error="warn")
+    with pytest.warns(UserWarning, match="injected"):
+        fit(tmp_path, watching)
+    assert steps(watching) == [2 * BATCHES, 3 * BATCHES]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "expected"), [(5, 2, [1, 3, 5]), (4, 3, [1, 4]), (4, 9, [1, 4])]
+)
+def test_every_n_validations_and_the_last(tmp_path, epochs, every, expected):
+    watching = monitor(every_n_validations=every)
+    fit(tmp_path, watching, max_epochs=epochs)
+    assert steps(watching) == [BATCHES * epoch for epoch in expected]
+
+
+def test_catches_up_where_early_stopping_makes_a_validation_the_last(tmp_path):
+    watching = monitor(every_n_validations=50)
+    stop = EarlyStopping("val_loss", patience=0, stopping_threshold=1e9, verbose=False)
+    stop.stopping_threshold = None
+    stop.min_delta = -1e9
+    fit(tmp_path, watching, _StopAfter(2), max_epochs=9)
+    assert steps(watching) == [BATCHES, 2 * BATCHES]
+    assert image_steps(tmp_path)["ablation_cam/overview"] == steps(watching)
+
+
+class _StopAfter(Callback):
+    """Decides in ``on_validation_end``, as early stopping does."""
+
+    def __init__(self, validations):
+        self.left = validations
+
+    def on_validation_end(self, trainer, pl_module):
+        self.left -= not trainer.sanity_checking
+        trainer.should_stop = not self.left
+
+
+@pytest.mark.parametrize("monitor_first", [True, False])
+@pytest.mark.parametrize("every", [1, 50])
+def test_with_weight_averaging_the_map_is_of_the_averaged_weights(tmp_path, monitor_first, every):
+    module, watching = Module(), monitor(every_n_validations=every)
+    average = EMAWeightAveraging(decay=0.5)
+    callbacks = [watching, average] if monitor_first else [average, watching]
+    fit(tmp_path, *callbacks, _StopAfter(3), module=module, max_epochs=9)
+    # At the end of training the module holds the averaged weights, which were the validated ones.
+    expected = ablation_cam(module.model, "conv", probe_set().inputs, [0, 1, 2])
+    newest = watching.history.passes[-1]
+    assert newest.step == 3 * BATCHES
+    np.testing.assert_allclose(newest.heatmaps, expected.heatmaps, rtol=1e-4, atol=1e-6)
+
+
+def test_validation_within_the_epoch(tmp_path):
+    watching = monitor()
+    fit(tmp_path, watching, max_epochs=2, val_check_interval=2)
+    assert steps(watching) == [2, 4, BATCHES + 2, BATCHES + 4]
+
+
+def test_trainer_validate_runs_in_inference_mode(tmp_path):
+    watching, module = monitor(probes=4), Module().eval()
+    trainer(tmp_path, watching).validate(module, loaders()[1], verbose=False)
+    assert steps(watching) == [0]
+    expected = ablation_cam(module.model, "conv", watching.probes.inputs, watching.probes.labels)
+    np.testing.assert_allclose(
+        watching.history.passes[0].heatmaps, expected.heatmaps, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_probes_are_captured_balanced_and_once(tmp_path):
+    watching = monitor(probes=6, class_names=list("abcd"), mean=0.1, std=[0.5, 0.5, 0.5])
+    fit(tmp_path, watching, num_sanity_val_steps=-1)
+    labels = watching.probes.labels.tolist()
+    assert len(labels) == 6
+    assert max(labels.count(c) for c in range(4)) == 2
+    validation = data(8, seed=4).tensors[0]
+    for image in watching.probes.inputs:
+        assert sum(torch.equal(image, other) for other in validation) == 1
+    assert len({image.numpy().tobytes() for image in watching.probes.inputs}) == 6
+    assert watching.probes.names[0] == f"00_{'abcd'[labels[0]]}"
+    assert watching.probes.std == (0.5, 0.5, 0.5)
+
+
+def test_probes_from_a_callable_and_the_module_as_target(tmp_path):
+    module, seen = Module(), []
+
+    def build(trainer, pl_module):
+        seen.append((trainer.global_step, pl_module))
+        return probe_set()
+
+    watching = monitor(module.model.conv, build)
+    fit(tmp_path, watching, module=module)
+    assert seen == [(0, module)]
+    assert watching.result.layer == "model.conv"
+
+
+def test_auto_target_and_one_line_of_log(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        watching = monitor("auto")
+        fit(tmp_path, watching)
+    lines = [r.getMessage() for r in caplog.records if "ablation_cam" in r.getMessage()]
+    assert len(lines) == 1
+    assert "3 probes at 'model.conv' (6 channels, 8x8)" in lines[0]
+    assert str(tmp_path) in lines[0]
+
+
+def test_max_overhead_skips_and_says_so(tmp_path, caplog):
+    watching = monitor(max_overhead=1e-6)
+    with caplog.at_level("INFO"):
+        fit(tmp_path, watching, max_epochs=4)
+    assert steps(watching) == [BATCHES, 4 * BATCHES]
+    assert sum("max_overhead=1e-06" in r.getMessage() for r in caplog.records) == 1
+
+
+def test_two_monitors_need_two_tags(tmp_path):
+    with pytest.raises(ValueError, match="2 AblationCAMMonitors have tag='ablation_cam'"):
+        fit(tmp_path, monitor(), monitor())
+    first, second = monitor(), monitor(tag="early", target="model")
+    second.target_layer = second._layer = "model.conv"
+    assert first.state_key != second.state_key
+    fit(tmp_path, first, second)
+    assert {"ablation_cam/overview", "early/overview"} <= set(image_steps(tmp_path))
+
+
+def test_without_tensorboard_it_warns_and_keeps_the_history(tmp_path):
+    watching = monitor()
+    with pytest.warns(UserWarning, match="no TensorBoardLogger"):
+        fit(tmp_path, watching, logger=CSVLogger(tmp_path))
+    assert steps(watching) == [BATCHES, 2 * BATCHES, 3 * BATCHES]
+
+
+def test_fast_dev_run(tmp_path):
+    watching = monitor()
+    fit(tmp_path, watching, fast_dev_run=True)
+    assert steps(watching) == [1]
+
+
+def test_a_second_fit_with_other_probes_starts_a_new_history(tmp_path):
+    watching = monitor()
+    fit(tmp_path / "a", watching, max_epochs=1)
+    watching._wanted = ProbeSet(images(2, seed=11), labels=[0, 1])
+    fit(tmp_path / "b", watching, max_epochs=1)
+    assert len(watching.history.passes) == 1
+    assert len(watching.history.maxima) == 2
+
+
+def test_a_module_without_forward_is_told_so_at_fit_start(tmp_path):
+    class Headless(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model = Module().model
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+        def training_step(self, batch):
+            return self.model(batch[0]).sum()
+
+        def validation_step(self, batch):
+            self.model(batch[0])
+
+    with pytest.raises(ValueError, match=r"Headless defines no forward.*pass forward="):
+        fit(tmp_path, monitor(on_error="warn"), module=Headless())
+    watching = monitor(forward=lambda module, x: module.model(x))
+    fit(tmp_path, watching, module=Headless())
+    assert len(steps(watching)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        ({"target": "model.convs"}, "closest names: 'model.conv'"),
+        ({"target": nn.Conv2d(1, 1, 1)}, "not part of the model"),
+        ({"probes": ProbeSet(images())}, "classes='label', but the probes have no labels"),
+        ({"classes": [0, 1]}, "classes has 2 entries for 3 probes"),
+        ({"probes": lambda trainer, module: 3}, "callable returned a int"),
+    ],
+)
+def test_what_needs_no_forward_is_an_error_at_fit_start(tmp_path, arguments, pattern):
+    ran = _StopAfter(99)
+    with pytest.raises((ValueError, TypeError), match=pattern):
+        fit(tmp_path, monitor(on_error="warn", **arguments), ran)
+    assert ran.left == 99
+    assert not list(tmp_path.glob("run/events*")) or image_steps(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        ({"classes": 9}, "classes contains 9, but the model's output has 4 classes"),
+        ({"target": "model.hidden"}, "'model.hidden' has no spatial map"),
+        (
+            {"probes": ProbeSet(torch.rand(2, 1, 8, 8), labels=[0, 1])},
+            "rejected the inputs of shape",
+        ),
+        ({"forward": lambda m, x: {"y": m(x)}}, "dict with keys.*pass forward="),
+    ],
+)
+def test_what_needs_a_forward_follows_on_error(tmp_path, arguments, pattern):
+    with pytest.raises((ValueError, TypeError, RuntimeError), match=pattern):
+        fit(tmp_path, monitor(**arguments))
+    with pytest.warns(UserWarning, match=pattern):
+        runner = fit(tmp_path, monitor(on_error="warn", **arguments))
+    assert runner.global_step == 3 * BATCHES
+
+
+def test_captured_probes_without_labels_or_images_say_what_to_do(tmp_path):
+    class Unlabelled(Module):
+        def validation_step(self, batch):
+            self(batch[0])
+
+    x = images(8)
+    batches = DataLoader([[x[:4], torch.rand(4, 4)], [x[4:], torch.rand(4, 4)]], batch_size=None)
+    with pytest.warns(UserWarning, match="probes have no labels.*classes='predicted'"):
+        trainer(tmp_path, monitor(probes=3, on_error="warn")).fit(
+            Unlabelled(), loaders()[0], batches
+        )
+    watching = monitor(probes=3, classes="predicted")
+    trainer(tmp_path, watching).fit(Unlabelled(), loaders()[0], batches)
+    assert len(watching.probes) == 3
+
+    class Keyed(Module):
+        def validation_step(self, batch):
+            self(batch["picture"])
+
+    with pytest.warns(UserWarning, match="images cannot be found"):
+        trainer(tmp_path, monitor(probes=3, on_error="warn")).fit(
+            Keyed(), loaders()[0], DataLoader([{"picture": x}], batch_size=None)
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "pattern"),
+    [
+        (
+            {"scale": "image"},
+            ValueError,
+            "scale='image' is not known; choose 'map', 'probe', 'run'",
+        ),
+        ({"on_error": "ignore"}, ValueError, "on_error='ignore'.*'warn', 'raise'"),
+        ({"every_n_validations": 0}, ValueError, "every_n_validations=0"),
+        ({"every_n_validations": 1.5}, TypeError, "every_n_validations=1.5"),
+        ({"classes": "labels"}, ValueError, "classes='labels'.*'label', 'predicted'"),
+        ({"classes": 1.5}, TypeError, "classes=1.5"),
+        ({"probes": 0}, ValueError, "probes=0"),
+        ({"probes": "folder"}, TypeError, "probes is a str"),
+        ({"mean": 0.5}, ValueError, "mean only go with probes=<number>"),
+        ({"probes": 4, "std": [0, 1, 1]}, ValueError, "std=.*expected positive"),
+        ({"target": 4}, TypeError, "target_layer is a int"),
+        ({"tag": ""}, ValueError, "tag=''"),
+        ({"score": "logits"}, ValueError, "score='logits'"),
+        ({"ablation": "none"}, ValueError, "ablation='none'"),
+        ({"layout": "HWC"}, ValueError, "layout='HWC'"),
+        ({"engine": "brute"}, ValueError, "engine='brute'"),
+        ({"memory_budget": -1}, ValueError, "memory_budget=-1"),
+        ({"max_overhead": 0}, ValueError, "max_overhead=0"),
+    ],
+)
+def test_bad_arguments_are_errors_at_construction(arguments, error, pattern):
+    with pytest.raises(error, match=pattern):
+        monitor(**arguments)
+
+
+def test_statistics_of_the_wrong_length_are_reported_in_the_first_pass(tmp_path):
+    with pytest.raises(ValueError, match=r"mean=.* has 2 numbers; expected 1 or 3"):
+        fit(tmp_path, monitor(probes=4, mean=[0.1, 0.2]))

@@ -1,0 +1,348 @@
+"""``ablation_cam`` against the paper's loop in float64, and what it promises about its result."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from lightning_ablationcam import ablation_cam
+from tests.networks import (
+    BatchStatistics,
+    ChannelsLast,
+    ConvBN,
+    Dropouts,
+    InplaceReLU,
+    Skip,
+    TinyViT,
+    images,
+    seeded,
+)
+from tests.reference import ablation_cam_reference
+
+CLASSES = [2, 0, 3]
+NCHW = [ConvBN, InplaceReLU, Skip, Dropouts]
+
+
+def assert_equals_reference(result, reference, tolerance=1e-4):
+    """Errors are judged against each image's largest drop, which must not be negligible."""
+    largest = reference.drops.abs().amax(dim=1)
+    assert (largest > 1e-3 * reference.scores.abs()).all()
+    assert (largest > 1e-4).all()
+    errors = (result.drops.double() - reference.drops).abs() / largest[:, None]
+    assert errors.max() < tolerance
+    torch.testing.assert_close(result.scores.double(), reference.scores, rtol=1e-5, atol=1e-5)
+    weight_scale = reference.weights.abs().amax(dim=1, keepdim=True)
+    assert ((result.weights.double() - reference.weights).abs() / weight_scale).max() < tolerance
+    heat = reference.heatmaps.amax().clamp(min=1e-9)
+    assert ((result.heatmaps.double() - reference.heatmaps).abs() / heat).max() < 10 * tolerance
+
+
+@pytest.mark.parametrize("network", NCHW)
+@pytest.mark.parametrize("ablation", ["zero", "mean", 0.5, -1])
+def test_equals_the_float64_loop(network, ablation):
+    model, x = seeded(network()), images()
+    ablate = {
+        "zero": torch.zeros_like,
+        "mean": lambda a: a.mean((2, 3), keepdim=True).expand_as(a),
+    }.get(ablation, lambda a: a * ablation)
+    reference = ablation_cam_reference(model, "conv", x, CLASSES, ablate=ablate)
+    result = ablation_cam(model, "conv", x, CLASSES, ablation=ablation, engine="replay")
+    assert_equals_reference(result, reference)
+    assert result.heatmaps.amax() > 0
+    assert (result.engine, result.layer, result.classes.tolist()) == ("replay", "conv", CLASSES)
+
+
+@pytest.mark.parametrize("network", NCHW)
+def test_is_exact_in_float64(network):
+    model, x = seeded(network()).double(), images().double()
+    reference = ablation_cam_reference(model, "conv", x, CLASSES)
+    result = ablation_cam(model, "conv", x, CLASSES)
+    assert result.drops.dtype == torch.float64
+    assert result.heatmaps.dtype == torch.float32
+    largest = reference.drops.abs().amax(dim=1, keepdim=True)
+    assert ((result.drops - reference.drops).abs() / largest).max() < 1e-9
+
+
+def test_channels_last_and_tokens_equal_the_float64_loop():
+    model, x = seeded(ChannelsLast()), images()
+    reference = ablation_cam_reference(
+        model, "norm", x, CLASSES, channel_dim=3, to_maps=lambda a: a.permute(0, 3, 1, 2)
+    )
+    assert_equals_reference(ablation_cam(model, "norm", x, CLASSES), reference)
+    assert_equals_reference(ablation_cam(model, "norm", x, CLASSES, layout="NHWC"), reference)
+
+    model = seeded(TinyViT())
+    reference = ablation_cam_reference(
+        model,
+        "blocks.1.norm1",
+        x,
+        CLASSES,
+        channel_dim=2,
+        to_maps=lambda a: a[:, 1:].reshape(-1, 4, 4, 8).permute(0, 3, 1, 2),
+    )
+    for layout in ("auto", "tokens", "tokens:1+4x4"):
+        result = ablation_cam(model, "blocks.1.norm1", x, CLASSES, layout=layout)
+        assert_equals_reference(result, reference)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2], [7, -3, 7, 0, -3, 7], [5] * 6])
+def test_groups_are_ablated_together(labels):
+    model, x = seeded(Skip()), images()
+    reference = ablation_cam_reference(model, "conv", x, CLASSES, groups=labels)
+    result = ablation_cam(model, "conv", x, CLASSES, groups=labels)
+    assert_equals_reference(result, reference)
+    for label in set(labels):
+        members = [k for k, other in enumerate(labels) if other == label]
+        assert (result.drops[:, members] == result.drops[:, members[:1]]).all()
+
+
+def test_scores_probability_and_callable():
+    model, x = seeded(InplaceReLU()), images()
+    probability = ablation_cam_reference(
+        model, "conv", x, CLASSES, score=lambda output, c: output.softmax(1)[0, c]
+    )
+    assert_equals_reference(
+        ablation_cam(model, "conv", x, CLASSES, score="probability"), probability
+    )
+    margin = ablation_cam_reference(
+        model, "conv", x, CLASSES, score=lambda output, c: output[0, c] - output[0].mean()
+    )
+    result = ablation_cam(
+        model,
+        "conv",
+        x,
+        CLASSES,
+        score=lambda output, c: output.gather(1, c[:, None])[:, 0] - output.mean(dim=1),
+    )
+    assert_equals_reference(result, margin)
+
+
+def test_probability_keeps_its_digits_near_one():
+    class Sure(InplaceReLU):
+        def forward(self, x):
+            return super().forward(x) * 100
+
+    model, x = seeded(Sure()), images(8, seed=5)
+    predicted = ablation_cam(model, "conv", x).classes
+    reference = ablation_cam_reference(
+        model, "conv", x, predicted.tolist(), score=lambda output, c: output.softmax(1)[0, c]
+    )
+    sure = (reference.scores > 1 - 1e-9) & (reference.scores < 1)
+    assert sure.any()
+    result = ablation_cam(model, "conv", x, predicted, score="probability")
+    error = (result.drops - reference.drops).abs().amax(1) / reference.drops.abs().amax(1)
+    assert error[sure].max() < 1e-2
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    order=st.permutations(range(4)),
+    budget=st.integers(1, 400_000),
+    split=st.integers(1, 3),
+)
+def test_batches_chunks_and_order_do_not_change_results(order, budget, split):
+    model, x = seeded(Skip()), images(4)
+    classes = torch.tensor([2, 0, 3, 1])
+    whole = ablation_cam(model, "conv", x, classes)
+    scale = whole.drops.abs().max()
+    order = torch.tensor(order)
+    shuffled = ablation_cam(model, "conv", x[order], classes[order], memory_budget=budget)
+    assert ((shuffled.drops - whole.drops[order]).abs().max() / scale) < 1e-5
+    parts = [
+        ablation_cam(model, "conv", x[rows], classes[rows])
+        for rows in (slice(None, split), slice(split, None))
+    ]
+    assert ((torch.cat([p.drops for p in parts]) - whole.drops).abs().max() / scale) < 1e-5
+    torch.testing.assert_close(torch.cat([p.heatmaps for p in parts]), whole.heatmaps)
+
+
+def test_batch_statistics_keep_the_image_batch_whole():
+    model, x = seeded(BatchStatistics()).double(), images().double()
+    result = ablation_cam(model, "conv", x, CLASSES, memory_budget=1)
+    activations = model.conv(x)
+
+    def tail(a):
+        return model.head(F.relu(model.bn(F.relu(a))).mean((2, 3)))
+
+    rows = torch.arange(3)
+    for k in range(5):
+        ablated = activations.clone()
+        ablated[:, k] = 0
+        expected = (tail(activations) - tail(ablated))[rows, torch.tensor(CLASSES)]
+        torch.testing.assert_close(result.drops[:, k], expected.detach())
+
+
+def test_a_negative_score_does_not_flip_the_map():
+    """One channel that supports the class, at a logit that the bias makes negative."""
+    model = seeded(InplaceReLU())
+    model.head.bias.data -= 100
+    result = ablation_cam(model, "conv", images(), CLASSES)
+    assert (result.scores < 0).all()
+    assert (result.weights.sign() == result.drops.sign()).all()
+
+
+def test_classes_forms_agree():
+    model, x = seeded(ConvBN()), images()
+    one = ablation_cam(model, "conv", x, 2)
+    for classes in (
+        [2, 2, 2],
+        torch.tensor(2),
+        torch.tensor([2, 2, 2]),
+        torch.full((3,), 2).numpy(),
+    ):
+        assert torch.equal(ablation_cam(model, "conv", x, classes).drops, one.drops)
+    predicted = ablation_cam(model, "conv", x)
+    assert torch.equal(predicted.classes, model(x).argmax(dim=1))
+    assert torch.equal(predicted.predicted, predicted.classes)
+    torch.testing.assert_close(
+        predicted.probabilities.float(), model(x).softmax(1).amax(1).detach()
+    )
+
+
+def test_result_is_consistent_frozen_and_on_the_cpu():
+    result = ablation_cam(seeded(ConvBN()), "conv", images())
+    assert result.heatmaps.shape == (3, 8, 8)
+    assert (result.heatmaps >= 0).all()
+    torch.testing.assert_close(result.ablated_scores, result.scores[:, None] - result.drops)
+    torch.testing.assert_close(result.weights, result.drops / result.scores.abs()[:, None])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.layer = "other"
+
+
+def test_auto_finds_the_last_layer_that_reaches_the_score():
+    assert ablation_cam(seeded(ConvBN()), "auto", images()).layer == "bn"
+    assert ablation_cam(seeded(Skip()), "auto", images()).layer == "mix"
+    assert ablation_cam(seeded(ChannelsLast()), "auto", images()).layer == "norm"
+    vit = seeded(TinyViT())
+    assert ablation_cam(vit, "auto", images()).layer == "blocks.1.norm1"
+    vit.head.weight.data.zero_()
+    assert ablation_cam(vit, "auto", images()).layer == "blocks.1.norm1"
+
+
+def test_module_as_target_and_forward():
+    model, x = seeded(ConvBN()), images()
+    by_name = ablation_cam(model, "conv", x)
+    assert torch.equal(ablation_cam(model, model.conv, x).drops, by_name.drops)
+
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = model
+
+        def forward(self, x, key):
+            return {"out": self.net(x)}
+
+    result = ablation_cam(Wrapped(), "net.conv", x, forward=lambda m, x: m(x, key=1)["out"])
+    assert torch.equal(result.drops, by_name.drops)
+
+
+@pytest.mark.parametrize("case", ["one channel", "one pixel", "dead layer"])
+def test_degenerate_networks(case):
+    model, x = seeded(InplaceReLU()), images()
+    if case == "one channel":
+        model.conv, model.head = nn.Conv2d(3, 1, 1), nn.Linear(1, 4)
+        model = seeded(model)
+    if case == "one pixel":
+        x = x[..., :1, :1]
+    if case == "dead layer":
+        model.conv.weight.data.zero_()
+        model.conv.bias.data.zero_()
+    result = ablation_cam(model, "conv", x, CLASSES)
+    reference = ablation_cam_reference(model, "conv", x, CLASSES)
+    torch.testing.assert_close(result.drops.double(), reference.drops, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(result.heatmaps.double(), reference.heatmaps, atol=1e-4, rtol=1e-3)
+    if case == "dead layer":
+        assert not result.drops.any()
+        assert not result.weights.any()
+
+
+def test_works_under_inference_mode_and_autocast():
+    model, x = seeded(Skip()), images()
+    plain = ablation_cam(model, "conv", x, CLASSES)
+    with torch.inference_mode():
+        inferred = ablation_cam(model, "conv", x * 1, CLASSES)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = ablation_cam(model, "conv", x, CLASSES)
+    assert torch.equal(plain.drops, inferred.drops)
+    assert torch.equal(plain.drops, mixed.drops)
+    assert not inferred.drops.is_inference()
+
+
+def test_half_precision_parameters_are_used_as_they_are():
+    model, x = seeded(Skip()).bfloat16(), images().bfloat16()
+    result = ablation_cam(model, "conv", x, CLASSES)
+    assert result.drops.dtype == torch.float32
+    assert torch.isfinite(result.heatmaps).all()
+
+
+def test_bad_arguments_name_argument_value_and_choices():
+    model, x = seeded(ConvBN()), images()
+
+    def message(error, **changes):
+        arguments = {"model": model, "target_layer": "conv", "inputs": x, **changes}
+        with pytest.raises(error) as caught:
+            ablation_cam(**arguments)
+        return str(caught.value)
+
+    assert "closest names: 'conv'" in message(ValueError, target_layer="convs")
+    assert "'bn'" in message(ValueError, target_layer="zzzzzz")
+    assert "not part of the model" in message(ValueError, target_layer=nn.ReLU())
+    assert "expected 'auto', a dotted name" in message(TypeError, target_layer=3)
+    assert "no spatial map: it returned shape (3, 4)" in message(ValueError, target_layer="head")
+    assert "classes contains 9" in (text := message(ValueError, classes=9))
+    assert "choose 0 to 3" in text
+    assert "shape (2,)" in message(ValueError, classes=[0, 1])
+    assert "float" in message(TypeError, classes=[0.5, 1.0, 2.0])
+    assert "score='margin'" in (text := message(ValueError, score="margin"))
+    assert "'logit', 'probability'" in text
+    assert "returned (3, 4)" in message(ValueError, score=lambda output, classes: output)
+    assert "ablation='one'" in message(ValueError, ablation="one")
+    assert "returned (1,)" in message(ValueError, ablation=lambda a: a.new_zeros(1))
+    assert "layout='CHW'" in message(ValueError, layout="CHW")
+    assert "engine='fast'" in message(ValueError, engine="fast")
+    assert "memory_budget=0" in message(ValueError, memory_budget=0)
+    assert "6 channels" in message(ValueError, groups=[0, 1])
+    assert "inputs is a list" in message(TypeError, inputs=[x])
+    assert "model is a int" in message(TypeError, model=3)
+    text = message(RuntimeError, inputs=x[:, :1])
+    assert "rejected the inputs of shape (3, 1, 8, 8)" in text
+    assert "forward=" in text
+
+
+def test_an_output_that_is_no_tensor_says_how_to_pass_forward():
+    class Output(ConvBN):
+        def forward(self, x):
+            return {"logits": super().forward(x)}
+
+    with pytest.raises(TypeError, match=r"dict with keys \['logits'\].*forward="):
+        ablation_cam(seeded(Output()), "conv", images())
+
+
+def test_layers_that_cannot_be_targets_say_why():
+    class Odd(InplaceReLU):
+        def __init__(self):
+            super().__init__()
+            self.unused = nn.Conv2d(3, 3, 1)
+            self.pair = Pair()
+
+        def forward(self, x):
+            self.pair(x)
+            return super().forward(self.relu(x))
+
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    model = seeded(Odd())
+    with pytest.raises(ValueError, match="'unused' did not run"):
+        ablation_cam(model, "unused", images())
+    with pytest.raises(ValueError, match="'relu' ran 2 times"):
+        ablation_cam(model, "relu", images())
+    with pytest.raises(ValueError, match="'pair' returned a tuple"):
+        ablation_cam(model, "pair", images())

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_ablationcam import ProbeSet, drawing
+from lightning_ablationcam.history import History, Pass
+
+
+def story(passes=10, predicted=(1, 0)):
+    probes = ProbeSet(
+        torch.rand(2, 3, 32, 32), labels=[1, 1], names=["p", "q"], class_names=["ant", "bee"]
+    )
+    history = History()
+    for step in range(passes):
+        heat = np.full((2, 4, 4), step + 1, np.float32)
+        classes, scores = np.array([1, 1]), np.array([3.5, -1.0])
+        history.append(
+            Pass(step * 5, step, heat, classes, scores, np.array(predicted), np.array([0.9, 0.2]))
+        )
+    return probes, history
+
+
+def test_one_overview_and_two_pictures_for_each_probe():
+    probes, history = story()
+    drawn = list(drawing.draw(probes, history, layer="conv", scale="probe", score="logit"))
+    assert [(d.kind, d.name) for d in drawn] == [
+        ("overview", ""),
+        ("probes", "p"),
+        ("evolution", "p"),
+        ("probes", "q"),
+        ("evolution", "q"),
+    ]
+    assert all(d.picture.dtype == np.uint8 and d.picture.shape[2] == 3 for d in drawn)
+
+
+def test_captions_say_class_score_and_mistakes(monkeypatch):
+    seen = {}
+    for name in ("probe_picture", "evolution_strip", "overview_grid"):
+        monkeypatch.setattr(
+            drawing, name, lambda *args, name=name: seen.setdefault(name, []).append(args)
+        )
+    probes, history = story()
+    list(drawing.draw(probes, history, layer="conv", scale="probe", score="logit"))
+    assert [args[2] for args in seen["probe_picture"]] == [
+        ["p", "logit 3.5 · 90% · bee", "predicted bee"],
+        ["q", "logit -1 · 20% · bee", "predicted ant, label bee"],
+    ]
+    heats, captions, title = seen["evolution_strip"][0][1:4]
+    assert len(heats) == len(captions) == 8
+    assert captions[0] == ["step 0", "90% · bee"]
+    assert captions[-1][0] == "step 45"
+    assert title == ["p", "epochs 0 to 9 · conv"]
+    assert (heats[0] == np.float32(0.1)).all()
+    assert (heats[-1] == 1).all()
+    assert seen["overview_grid"][0][3] == ["epoch 9 · step 45", "conv"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "first", "legend"),
+    [
+        ("map", 1.0, "each map"),
+        ("probe", 0.1, "this probe so far"),
+        ("run", 0.1, "all probes so far"),
+    ],
+)
+def test_the_scale_decides_what_full_colour_means(monkeypatch, scale, first, legend):
+    seen = []
+    monkeypatch.setattr(drawing, "evolution_strip", lambda *args: seen.append(args))
+    list(drawing.draw(*story(), layer="conv", scale=scale, score="logit"))
+    assert seen[0][1][0].max() == np.float32(first)
+    assert legend in seen[0][4]

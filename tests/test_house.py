@@ -1,0 +1,83 @@
+"""The public names, the floors of the house and what importing costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lightning_ablationcam
+
+PACKAGE = Path(lightning_ablationcam.__file__).parent
+# From the bottom up: a module may import from its own floor and those below.
+FLOORS = [
+    {"scores", "weights", "heatmaps", "ablations"},
+    {"layers", "isolation", "engine", "cam"},
+    {"render"},
+    {"samples", "probes", "capture", "history", "drawing"},
+    {"loggers"},
+    {"schedule", "callback"},
+]
+ALLOWED = {"render": {"numpy", "PIL", "cmap"}}
+TORCH_ONLY = FLOORS[0] | FLOORS[1]
+
+
+def modules():
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def room(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            yield node.module
+
+
+def floor_of(name):
+    return next(index for index, rooms in enumerate(FLOORS) if name in rooms)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    mine = floor_of(room(path))
+    for name in imported(path):
+        top, *rest = name.split(".")
+        if top == "lightning_ablationcam":
+            assert floor_of(rest[0]) <= mine, f"{path.name} imports {name} from a floor above"
+        elif top not in sys.stdlib_module_names:
+            allowed = ALLOWED.get(room(path)) or (
+                {"torch", "numpy"} if room(path) in TORCH_ONLY else None
+            )
+            assert allowed is None or top in allowed, f"{path.name} imports {name}"
+
+
+def test_public_names():
+    assert lightning_ablationcam.__all__ == [
+        "AblationCAMMonitor",
+        "AblationResult",
+        "ProbeSet",
+        "ablation_cam",
+    ]
+    for name in lightning_ablationcam.__all__:
+        assert getattr(lightning_ablationcam, name).__name__ == name
+        assert name in dir(lightning_ablationcam)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        lightning_ablationcam.nothing  # noqa: B018
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, lightning_ablationcam, lightning_ablationcam.render\n"
+    code += "sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=False).returncode
+        == 0
+    )

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lightning_ablationcam import ablation_cam
+from lightning_ablationcam.isolation import isolated
+from tests.networks import Dropouts, images, seeded
+
+
+def draws():
+    return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+
+
+def seed_all():
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    torch.manual_seed(1)
+
+
+def test_everything_is_as_found_also_after_an_exception():
+    model = seeded(Dropouts()).train()
+    model.drop.eval()
+    flags = [module.training for module in model.modules()]
+    seed_all()
+    expected = draws()
+    seed_all()
+
+    def fault():
+        with isolated(model):
+            assert not any(module.training for module in model.modules())
+            assert not torch.is_grad_enabled()
+            draws()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fault()
+    assert [module.training for module in model.modules()] == flags
+    assert torch.is_grad_enabled()
+    assert draws() == expected
+
+
+def test_inside_a_pass_modes_do_not_leak_in():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with isolated(nn.Linear(1, 1)):
+            assert not torch.is_inference_mode_enabled()
+            assert not torch.is_autocast_enabled("cpu")
+        assert torch.is_inference_mode_enabled()
+        assert torch.is_autocast_enabled("cpu")
+
+
+def hooks_of(model):
+    return [
+        (len(module._forward_hooks), len(module._forward_pre_hooks)) for module in model.modules()
+    ]
+
+
+@pytest.mark.parametrize("fault", [None, "model", "interrupt"])
+def test_a_pass_leaves_the_model_alone(fault):
+    model, x = seeded(Dropouts()).train(), images()
+    model(x).sum().backward()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    gradients = [p.grad.clone() for p in model.parameters()]
+    hooks, calls = hooks_of(model), []
+
+    def forward(module, inputs):
+        calls.append(1)
+        if fault and len(calls) > 1:
+            raise KeyboardInterrupt if fault == "interrupt" else RuntimeError("broken")
+        return module(inputs)
+
+    seed_all()
+    expected = draws()
+    seed_all()
+    if fault:
+        error = KeyboardInterrupt if fault == "interrupt" else RuntimeError
+        with pytest.raises(error):
+            ablation_cam(model, "conv", x, forward=forward)
+    else:
+        ablation_cam(model, "conv", x, forward=forward)
+    assert draws() == expected
+    assert hooks_of(model) == hooks
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(torch.equal(g, p.grad) for g, p in zip(gradients, model.parameters(), strict=True))
+    assert all(p.requires_grad for p in model.parameters())

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+
+from lightning_ablationcam import ProbeSet
+from lightning_ablationcam.capture import ProbeCapture
+from lightning_ablationcam.samples import split_batch
+
+
+def dataset(count=12, classes=3):
+    images = torch.arange(count).float().view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    return TensorDataset(images, torch.arange(count) % classes)
+
+
+def numbers(probes):
+    return probes.inputs[:, 0, 0, 0].tolist()
+
+
+class Items(Dataset):
+    """A map-style dataset of dicts, with a random transform and class names."""
+
+    classes = ("ant", "bee", "cat")
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        if not 0 <= index < 6:
+            raise IndexError(index)
+        return {"image": torch.full((3, 2, 2), float(index)) + torch.rand(1), "label": index % 3}
+
+
+def test_from_dataset_per_class_indices_and_n():
+    data = dataset()
+    probes = ProbeSet.from_dataset(data, per_class=2)
+    assert numbers(probes) == [0, 3, 1, 4, 2, 5]
+    assert probes.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert numbers(ProbeSet.from_dataset(data, indices=[5, -1])) == [5, 11]
+    assert numbers(ProbeSet.from_dataset(data, n=4)) == [0, 4, 7, 11]
+    assert len(ProbeSet.from_dataset(data)) == 12
+    subset = Subset(data, [11, 10, 9, 8])
+    assert numbers(ProbeSet.from_dataset(subset, per_class=1)) == [9, 10, 11]
+
+
+def test_from_dataset_leaves_random_numbers_and_reads_names():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    probes = ProbeSet.from_dataset(Items(), per_class=1)
+    assert torch.equal(torch.rand(1), expected)
+    assert probes.names == ["00_ant", "01_bee", "02_cat"]
+    assert probes.class_name(1) == "bee"
+    assert probes.class_name(9) == "class 9"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        ({"n": 2, "per_class": 1}, "per_class and n are given"),
+        ({"n": 0}, "n=0"),
+        ({"per_class": -1}, "per_class=-1"),
+        ({"indices": [12]}, "indices contains 12; the dataset has 12 items"),
+        ({"indices": []}, "indices is empty"),
+    ],
+)
+def test_from_dataset_errors(arguments, pattern):
+    with pytest.raises(ValueError, match=pattern):
+        ProbeSet.from_dataset(dataset(), **arguments)
+
+
+def test_from_dataset_needs_labels_tensors_and_a_length():
+    with pytest.raises(ValueError, match="item 0 of the dataset has no label"):
+        ProbeSet.from_dataset(TensorDataset(torch.rand(2, 1, 2, 2)), per_class=1)
+    with pytest.raises(TypeError, match="image is a Image"):
+        ProbeSet.from_dataset([(Image.new("L", (2, 2)), 1)])
+    with pytest.raises(TypeError, match="without a length"):
+        ProbeSet.from_dataset(iter([1]))
+    with pytest.raises(ValueError, match="empty"):
+        ProbeSet.from_dataset([])
+    with pytest.raises(ValueError, match="different shapes"):
+        ProbeSet.from_dataset([torch.rand(1, 2, 2), torch.rand(1, 3, 3)])
+
+
+def test_from_dataloader_does_not_advance_the_loader():
+    def loader():
+        generator = torch.Generator().manual_seed(5)
+        return DataLoader(dataset(), batch_size=5, shuffle=True, generator=generator)
+
+    expected = [batch[1].tolist() for batch in loader()]
+    read = loader()
+    probes = ProbeSet.from_dataloader(read, n=7)
+    assert (len(probes), len(probes.labels)) == (7, 7)
+    assert [batch[1].tolist() for batch in read] == expected
+    assert len(ProbeSet.from_dataloader(read, n=100)) == 12
+    with pytest.raises(ValueError, match="n=0"):
+        ProbeSet.from_dataloader(read, n=0)
+    with pytest.raises(ValueError, match="yielded no batch"):
+        ProbeSet.from_dataloader([])
+
+
+def test_from_folder_reads_crops_normalises_and_labels(tmp_path):
+    for name, color in {
+        "b/x.png": (255, 0, 0),
+        "a/y.jpg": (0, 0, 255),
+        "a/z.png": (9, 9, 9),
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 20), color).save(tmp_path / name)
+    probes = ProbeSet.from_folder(tmp_path, size=(8, 12), mean=[0.5, 0.5, 0.5], std=[0.25] * 3)
+    assert probes.inputs.shape == (3, 3, 8, 12)
+    assert probes.names == ["a/y", "a/z", "b/x"]
+    assert probes.labels.tolist() == [0, 0, 1]
+    assert probes.class_names == ["a", "b"]
+    assert probes.inputs[2, :, 4, 4].tolist() == [2.0, -2.0, -2.0]
+    assert probes.pictures()[2, 4, 4].tolist() == [255, 0, 0]
+    flat = ProbeSet.from_folder(tmp_path / "a", size=8)
+    assert flat.labels is None
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        ProbeSet.from_folder(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no picture"):
+        ProbeSet.from_folder(tmp_path / "empty")
+    with pytest.raises(ValueError, match="size=0"):
+        ProbeSet.from_folder(tmp_path, size=0)
+
+
+def test_pictures_undo_normalisation_or_stretch():
+    pixels = torch.tensor([0.0, 0.25, 0.5, 1.0]).view(1, 1, 2, 2)
+    normalised = (pixels - 0.4) / 0.2
+    shown = ProbeSet(normalised, mean=0.4, std=[0.2]).pictures()
+    assert shown.shape == (1, 2, 2, 3)
+    assert shown.dtype == np.uint8
+    assert shown[0, ..., 0].flatten().tolist() == [0, 64, 128, 255]
+    stretched = ProbeSet(torch.tensor([-3.0, 1.0]).view(1, 1, 1, 2)).pictures()
+    assert stretched[0, 0, :, 0].tolist() == [0, 255]
+    assert not ProbeSet(torch.full((1, 1, 2, 2), 7.0)).pictures().any()
+    assert ProbeSet(torch.rand(2, 5, 3, 3)).pictures().shape == (2, 3, 3, 3)
+    raw = torch.full((1, 3, 2, 2), 200, dtype=torch.uint8)
+    assert (ProbeSet(raw).pictures() == 200).all()
+    colors = torch.tensor([0.1, 0.5, 0.9]).view(1, 3, 1, 1)
+    means, stds = [0.1, 0.2, 0.3], [0.5, 0.25, 0.125]
+    scaled = (colors - torch.tensor(means).view(3, 1, 1)) / torch.tensor(stds).view(3, 1, 1)
+    assert ProbeSet(scaled, mean=means, std=stds).pictures()[0, 0, 0].tolist() == [26, 128, 230]
+
+
+def test_fingerprint_is_of_the_content():
+    x = torch.rand(2, 1, 3, 3)
+    same = ProbeSet(x.clone(), labels=[0, 1], names=["p", "q"])
+    assert ProbeSet(x, labels=[0, 1]).fingerprint == same.fingerprint
+    assert ProbeSet(x, labels=[1, 1]).fingerprint != same.fingerprint
+    assert ProbeSet(x.flip(0), labels=[0, 1]).fingerprint != same.fingerprint
+    assert ProbeSet(x.view(2, 1, 1, 9), labels=[0, 1]).fingerprint != same.fingerprint
+    ProbeSet(x.bfloat16()).fingerprint  # noqa: B018
+
+
+def test_a_probe_set_is_a_copy_with_distinct_names():
+    x = torch.rand(3, 1, 2, 2)
+    probes = ProbeSet(x, names=["a", "a", "b"], masks=torch.ones(3, 2, 2))
+    x.zero_()
+    assert probes.inputs.any()
+    assert probes.names == ["a", "a (2)", "b"]
+    assert probes.masks.dtype == torch.bool
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "pattern"),
+    [
+        ({"inputs": torch.rand(3, 4)}, ValueError, r"inputs has shape \(3, 4\)"),
+        ({"inputs": "x.png"}, TypeError, "inputs is a str"),
+        ({"labels": [0]}, ValueError, r"labels has shape \(1,\)"),
+        ({"labels": [0.5, 1.0]}, TypeError, "whole numbers"),
+        ({"names": ["one"]}, ValueError, "names has 1 entries"),
+        ({"masks": torch.rand(2, 3, 3)}, ValueError, r"expected \(2, 4, 4\)"),
+        ({"mean": [0.5, 0.5]}, ValueError, "mean=.* has 2 numbers; expected 1 or 3"),
+        ({"std": [1, 1, 1, 1]}, ValueError, "std=.* has 4 numbers; expected 1 or 3"),
+        ({"std": 0}, ValueError, "std=0; expected positive numbers"),
+        ({"mean": float("nan")}, ValueError, "mean=nan; expected finite numbers"),
+    ],
+)
+def test_bad_probe_sets_name_the_argument(arguments, error, pattern):
+    with pytest.raises(error, match=pattern):
+        ProbeSet(**{"inputs": torch.rand(2, 3, 4, 4), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("batch", "labels"),
+    [
+        (torch.rand(2, 1, 2, 2), None),
+        ((torch.rand(2, 1, 2, 2), torch.tensor([1, 0])), [1, 0]),
+        ([torch.rand(2, 1, 2, 2), torch.tensor([[1], [0]]), "more"], [1, 0]),
+        ({"pixel_values": torch.rand(2, 1, 2, 2), "labels": [4, 2]}, [4, 2]),
+        ((torch.rand(2, 1, 2, 2), torch.rand(2, 5)), None),
+        ((torch.rand(2, 1, 2, 2), ["a", "b"]), None),
+    ],
+)
+def test_split_batch(batch, labels):
+    images, found = split_batch(batch)
+    assert images.shape == (2, 1, 2, 2)
+    assert found == labels
+
+
+def test_split_batch_says_what_it_looked_for():
+    with pytest.raises(TypeError, match=r"dict with keys \['a'\].*pixel_values"):
+        split_batch({"a": 1})
+
+
+def batch_of(labels, start=0):
+    values = torch.arange(start, start + len(labels)).float().view(-1, 1, 1, 1)
+    return values, torch.tensor(labels)
+
+
+def test_capture_balances_classes_in_the_order_they_come():
+    capture = ProbeCapture(4)
+    capture.offer(batch_of([0, 0, 0, 0, 0]))
+    assert capture.labels == [0, 0, 0, 0]
+    capture.offer(batch_of([1, 0, 2, 3, 1], start=10))
+    assert sorted(capture.labels) == [0, 1, 2, 3]
+    assert capture.images[0].item() == 0
+    capture.offer(batch_of([4, 4], start=20))
+    assert sorted(capture.labels) == [0, 1, 2, 3]
+
+
+def test_capture_takes_no_image_twice_and_copes_without_labels():
+    capture = ProbeCapture(5)
+    capture.offer(batch_of([0, 1]))
+    capture.offer(batch_of([0, 1, 0]))
+    assert [image.item() for image in capture.images] == [0, 1, 2]
+    unlabelled = ProbeCapture(2)
+    with torch.inference_mode():
+        unlabelled.offer(torch.arange(3.0).view(3, 1, 1, 1) * 1)
+    assert [image.item() for image in unlabelled.images] == [0, 1]
+    assert unlabelled.labels is None
+    assert not unlabelled.images[0].is_inference()

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_ablationcam.loggers.tensorboard import (
+    TensorBoardImages,
+    has_tensorboard,
+    tag_names,
+    tensorboard_images,
+)
+
+
+def test_pictures_are_read_back_as_written(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    (writer,) = tensorboard_images([CSVLogger(tmp_path), logger])
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[:, 30:] = (200, 40, 90)
+    writer.write("a/b", picture, 7)
+    writer.flush()
+    events = EventAccumulator(writer.directory).Reload()
+    (image,) = events.Images("a/b")
+    assert (image.step, image.height, image.width) == (7, 40, 60)
+    read = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)))
+    assert np.abs(read.astype(int) - picture).max() < 12
+    assert has_tensorboard([logger])
+    assert not has_tensorboard([CSVLogger(tmp_path)])
+
+
+def test_other_writers_get_plain_images_and_one_warning():
+    class OtherWriter:
+        log_dir = "there"
+
+        def __init__(self):
+            self.images = []
+
+        def add_image(self, *args, **kwargs):
+            self.images.append((args, kwargs))
+
+    class OtherLogger(TensorBoardLogger):
+        def __init__(self):
+            self.writer = OtherWriter()
+
+        @property
+        def experiment(self):
+            return self.writer
+
+    logger = OtherLogger()
+    with pytest.warns(UserWarning, match="as PNG") as caught:
+        writer = TensorBoardImages(logger)
+        writer.write("tag", np.zeros((2, 2, 3), np.uint8), 1)
+        writer.write("tag", np.zeros((2, 2, 3), np.uint8), 2)
+    assert len(caught) == 1
+    assert [args[2] for args, _ in logger.writer.images] == [1, 2]
+    assert logger.writer.images[0][1] == {"dataformats": "HWC"}
+
+
+def test_tag_names_are_printable_short_and_distinct():
+    hostile = ["a\nb", "a b", "\x00", "", "x" * 10_000, "x" * 10_000 + "y", "<b>🐱</b>"]
+    tags = tag_names(hostile)
+    assert len(set(tags)) == len(hostile)
+    assert all(tag.isprintable() and tag.strip() == tag and 0 < len(tag) < 140 for tag in tags)
+    assert tags[-1] == "<b>🐱</b>"
