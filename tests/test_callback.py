@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, seed_everything
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from pytorch_lightning.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -148,9 +148,6 @@ def test_every_n_validations_and_the_last(tmp_path, epochs, every, expected):
 
 def test_catches_up_where_early_stopping_makes_a_validation_the_last(tmp_path):
     watching = monitor(every_n_validations=50)
-    stop = EarlyStopping("val_loss", patience=0, stopping_threshold=1e9, verbose=False)
-    stop.stopping_threshold = None
-    stop.min_delta = -1e9
     fit(tmp_path, watching, _StopAfter(2), max_epochs=9)
     assert steps(watching) == [BATCHES, 2 * BATCHES]
     assert image_steps(tmp_path)["ablation_cam/overview"] == steps(watching)

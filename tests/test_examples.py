@@ -1,0 +1,124 @@
+"""The examples and the README's snippets, run as a user runs them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.lightning import Module, data, loaders
+from tests.networks import images
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(folder, script, *arguments):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / script), *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_monitor_training_writes_what_it_says(tmp_path):
+    said = run(
+        tmp_path,
+        "monitor_training.py",
+        "--logdir",
+        "logs",
+        "--max-epochs",
+        "2",
+        "--accelerator",
+        "cpu",
+    )
+    assert "tensorboard --logdir logs" in said
+    (event_file,) = (tmp_path / "logs").rglob("events*")
+    events = EventAccumulator(str(event_file.parent), size_guidance={"images": 0}).Reload()
+    tags = events.Tags()["images"]
+    for line in re.findall(r"^    (ablation_cam\S+)", said, flags=re.MULTILINE):
+        prefix = line.replace("<digit>", "")
+        matching = [tag for tag in tags if tag.startswith(prefix)]
+        assert len(matching) == (10 if "<digit>" in line else 1)
+        assert all(len(events.Images(tag)) == 2 for tag in matching)
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Where the object is in the 224x224 crops (x, y, x, y), read off the pictures by eye.
+OBJECTS = {
+    "cat": (15, 20, 205, 215),
+    "coffee": (25, 5, 165, 150),
+    "rocket": (60, 60, 145, 224),
+}
+
+
+def test_explain_photos_finds_cat_cup_and_rocket(tmp_path, monkeypatch, capsys):
+    photos, results = example("explain_photos"), []
+    explained = photos.explained
+    monkeypatch.setattr(photos, "explained", lambda p: results.append(explained(p)) or results[0])
+    monkeypatch.setattr(sys, "argv", ["explain_photos.py", "--out", str(tmp_path / "there")])
+    photos.main()
+    said, result = capsys.readouterr().out, results[0]
+    drawn = Image.open(tmp_path / "there" / "photos.jpg")
+    assert drawn.width > 4 * 224
+    assert drawn.height > 2 * 224
+    assert re.search(r"^cat: .*\bcat\b", said, flags=re.MULTILINE)
+    assert re.search(r"^coffee: (espresso|cup|coffee mug)", said, flags=re.MULTILINE)
+    assert re.search(r"^rocket: (missile|projectile)", said, flags=re.MULTILINE)
+
+    names = list(photos.PHOTOS)
+    for name, (left, top, right, bottom) in OBJECTS.items():
+        heat = result.heatmaps[names.index(name)].double()
+        big = torch.nn.functional.interpolate(heat[None, None], size=(224, 224))[0, 0]
+        share = (big[top:bottom, left:right].sum() / big.sum()).item()
+        area = (right - left) * (bottom - top) / 224**2
+        assert share > min(0.9, 2 * area), (name, share, area)
+
+
+def blocks(language):
+    return re.findall(
+        rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL
+    )
+
+
+def test_readme_snippets_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit, explain = blocks("python")
+    train, validation = loaders()
+    fit = fit.replace("module, datamodule", "module, train, validation")
+    fit = fit.replace('"model.layer4"', '"model.conv"').replace(
+        "max_epochs=3", "max_epochs=1, enable_progress_bar=False, log_every_n_steps=1"
+    )
+    names = {"val_set": data(8), "module": Module(), "train": train, "validation": validation}
+    exec(fit, names)
+    assert len(names["monitor"].history.passes) == 1
+    names = {"model": Module().model, "images": images()}
+    exec(explain.replace('"layer4"', '"conv"'), names)
+    assert np.isfinite(names["result"].heatmaps).all()
+
+
+def test_readme_has_two_commands_and_its_pictures():
+    commands = [line for block in blocks("bash") for line in block.strip().splitlines()]
+    assert len(commands) == 2
+    assert "examples/monitor_training.py" in commands[0]
+    assert commands[1].endswith("-m pytest")
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / picture).is_file()
