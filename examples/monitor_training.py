@@ -9,6 +9,9 @@ in well under two minutes, then says how to look at the result:
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import sys
 import warnings
 
 import torch
@@ -78,6 +81,13 @@ class SmallCNN(LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=2e-3)
 
 
+def tensorboard() -> str:
+    """The command that starts TensorBoard, also where its environment is not activated."""
+    if shutil.which("tensorboard"):
+        return "tensorboard"
+    return f"{os.path.relpath(sys.executable)} -m tensorboard.main"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--logdir", default="runs", help="where TensorBoard finds the run")
@@ -108,7 +118,7 @@ def main() -> None:
 
     print(
         f"\nSee what the network looked at:\n\n"
-        f"    tensorboard --logdir {options.logdir}\n\n"
+        f"    {tensorboard()} --logdir {options.logdir}\n\n"
         "then open http://localhost:6006, tab IMAGES:\n"
         "    ablation_cam_evolution/<digit>  the heatmap from the first validation to the last\n"
         "    ablation_cam/overview           all digits at a glance, one picture a validation\n"

@@ -28,10 +28,12 @@ from lightning_ablationcam.render.style import (
     BACKGROUND,
     CARD,
     GAP,
+    LARGE,
     LINE_HEIGHT,
     MARGIN,
     MUTED,
     TEXT,
+    TEXT_SIZE,
 )
 
 
@@ -356,25 +358,25 @@ class TestFrameIndices:
 class TestEvolutionStrip:
     @staticmethod
     def strip(count, picture=None):
-        picture = flat(0, 144, 144) if picture is None else picture
+        picture = flat(0, 128, 128) if picture is None else picture
         heats = [hot_cell(number % 7, 6 - number % 7) for number in range(count)]
         captions = [[f"step {number}", "cat 0.5"] for number in range(count)]
         return evolution_strip(picture, heats, captions, ["title"], "max"), heats, captions
 
     def test_every_frame_in_reading_order_after_the_bare_picture(self):
-        picture = noise(3, 144, 144)
+        picture = noise(3, 128, 128)
         strip, heats, captions = self.strip(8, picture)
-        top = MARGIN + LINE_HEIGHT + 8
-        assert np.array_equal(strip[top : top + 144, MARGIN : MARGIN + 144], picture)
+        thumbnail = np.asarray(fit(Image.fromarray(picture), 56))
+        assert np.array_equal(strip[MARGIN : MARGIN + 56, MARGIN : MARGIN + 56], thumbnail)
         places = []
         for heat, caption in zip(heats, captions, strict=True):
-            tile = np.vstack([overlay(picture, heat), np.full((4, 144, 3), BACKGROUND, np.uint8)])
-            tile = np.vstack([tile, np.asarray(caption_block(caption, 144))])
+            tile = np.vstack([overlay(picture, heat), np.full((4, 128, 3), BACKGROUND, np.uint8)])
+            tile = np.vstack([tile, np.asarray(caption_block(caption, 128, zoom=LARGE))])
             corners = np.argwhere((strip == tile[0, 0]).all(axis=2))
             places += [
                 (y, x)
                 for y, x in corners
-                if np.array_equal(strip[y : y + tile.shape[0], x : x + 144], tile)
+                if np.array_equal(strip[y : y + tile.shape[0], x : x + 128], tile)
             ]
         assert len(places) == 8
         assert places == sorted(places)
@@ -386,17 +388,23 @@ class TestEvolutionStrip:
         assert len({height for height, _, _ in shapes[4:]}) == 1
         assert shapes[3][1] == shapes[7][1] == max(width for _, width, _ in shapes)
         assert shapes[4][0] > shapes[3][0]
-        assert shapes[7][1] <= 800
+        assert shapes[7][1] <= 560
 
     def test_title_and_legend_are_drawn(self):
         strip = self.strip(4)[0]
         width = strip.shape[1] - 2 * MARGIN
-        assert contains(strip[: MARGIN + LINE_HEIGHT], np.asarray(caption_block(["title"], width)))
-        assert contains(strip, np.asarray(legend_block("max", width)))
+        title = np.asarray(caption_block(["title"], width - 56 - 8, zoom=LARGE))
+        assert contains(strip[: MARGIN + title.shape[0]], title)
+        assert contains(strip, np.asarray(legend_block("max", width, LARGE)))
+
+    def test_text_is_legible_in_a_card(self):
+        widest = self.strip(8)[0].shape[1]
+        assert round(TEXT_SIZE * LARGE) * CARD / widest >= 10
 
     def test_small_digits(self):
         picture = noise(4, 8, 8)
-        assert contains(self.strip(2, picture)[0], np.kron(picture, np.ones((18, 18, 1), np.uint8)))
+        strip = self.strip(2, picture)[0]
+        assert contains(strip, np.kron(picture, np.ones((7, 7, 1), np.uint8)))
 
     @pytest.mark.parametrize("count", [0, 9])
     def test_number_of_frames(self, count):

@@ -16,7 +16,10 @@ ELLIPSIS = "…"
 
 
 def caption_block(
-    lines: Sequence[str], width: int, first: tuple[int, int, int] = TEXT
+    lines: Sequence[str],
+    width: int,
+    first: tuple[int, int, int] = TEXT,
+    zoom: float = 1,
 ) -> Image.Image:
     """Return ``lines`` one below the other on the background, ``width`` pixels wide.
 
@@ -26,26 +29,29 @@ def caption_block(
             are drawn as boxes.
         width: Width of the block, in pixels.
         first: Colour of the first line; the others are muted.
+        zoom: How much larger than usual the text is.
 
     Returns:
         RGB image of height 0 where there is no line.
     """
-    block = Image.new("RGB", (width, LINE_HEIGHT * len(lines)), BACKGROUND)
+    height = line_height(zoom)
+    block = Image.new("RGB", (width, height * len(lines)), BACKGROUND)
     for number, line in enumerate(lines):
-        block.paste(first if number == 0 else MUTED, (0, LINE_HEIGHT * number), ink(line, width))
+        block.paste(first if number == 0 else MUTED, (0, height * number), ink(line, width, zoom))
     return block
 
 
 @lru_cache(maxsize=2048)
-def ink(line: str, width: int) -> Image.Image:
+def ink(line: str, width: int, zoom: float = 1) -> Image.Image:
     """Return the coverage of ``line``, an "L" image of size (``width``, line height)."""
-    mask = Image.new("L", (width, LINE_HEIGHT))
-    draw = ImageDraw.Draw(mask)
-    draw.text((0, LINE_HEIGHT / 2), shortened(line, width), fill=255, font=font(), anchor="lm")
+    height = line_height(zoom)
+    mask = Image.new("L", (width, height))
+    text = shortened(line, width, zoom)
+    ImageDraw.Draw(mask).text((0, height / 2), text, fill=255, font=font(zoom), anchor="lm")
     return mask
 
 
-def shortened(line: str, width: int) -> str:
+def shortened(line: str, width: int, zoom: float = 1) -> str:
     """Return ``line`` as it is drawn: printable, on one line, no wider than ``width`` pixels.
 
     Example:
@@ -56,23 +62,28 @@ def shortened(line: str, width: int) -> str:
     """
     # No character that is drawn is narrower than a pixel: what comes after cannot be seen.
     text = _drawable(line[: 4 * width])
-    if text_width(text) <= width:
+    if text_width(text, zoom) <= width:
         return text
     fitting = bisect_right(
-        range(1, len(text)), width, key=lambda end: text_width(text[:end] + ELLIPSIS)
+        range(1, len(text)), width, key=lambda end: text_width(text[:end] + ELLIPSIS, zoom)
     )
     return text[:fitting].rstrip() + ELLIPSIS
 
 
-def text_width(text: str) -> int:
+def text_width(text: str, zoom: float = 1) -> int:
     """Return how many pixels wide ``text`` is drawn."""
-    return ceil(font().getlength(text))
+    return ceil(font(zoom).getlength(text))
+
+
+def line_height(zoom: float = 1) -> int:
+    """Return the height of a line of text."""
+    return round(LINE_HEIGHT * zoom)
 
 
 @cache
-def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(zoom: float = 1) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return Pillow's built-in font."""
-    return ImageFont.load_default(size=TEXT_SIZE)
+    return ImageFont.load_default(size=round(TEXT_SIZE * zoom))
 
 
 def _drawable(text: str) -> str:

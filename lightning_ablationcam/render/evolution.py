@@ -14,7 +14,7 @@ from lightning_ablationcam.render.layout import centered, column, framed, row
 from lightning_ablationcam.render.legend import legend_block
 from lightning_ablationcam.render.overlays import blend
 from lightning_ablationcam.render.sizes import fit
-from lightning_ablationcam.render.style import CARD, GAP, MUTED
+from lightning_ablationcam.render.style import CARD, GAP, LARGE
 from lightning_ablationcam.render.validation import (
     check_heat,
     check_lines,
@@ -24,7 +24,8 @@ from lightning_ablationcam.render.validation import (
 
 MOST_FRAMES = 8
 FRAMES_A_ROW = 4
-FRAME = 144
+FRAME = 128
+INPUT = 56
 
 
 def frame_indices(count: int, most: int = MOST_FRAMES) -> list[int]:
@@ -60,7 +61,7 @@ def evolution_strip(
     title: Sequence[str],
     legend: str,
 ) -> NDArray[np.uint8]:
-    """Draw how the heat of one picture changed: the bare picture, then one frame a pass.
+    """Draw how the heat of one picture changed: one frame a pass, the bare picture in the title.
 
     Args:
         picture: uint8 array of shape (H, W, 3), RGB, of any size.
@@ -86,21 +87,25 @@ def evolution_strip(
         dtype('uint8')
     """
     _check(picture, heats, captions, title)
-    bare = fit(Image.fromarray(picture), FRAME)
+    source = Image.fromarray(picture)
+    bare, thumbnail = fit(source, FRAME), fit(source, INPUT)
     frames = [
         _frame(blend(bare, heat), caption) for heat, caption in zip(heats, captions, strict=True)
     ]
     rows = 1 if len(frames) <= FRAMES_A_ROW else 2
     columns = -(-len(frames) // rows)
     lines = [row(frames[start : start + columns], GAP) for start in range(0, len(frames), columns)]
-    body = row([_frame(bare, ["input"], MUTED), column(lines, GAP)], 2 * GAP)
+    body = column(lines, GAP)
     width = max(body.width, CARD)
-    titled = column([caption_block(title, width), body], GAP)
-    return np.array(framed(column([titled, legend_block(legend, width)], 2 * GAP)))
+    room = width - thumbnail.width - GAP
+    header = row([thumbnail, caption_block(title, room, zoom=LARGE)], GAP)
+    legend_bar = legend_block(legend, width, LARGE)
+    return np.array(framed(column([column([header, body], GAP), legend_bar], 2 * GAP)))
 
 
-def _frame(shown: Image.Image, caption: Sequence[str], *color: tuple[int, int, int]) -> Image.Image:
-    return column([centered(shown, FRAME), caption_block(caption, FRAME, *color)], GAP // 2)
+def _frame(shown: Image.Image, caption: Sequence[str]) -> Image.Image:
+    text = caption_block(caption, FRAME, zoom=LARGE)
+    return column([centered(shown, FRAME), text], GAP // 2)
 
 
 def _check(

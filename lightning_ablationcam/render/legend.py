@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from lightning_ablationcam.render.caption import ink, shortened, text_width
+from lightning_ablationcam.render.caption import ink, line_height, shortened, text_width
 from lightning_ablationcam.render.overlays import blend
-from lightning_ablationcam.render.style import BACKGROUND, CARD, GAP, LINE_HEIGHT, MUTED
+from lightning_ablationcam.render.style import BACKGROUND, CARD, GAP, MUTED
 
 BAR_HEIGHT = 8
 # What the bar's colours lie over, as those of an overlay lie over its picture: without it the
@@ -19,24 +19,24 @@ COLD = "0"
 
 
 @lru_cache(maxsize=256)
-def legend_block(text: str, width: int) -> Image.Image:
+def legend_block(text: str, width: int, zoom: float = 1) -> Image.Image:
     """Return a colour bar with "0" below its cold end and ``text`` below its hot end.
 
     Args:
         text: What the hottest colour stands for, shortened to the width where too long.
         width: Width available, in pixels; the bar takes no more than a card's.
+        zoom: How much larger than usual bar and text are.
 
     Returns:
         RGB image, shared between callers: do not draw on it.
     """
-    width = min(width, CARD)
-    block = Image.new("RGB", (width, BAR_HEIGHT + 2 + LINE_HEIGHT), BACKGROUND)
+    width = min(width, round(CARD * zoom))
+    bar, line = round(BAR_HEIGHT * zoom), line_height(zoom)
+    block = Image.new("RGB", (width, bar + 2 + line), BACKGROUND)
     ramp = np.linspace(0, 1, width, dtype=np.float32)[None]
-    block.paste(blend(Image.new("RGB", (width, BAR_HEIGHT), BENEATH), ramp), (0, 0))
-    block.paste(MUTED, (0, BAR_HEIGHT + 2), ink(COLD, width))
-    room = width - text_width(COLD) - GAP
-    taken = text_width(shortened(text, room))
-    block.paste(
-        MUTED, (width - taken, BAR_HEIGHT + 2), ink(text, room).crop((0, 0, taken, LINE_HEIGHT))
-    )
+    block.paste(blend(Image.new("RGB", (width, bar), BENEATH), ramp), (0, 0))
+    block.paste(MUTED, (0, bar + 2), ink(COLD, width, zoom))
+    room = width - text_width(COLD, zoom) - GAP
+    taken = text_width(shortened(text, room, zoom), zoom)
+    block.paste(MUTED, (width - taken, bar + 2), ink(text, room, zoom).crop((0, 0, taken, line)))
     return block

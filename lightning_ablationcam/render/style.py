@@ -9,6 +9,9 @@ MUTED = (158, 162, 170)
 TEXT_SIZE = 13
 LINE_HEIGHT = 18
 
+LARGE = 1.4
+"""How much larger text is in a picture that a card shows reduced to about 60 %."""
+
 # Half of what a card of 350 px leaves beside the largest picture shown alone.
 MARGIN = 7
 GAP = 8
