@@ -10,8 +10,10 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from pytorch_lightning.cli import LightningCLI
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_ablationcam import AblationCAMMonitor
 from tests.lightning import Module, data, loaders
 from tests.networks import images
 
@@ -112,6 +114,23 @@ def test_readme_snippets_run(tmp_path, monkeypatch):
     names = {"model": Module().model, "images": images()}
     exec(explain.replace('"layer4"', '"conv"'), names)
     assert torch.isfinite(names["result"].heatmaps).all()
+
+
+def test_readme_yaml_builds_the_monitor(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "pictures" / "one.png")
+    (config,) = blocks("yaml")
+    (tmp_path / "config.yaml").write_text(config)
+    cli = LightningCLI(
+        Module, args=["--config", "config.yaml"], run=False, save_config_callback=None
+    )
+    monitor = next(c for c in cli.trainer.callbacks if isinstance(c, AblationCAMMonitor))
+    assert (monitor.target_layer, monitor.classes) == ("model.layer4", "predicted")
+    monitor._accept(monitor._wanted)
+    assert monitor.probes.names == ["one"]
+    assert monitor.probes.inputs.shape == (1, 3, 224, 224)
 
 
 def test_readme_has_two_commands_and_its_pictures():
