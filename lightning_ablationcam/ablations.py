@@ -8,13 +8,14 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from lightning_ablationcam.arguments import is_number
+
 Ablation: TypeAlias = Literal["zero", "mean"] | float | Callable[[Tensor], Tensor]
 
 
 def check_ablation(ablation: Ablation) -> None:
     """Raise a ``ValueError`` unless ``ablation`` is one of the documented forms."""
-    number = isinstance(ablation, (int, float)) and not isinstance(ablation, bool)
-    if not (number or callable(ablation) or ablation in ("zero", "mean")):
+    if not (is_number(ablation) or callable(ablation) or ablation in ("zero", "mean")):
         raise ValueError(
             f"ablation={ablation!r} is not known; choose 'zero', 'mean', a number the channel is "
             "scaled by, or a callable (activations) -> activations"

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import BatchSizeFinder, LearningRateFinder, WeightAveraging
-from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.utilities.model_helpers import is_overridden
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_ablationcam.ablations import Ablation
+from lightning_ablationcam.arguments import (
+    check_choice,
+    check_count,
+    check_memory_budget,
+    check_names,
+    is_a,
+    is_number,
+)
 from lightning_ablationcam.cam import AblationResult, ablation_cam, check_options
 from lightning_ablationcam.capture import ProbeCapture
 from lightning_ablationcam.drawing import draw
@@ -27,9 +33,10 @@ from lightning_ablationcam.loggers.tensorboard import (
     tag_names,
     tensorboard_images,
 )
-from lightning_ablationcam.probes import ProbeSet, channel_statistics
-from lightning_ablationcam.schedule import Schedule, ends_fit
+from lightning_ablationcam.probes import DEFAULT_PROBES, ProbeSet, channel_statistics
+from lightning_ablationcam.schedule import Schedule
 from lightning_ablationcam.scores import Score
+from lightning_ablationcam.silence import silenced
 
 Probes = ProbeSet | Callable[[Trainer, LightningModule], ProbeSet] | int
 
@@ -90,7 +97,7 @@ class AblationCAMMonitor(Callback):
     def __init__(
         self,
         target_layer: str | nn.Module = "auto",
-        probes: Probes = 16,
+        probes: Probes = DEFAULT_PROBES,
         *,
         classes: Literal["label", "predicted"] | int | Sequence[int] = "label",
         score: Score = "logit",
@@ -109,11 +116,14 @@ class AblationCAMMonitor(Callback):
         tag: str = "ablation_cam",
     ) -> None:
         check_options(score=score, ablation=ablation, layout=layout, engine=engine)
-        _choose("scale", scale, SCALES)
-        _choose("on_error", on_error, ("warn", "raise"))
-        _check_number("every_n_validations", every_n_validations)
-        _check_budgets(memory_budget, max_overhead)
+        check_choice("scale", scale, SCALES)
+        check_choice("on_error", on_error, ("warn", "raise"))
+        check_count("every_n_validations", every_n_validations)
+        check_memory_budget(memory_budget)
+        _check_max_overhead(max_overhead)
         _check_classes_argument(classes)
+        if forward is not None and not callable(forward):
+            raise TypeError(f"forward={forward!r}; expected a callable (module, inputs) -> logits")
         _check_probes_argument(probes, {"mean": mean, "std": std, "class_names": class_names})
         if not isinstance(target_layer, (str, nn.Module)):
             raise TypeError(
@@ -143,22 +153,25 @@ class AblationCAMMonitor(Callback):
         self._capture = ProbeCapture(probes) if isinstance(probes, int) else None
         self._schedule = Schedule(every_n_validations, max_overhead)
         self._writers: list[TensorBoardImages] | None = None
+        self._module: weakref.ref[LightningModule] | None = None
         self._layer: str | nn.Module = target_layer
         self._reported: set[str] = set()
-        self._said_skipping = False
 
     @property
     def state_key(self) -> str:
         """Distinct for each tag, so that two monitors keep two states in a checkpoint."""
         return self._generate_state_key(tag=self.tag)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what belongs to a running fit, so that the callback can be copied during one."""
+        return {**self.__dict__, "_writers": None, "_module": None}
+
     # ---- before the run ----------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the tags and take the first place among the callbacks.
+        """Check the tags and stand before WeightAveraging, wherever the user put the monitor.
 
-        WeightAveraging swaps the validated weights out again in the hook in which the monitor
-        runs, so the monitor has to come before it, wherever the user put it.
+        WeightAveraging swaps the validated weights out again in the hook in which the monitor runs.
         """
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         twins = [c for c in callbacks if isinstance(c, AblationCAMMonitor) and c.tag == self.tag]
@@ -167,22 +180,39 @@ class AblationCAMMonitor(Callback):
                 f"{len(twins)} AblationCAMMonitors have tag={self.tag!r} and would overwrite each "
                 "other's pictures; give each its own tag"
             )
-        # A new list: Lightning is iterating over the old one while it calls this.
-        trainer.callbacks = sorted(callbacks, key=_callback_order)  # type: ignore[attr-defined]
+        before = next((i for i, c in enumerate(callbacks) if is_a(c, "WeightAveraging")), None)
+        if before is not None and before < callbacks.index(self):
+            others = [callback for callback in callbacks if callback is not self]
+            # A new list: Lightning is iterating over the old one while it calls this.
+            trainer.callbacks = [*others[:before], self, *others[before:]]  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check what can be checked without a forward pass."""
         self._schedule.start()
         self._prepare(trainer, pl_module)
+        if not trainer.enable_validation:
+            self._tell(
+                "this fit has no validation (validation_step, loader or limit_val_batches is "
+                "missing), so no heatmaps will be shown"
+            )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the same where validation runs by itself."""
-        if trainer.state.fn == TrainerFn.VALIDATING:
+        if trainer.state.fn == "validate":
             self._prepare(trainer, pl_module)
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         self._writers = None
-        if self.forward is None and not is_overridden("forward", module, LightningModule):
+        self._layer = self.target_layer
+        self._reported.clear()
+        if self._module is None or self._module() is not module:
+            self.history, self.result = History(), None
+            self._module = weakref.ref(module)
+        inherited = type(module).forward.__qualname__
+        if self.forward is None and inherited in (
+            "LightningModule.forward",
+            "_forward_unimplemented",
+        ):
             raise ValueError(
                 f"{type(module).__name__} defines no forward, so the probes cannot be run; define "
                 "it, or pass forward=lambda module, inputs: ... that returns the logits"
@@ -199,10 +229,11 @@ class AblationCAMMonitor(Callback):
                     f"the probes callable returned a {type(built).__name__}; expected a ProbeSet"
                 )
             self._accept(built)
-        if not trainer.fast_dev_run and not has_tensorboard(trainer.loggers):  # type: ignore[attr-defined]
-            rank_zero_warn(
-                "ablation_cam: the Trainer has no TensorBoardLogger, so no pictures are written; "
-                "heatmaps are kept in monitor.history. Pass Trainer(logger=TensorBoardLogger(...))."
+        loggers: list[Any] = trainer.loggers
+        if not trainer.fast_dev_run and not has_tensorboard(loggers):  # type: ignore[attr-defined]
+            self._tell(
+                "the Trainer has no TensorBoardLogger, so no pictures are written; heatmaps are "
+                "kept in monitor.history. Pass Trainer(logger=TensorBoardLogger(...))"
             )
 
     def _accept(self, probes: ProbeSet) -> None:
@@ -241,18 +272,19 @@ class AblationCAMMonitor(Callback):
         """Run a pass where one is due."""
         if trainer.sanity_checking:
             return
-        if trainer.state.fn == TrainerFn.FITTING:
-            too_costly = self._schedule.too_costly
-            if not self._schedule.due(ends_fit(trainer)):
-                if too_costly:
-                    self._say_skipping()
-                return
-        self._attempt(lambda: self._run_pass(trainer, pl_module))
+        if trainer.state.fn == "fit" and not self._schedule.due(trainer):
+            if self._schedule.too_costly:
+                self._tell_once(
+                    f"skipping passes that would take more than max_overhead="
+                    f"{self._schedule.max_overhead:g} of the training time"
+                )
+            return
+        self._attempt(lambda: self._run_pass(trainer, pl_module, trainer.current_epoch))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Catch up where the fit ended after a validation without a pass."""
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        if not any(isinstance(callback, WeightAveraging) for callback in callbacks):
+        if not any(is_a(callback, "WeightAveraging") for callback in callbacks):
             self._catch_up(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -260,9 +292,12 @@ class AblationCAMMonitor(Callback):
         self._catch_up(trainer, pl_module)
 
     def _catch_up(self, trainer: Trainer, module: LightningModule) -> None:
-        if self._schedule.skipped:
-            self._schedule.skipped = False
-            self._attempt(lambda: self._run_pass(trainer, module))
+        if self._schedule.missed is not None:
+            step, epoch = self._schedule.missed
+            self._schedule.missed = None
+            if step != trainer.global_step:  # Trained on since: the weights at the end of the fit.
+                epoch = max(epoch, trainer.current_epoch - 1)
+            self._attempt(lambda: self._run_pass(trainer, module, epoch))
 
     def _attempt(self, action: Callable[[], None]) -> None:
         """Do something that must not end the training, unless the user asked for that."""
@@ -271,15 +306,12 @@ class AblationCAMMonitor(Callback):
         except Exception as error:
             if self.on_error == "raise":
                 raise
-            kind = f"{type(error).__name__}: {error}"
-            if kind not in self._reported:
-                self._reported.add(kind)
-                rank_zero_warn(
-                    f"ablation_cam: no heatmaps this time, training goes on. {kind} "
-                    "(reported once; on_error='raise' stops the training instead)"
-                )
+            self._tell_once(
+                f"no heatmaps this time, training goes on. {type(error).__name__}: {error} "
+                "(reported once; on_error='raise' stops the training instead)"
+            )
 
-    def _run_pass(self, trainer: Trainer, module: LightningModule) -> None:
+    def _run_pass(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
         if not trainer.is_global_zero:
             return
         started = time.perf_counter()
@@ -287,8 +319,11 @@ class AblationCAMMonitor(Callback):
             probes = self._probes_now()
             first = self.result is None
             self.result = self._explain(trainer, module, probes)
-            self._layer = self.result.layer
-            self.history.append(_as_pass(self.result, trainer))
+            if self.result.drops.any():
+                # Found by "auto". A layer without effect, as behind a head that is still all
+                # zeros, says nothing about where to look; then it is looked for again.
+                self._layer = self.result.layer
+            self.history.append(_as_pass(self.result, trainer.global_step, epoch))
             self._write(trainer, probes, self.result.layer)
         finally:
             self._schedule.took(time.perf_counter() - started)
@@ -322,18 +357,19 @@ class AblationCAMMonitor(Callback):
         classes: Any = {"label": probes.labels, "predicted": None}.get(
             self.classes if isinstance(self.classes, str) else "", self.classes
         )
-        return ablation_cam(
-            module,
-            self._layer,
-            inputs.to(module.device),
-            classes,
-            score=self.score,
-            ablation=self.ablation,
-            layout=self.layout,
-            engine=self.engine,
-            memory_budget=self.memory_budget,
-            forward=self.forward,
-        )
+        with silenced(module):
+            return ablation_cam(
+                module,
+                self._layer,
+                inputs.to(module.device),
+                classes,
+                score=self.score,
+                ablation=self.ablation,
+                layout=self.layout,
+                engine=self.engine,
+                memory_budget=self.memory_budget,
+                forward=self.forward,
+            )
 
     # ---- whom to tell ------------------------------------------------------------------------
 
@@ -363,22 +399,27 @@ class AblationCAMMonitor(Callback):
             + (f"; pictures under '{self.tag}' in {places}" if places else "")
         )
 
-    def _say_skipping(self) -> None:
-        if not self._said_skipping:
-            self._said_skipping = True
-            rank_zero_info(
-                f"ablation_cam: skipping passes that would take more than "
-                f"max_overhead={self._schedule.max_overhead:g} of the training time"
-            )
+    def _tell_once(self, message: str) -> None:
+        """Warn, unless the same was said before in this fit."""
+        if message not in self._reported:
+            self._reported.add(message)
+            self._tell(message)
+
+    def _tell(self, message: str) -> None:
+        """Warn; where the user turned warnings into errors, log instead of ending the training."""
+        try:
+            rank_zero_warn(f"ablation_cam: {message}")
+        except UserWarning as raised:
+            rank_zero_info(str(raised))
 
 
-def _as_pass(result: AblationResult, trainer: Trainer) -> Pass:
+def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
     def array(values: Tensor | None) -> Any:
         return None if values is None else values.numpy()
 
     return Pass(
-        step=trainer.global_step,
-        epoch=trainer.current_epoch,
+        step=step,
+        epoch=epoch,
         heatmaps=result.heatmaps.numpy(),
         classes=result.classes.numpy(),
         scores=result.scores.double().numpy(),
@@ -387,57 +428,35 @@ def _as_pass(result: AblationResult, trainer: Trainer) -> Pass:
     )
 
 
-def _callback_order(callback: Callback) -> int:
-    """Tuners first, as Lightning has them, then monitors, then the rest as it was."""
-    if isinstance(callback, (BatchSizeFinder, LearningRateFinder)):
-        return 0
-    return 1 if isinstance(callback, AblationCAMMonitor) else 2
-
-
-def _choose(name: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}={value!r} is not known; choose {', '.join(map(repr, choices))}")
-
-
-def _check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}={value!r}; expected a whole number of at least 1")
-    if value < 1:
-        raise ValueError(f"{name}={value!r}; expected a whole number of at least 1")
-
-
-def _check_budgets(memory_budget: int | None, max_overhead: float | None) -> None:
-    if memory_budget is not None and memory_budget <= 0:
-        raise ValueError(f"memory_budget={memory_budget!r}; expected a positive number of bytes")
-    if max_overhead is not None and not 0 < max_overhead <= 1:
-        raise ValueError(
-            f"max_overhead={max_overhead!r}; expected None or a share of the wall time above 0, "
-            "such as 0.05"
-        )
+def _check_max_overhead(max_overhead: object) -> None:
+    expected = "expected None or a share of the wall time above 0, such as 0.05"
+    if max_overhead is not None and not is_number(max_overhead):
+        raise TypeError(f"max_overhead={max_overhead!r}; {expected}")
+    if max_overhead is not None and not 0 < max_overhead <= 1:  # type: ignore[operator]
+        raise ValueError(f"max_overhead={max_overhead!r}; {expected}")
 
 
 def _check_classes_argument(classes: object) -> None:
     if isinstance(classes, str):
-        _choose("classes", classes, ("label", "predicted"))
-    elif isinstance(classes, bool) or not (
-        isinstance(classes, (int, np.integer))
-        or (
-            isinstance(classes, Sequence)
-            and all(isinstance(index, (int, np.integer)) for index in classes)
-        )
-    ):
-        raise TypeError(
-            f"classes={classes!r}; expected 'label', 'predicted', an int or one int for each probe"
-        )
+        check_choice("classes", classes, ("label", "predicted"))
+        return
+    indices: list[Any] = list(classes) if isinstance(classes, Sequence) else [classes]
+    expected = "expected 'label', 'predicted', an int or one int for each probe"
+    if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in indices):
+        raise TypeError(f"classes={classes!r}; {expected}")
+    if not indices or min(indices) < 0:
+        raise ValueError(f"classes={classes!r}; {expected}, none of them negative")
 
 
 def _check_probes_argument(probes: object, display: dict[str, object]) -> None:
     if isinstance(probes, int) and not isinstance(probes, bool):
-        _check_number("probes", probes)
+        check_count("probes", probes)
+        if display["class_names"] is not None:
+            check_names("class_names", display["class_names"])
         return
-    if not isinstance(probes, ProbeSet) and not callable(probes):
+    if probes is ProbeSet or not (isinstance(probes, ProbeSet) or callable(probes)):
         raise TypeError(
-            f"probes is a {type(probes).__name__}; expected a ProbeSet, a callable "
+            f"probes={probes!r}; expected a ProbeSet, a callable "
             "(trainer, module) -> ProbeSet, or a number of images to keep from validation"
         )
     given = [name for name, value in display.items() if value is not None]

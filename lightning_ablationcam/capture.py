@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class ProbeCapture:
         self.wanted = wanted
         self.problem = "no validation batch passed by"
         self._kept: list[tuple[Tensor, int | None, bytes]] = []
+        self._counts: Counter[int | None] = Counter()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -53,18 +55,30 @@ class ProbeCapture:
     def offer(self, batch: Any) -> None:
         """Look through one batch and keep what is worth keeping.
 
-        A batch whose images cannot be found is passed over and noted in ``problem``: another one,
-        of another loader, may do.
+        A batch whose images cannot be found, or are of another shape than those kept, is passed
+        over and noted in ``problem``: a batch of another loader may do.
         """
         try:
             images, labels = split_batch(batch)
         except TypeError as error:
             self.problem = str(error)
             return
+        if self._kept and (images.shape[1:], images.dtype) != self._kind:
+            self.problem = f"images of shapes {tuple(self._kind[0])} and {tuple(images.shape[1:])}"
+            return
         for row in range(len(images)):
             label = None if labels is None else labels[row]
-            if len(self) < self.wanted or self._place_for(label) is not None:
+            if len(self) < self.wanted or self._is_rarer(label):
                 self._take(images[row], label)
+
+    @property
+    def _kind(self) -> tuple[torch.Size, torch.dtype]:
+        first = self._kept[0][0]
+        return first.shape, first.dtype
+
+    def _is_rarer(self, label: int | None) -> bool:
+        """Whether an image of this class makes the classes more even."""
+        return label is not None and max(self._counts.values()) - self._counts[label] >= 2
 
     def _take(self, image: Tensor, label: int | None) -> None:
         # Validation under the Trainer runs in inference mode; the copy must outlive it.
@@ -75,15 +89,11 @@ class ProbeCapture:
         if any(digest == other for _, _, other in self._kept):
             return
         if len(self) == self.wanted:
-            place = self._place_for(label)
-            assert place is not None
-            del self._kept[place]
+            self._drop_newest(max(self._counts, key=lambda other: self._counts[other]))
         self._kept.append((copy, label, digest))
+        self._counts[label] += 1
 
-    def _place_for(self, label: int | None) -> int | None:
-        """The place to give to an image of this class, if that makes the classes more even."""
-        labels = [other for _, other, _ in self._kept]
-        commonest = max(labels, key=labels.count)
-        if label is None or labels.count(commonest) - labels.count(label) < 2:
-            return None
-        return max(place for place, other in enumerate(labels) if other == commonest)
+    def _drop_newest(self, label: int | None) -> None:
+        place = max(place for place, kept in enumerate(self._kept) if kept[1] == label)
+        del self._kept[place]
+        self._counts[label] -= 1

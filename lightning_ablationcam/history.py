@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -51,9 +51,14 @@ class History:
     maxima: NDArray[np.float32] | None = None
 
     def append(self, new: Pass) -> None:
-        """Add a pass; one of the same step takes the place of the earlier one."""
-        if self.passes and self.passes[-1].step == new.step:
-            self.passes.pop()
+        """Add a pass; one of the same step takes the place of the earlier one, but for its epoch.
+
+        Steps that go back are another run: the passes so far are forgotten.
+        """
+        if self.passes and new.step < self.passes[-1].step:
+            self.passes, self.maxima = [], None
+        if self.passes and new.step == self.passes[-1].step:
+            new = replace(new, epoch=self.passes.pop().epoch)
         self.passes.append(new)
         if len(self.passes) > MOST_PASSES:
             steps = [seen.step for seen in self.passes]

@@ -28,7 +28,7 @@ class Layout:
     """Where a layer's output holds its channels and its positions.
 
     Attributes:
-        kind: ``"NCHW"`` (channels first, any number of spatial dimensions), ``"NHWC"`` (channels
+        kind: ``"NCHW"`` (channels first, one or two spatial dimensions), ``"NHWC"`` (channels
             last) or ``"tokens"`` (images, tokens, channels).
         prefix: How many leading tokens belong to no position (class and register tokens).
         grid: (h, w) of the remaining tokens, row by row. Tokens only.
@@ -79,7 +79,8 @@ def find_layer(model: nn.Module, target_layer: str | nn.Module) -> tuple[str, nn
         TypeError: If ``target_layer`` is neither a name nor a module, or is a ScriptModule.
         ValueError: If the model has no such layer; the message lists the closest names.
     """
-    modules = dict(model.named_modules())
+    # A module may have two names, as a backbone that is also an attribute of its own.
+    modules = dict(model.named_modules(remove_duplicate=False))
     if isinstance(target_layer, nn.Module):
         for name, module in modules.items():
             if module is target_layer:
@@ -87,7 +88,7 @@ def find_layer(model: nn.Module, target_layer: str | nn.Module) -> tuple[str, nn
         raise ValueError(
             f"target_layer is a {type(target_layer).__name__} that is not part of the model "
             f"({type(model).__name__}); choose one of its modules or a dotted name, for example "
-            f"{_examples(list(modules))}"
+            f"{example_names(list(modules))}"
         )
     if not isinstance(target_layer, str):
         raise TypeError(
@@ -109,7 +110,7 @@ def closest_names(wanted: str, names: Sequence[str]) -> str:
     close = list(dict.fromkeys(same_end + spelled))[:5]
     if close:
         return "closest names: " + ", ".join(repr(name) for name in close)
-    return f"choose 'auto' or a name from model.named_modules(), for example {_examples(names)}"
+    return f"choose 'auto' or a name from model.named_modules(), for example {example_names(names)}"
 
 
 def check_layer_output(name: str, outputs: Sequence[Any], count: int) -> Tensor:
@@ -218,7 +219,7 @@ def last_spatial_layer(
     finished: list[tuple[str, nn.Module, tuple[int, ...]]] = []
     handles = []
     for name, module in model.named_modules():
-        if name and not isinstance(module, _PASSING_ON):
+        if name and not isinstance(module, (*_PASSING_ON, torch.jit.ScriptModule)):
             handles.append(module.register_forward_hook(_note_shape(name, finished)))
     try:
         run()
@@ -321,5 +322,6 @@ def _hookable(name: str, module: nn.Module) -> tuple[str, nn.Module]:
     return name, module
 
 
-def _examples(names: Sequence[str]) -> str:
+def example_names(names: Sequence[str]) -> str:
+    """The last of some layers' names, for a message."""
     return ", ".join(repr(name) for name in [n for n in names if n][-4:])

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from lightning_ablationcam.arguments import check_count, check_names, whole_numbers
 from lightning_ablationcam.isolation import kept_random_state
-from lightning_ablationcam.samples import dataset_attribute, split_batch, split_item
+from lightning_ablationcam.samples import class_names as names_of_classes
+from lightning_ablationcam.samples import item_labels, split_batch, split_item
 
 DEFAULT_PROBES = 16
 """How many images :meth:`ProbeSet.from_dataset` takes where nothing is said."""
@@ -61,6 +63,8 @@ class ProbeSet:
         count, channels = self.inputs.shape[:2]
         self.labels = _labels(labels, count)
         self.masks = _masks(masks, self.inputs.shape)
+        if class_names is not None:
+            check_names("class_names", class_names)
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.mean = channel_statistics("mean", mean, channels)
         self.std = channel_statistics("std", std, channels)
@@ -150,8 +154,8 @@ class ProbeSet:
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are given; choose one of them")
         for name, value in (("per_class", per_class), ("n", n)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value!r}; expected at least 1")
+            if value is not None:
+                check_count(name, value)
         if not hasattr(dataset, "__len__"):
             raise TypeError(
                 f"dataset is a {type(dataset).__name__} without a length; use "
@@ -165,15 +169,13 @@ class ProbeSet:
             elif indices is None:
                 most = min(n or DEFAULT_PROBES, len(dataset))
                 indices = np.linspace(0, len(dataset) - 1, most).round().astype(int).tolist()
-            _check_indices(indices, len(dataset))
-            items = [split_item(dataset[int(index)]) for index in indices]
+            items = [split_item(dataset[index]) for index in _indices(indices, len(dataset))]
         labels = [label for _, label in items if label is not None]
-        classes = class_names or dataset_attribute(dataset, ("classes", "class_names"))
         return cls(
             [image for image, _ in items],
             labels=labels if len(labels) == len(items) else None,
             names=names,
-            class_names=classes,
+            class_names=class_names or names_of_classes(dataset),
             mean=mean,
             std=std,
         )
@@ -208,8 +210,7 @@ class ProbeSet:
         Raises:
             ValueError: If ``n`` is below 1 or the loader yields nothing.
         """
-        if n < 1:
-            raise ValueError(f"n={n!r}; expected at least 1")
+        check_count("n", n)
         images: list[Tensor] = []
         labels: list[int] = []
         with kept_random_state(), _kept_generators(loader):
@@ -298,11 +299,15 @@ def channel_statistics(
         The tuple, or None.
 
     Raises:
+        TypeError: If they are no numbers.
         ValueError: If the length fits neither, a number is not finite or a ``std`` is not positive.
     """
     if values is None:
         return None
-    numbers = tuple(float(value) for value in np.atleast_1d(np.asarray(values, dtype=float)))
+    try:
+        numbers = tuple(float(value) for value in np.atleast_1d(np.asarray(values, dtype=float)))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}={values!r}; expected a number or a list of numbers") from error
     allowed = f"1 or {channels}" if channels else "at least 1"
     if not numbers or (channels and len(numbers) not in (1, channels)):
         raise ValueError(
@@ -316,7 +321,10 @@ def channel_statistics(
 
 
 def _images(inputs: Tensor | NDArray[Any] | Sequence[Tensor]) -> Tensor:
+    expected = "a tensor of shape (N, C, H, W) with at least one image"
     if isinstance(inputs, (list, tuple)):
+        if not inputs or not all(isinstance(image, (Tensor, np.ndarray)) for image in inputs):
+            raise TypeError(f"inputs is a list, but not one of tensors; expected {expected}")
         shapes = {tuple(image.shape) for image in inputs}
         if len(shapes) > 1:
             raise ValueError(
@@ -325,23 +333,17 @@ def _images(inputs: Tensor | NDArray[Any] | Sequence[Tensor]) -> Tensor:
             )
         inputs = torch.stack([torch.as_tensor(image) for image in inputs])
     if not isinstance(inputs, (Tensor, np.ndarray)):
-        raise TypeError(
-            f"inputs is a {type(inputs).__name__}; expected a tensor of shape (N, C, H, W)"
-        )
+        raise TypeError(f"inputs is a {type(inputs).__name__}; expected {expected}")
     images = torch.as_tensor(inputs).detach().cpu().clone()
     if images.ndim != 4 or not images.numel():
-        raise ValueError(
-            f"inputs has shape {tuple(images.shape)}; expected (N, C, H, W) with at least one image"
-        )
+        raise ValueError(f"inputs has shape {tuple(images.shape)}; expected {expected}")
     return images
 
 
 def _labels(labels: Sequence[int] | Tensor | NDArray[Any] | None, count: int) -> Tensor | None:
     if labels is None:
         return None
-    given = torch.as_tensor(labels).detach().cpu()
-    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-        raise TypeError(f"labels has dtype {given.dtype}; expected whole numbers, class indices")
+    given = whole_numbers("labels", labels, "whole numbers, class indices").detach().cpu()
     if given.shape != (count,):
         raise ValueError(
             f"labels has shape {tuple(given.shape)}; expected one class index for each of the "
@@ -376,8 +378,7 @@ def _names(
             f"{stem}_{known[c] if 0 <= c < len(known) else f'class{c}'}"
             for stem, c in zip(stems, labels.tolist(), strict=True)
         ]
-    if isinstance(names, str) or len(names) != count:
-        raise ValueError(f"names has {len(names)} entries; expected one for each of {count} images")
+    check_names("names", names, count)
     seen: Counter[str] = Counter()
     unique = []
     for name in map(str, names):
@@ -387,27 +388,24 @@ def _names(
 
 
 def _first_of_each_class(dataset: Any, per_class: int) -> list[int]:
-    labels = dataset_attribute(dataset, ("targets", "labels", "y"))
-    if labels is None:
-        labels = [split_item(dataset[index])[1] for index in range(len(dataset))]
     found: dict[int, list[int]] = {}
-    for index, label in enumerate(labels):
-        if label is None:
-            raise ValueError(
-                f"per_class={per_class}: item {index} of the dataset has no label; use indices or n"
-            )
-        members = found.setdefault(int(label), [])
+    for index, label in enumerate(item_labels(dataset)):
+        members = found.setdefault(label, [])
         if len(members) < per_class:
             members.append(index)
     return [index for label in sorted(found) for index in found[label]]
 
 
-def _check_indices(indices: Sequence[int], length: int) -> None:
-    if not len(indices):
-        raise ValueError("indices is empty; expected at least one")
-    wrong = [int(index) for index in indices if not -length <= int(index) < length]
-    if wrong:
-        raise ValueError(f"indices contains {wrong[0]}; the dataset has {length} items")
+def _indices(indices: Sequence[int], length: int) -> list[int]:
+    if isinstance(indices, Sequence) and not indices:
+        raise ValueError(f"indices={indices!r} is empty; expected at least one")
+    given = whole_numbers("indices", indices, "a list of whole numbers")
+    if given.ndim != 1:
+        raise TypeError(f"indices={indices!r}; expected a list of whole numbers")
+    wrong = given[(given < -length) | (given >= length)]
+    if len(wrong):
+        raise ValueError(f"indices contains {int(wrong[0])}; the dataset has {length} items")
+    return [int(index) for index in given]
 
 
 def _per_channel(values: tuple[float, ...] | None, default: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -64,27 +64,58 @@ def whole_numbers(labels: Tensor, count: int) -> list[int] | None:
     return [int(label) for label in labels.flatten().tolist()]
 
 
-def dataset_attribute(dataset: Any, names: Sequence[str]) -> list[Any] | None:
-    """The first of some attributes that a dataset has, one entry an item or a class.
+def item_labels(dataset: Any) -> list[int]:
+    """The class index of each item of a map-style dataset.
 
-    Looks through ``Subset`` (whose per-item lists are picked by its indices), and takes the second
-    tensor of a ``TensorDataset`` for its labels.
+    Read from ``targets``, ``labels`` or ``y``, or a TensorDataset's second tensor, where that is a
+    list of ints which agrees with the first and the last item; otherwise item by item.
+
+    Raises:
+        ValueError: If an item has no label.
     """
-    inner = getattr(dataset, "dataset", None)
-    indices = getattr(dataset, "indices", None)
-    if inner is not None and indices is not None:
-        values = dataset_attribute(inner, names)
-        return [values[i] for i in indices] if values and "targets" in names else values
-    tensors = getattr(dataset, "tensors", None)
-    if "targets" in names and tensors and len(tensors) > 1:
-        return whole_numbers(tensors[1], len(tensors[0]))
-    for name in names:
-        found = getattr(dataset, name, None)
-        if isinstance(found, (Tensor, np.ndarray)):
-            found = found.tolist()
+    known = _listed_labels(dataset)
+    if known is not None and len(known) == len(dataset):
+        ends = (0, len(dataset) - 1)
+        if all(split_item(dataset[index])[1] == known[index] for index in ends):
+            return known
+    labels = []
+    for index in range(len(dataset)):
+        label = split_item(dataset[index])[1]
+        if label is None:
+            raise ValueError(
+                f"item {index} of the dataset has no label that is a whole number, so none can be "
+                "chosen by class; use indices or n"
+            )
+        labels.append(label)
+    return labels
+
+
+def class_names(dataset: Any) -> list[str] | None:
+    """A dataset's ``classes`` or ``class_names``, also through ``Subset``; None without."""
+    while hasattr(dataset, "dataset") and hasattr(dataset, "indices"):
+        dataset = dataset.dataset
+    for attribute in ("classes", "class_names"):
+        found = getattr(dataset, attribute, None)
         if isinstance(found, (list, tuple)) and found:
-            return list(found)
+            return [str(name) for name in found]
     return None
+
+
+def _listed_labels(dataset: Any) -> list[int] | None:
+    if hasattr(dataset, "dataset") and hasattr(dataset, "indices"):
+        inner = _listed_labels(dataset.dataset)
+        return None if inner is None else [inner[index] for index in dataset.indices]
+    found = next(
+        (getattr(dataset, n) for n in ("targets", "labels", "y") if hasattr(dataset, n)), None
+    )
+    tensors: tuple[Any, ...] = getattr(dataset, "tensors", ())
+    if len(tensors) > 1:
+        found = tensors[1]
+    try:
+        labels = torch.as_tensor(found)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return whole_numbers(labels, len(labels)) if labels.ndim else None
 
 
 def _parts(sample: Any) -> tuple[Any, Any]:

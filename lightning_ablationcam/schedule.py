@@ -8,38 +8,35 @@ from pytorch_lightning import Trainer
 
 
 class Schedule:
-    """Counts validations and the time that passes took.
+    """Counts the validations of a fit and the time that passes took.
 
     Args:
         every: Run at the first validation and every so many after it.
-        max_overhead: Share of the wall time since the first validation's start of training that
-            passes may take; None for any.
+        max_overhead: Share of the fit's wall time that passes may take; None for any.
+
+    Attributes:
+        missed: ``(step, epoch)`` of the newest validation, if it got no pass.
     """
 
     def __init__(self, every: int, max_overhead: float | None = None) -> None:
         self.every = every
         self.max_overhead = max_overhead
-        self.skipped = False
-        self._validations = 0
-        self._started = time.perf_counter()
-        self._spent = 0.0
-        self._last = 0.0
+        self.start()
 
     def start(self) -> None:
-        """Begin to measure the wall time."""
+        """Begin a fit."""
+        self.missed: tuple[int, int] | None = None
+        self._validations = 0
         self._started = time.perf_counter()
         self._spent = self._last = 0.0
 
-    def due(self, ending: bool) -> bool:
-        """Whether this validation gets a pass; counts it.
-
-        Args:
-            ending: Whether it is the last of the fit, which always does.
-        """
-        wanted = self._validations % self.every == 0
+    def due(self, trainer: Trainer) -> bool:
+        """Whether this validation gets a pass; counts it."""
+        wanted = self._validations % self.every == 0 and not self.too_costly
         self._validations += 1
-        self.skipped = not (ending or (wanted and not self.too_costly))
-        return not self.skipped
+        due = wanted or ends_fit(trainer)
+        self.missed = None if due else (trainer.global_step, trainer.current_epoch)
+        return due
 
     @property
     def too_costly(self) -> bool:
@@ -51,7 +48,6 @@ class Schedule:
 
     def took(self, seconds: float) -> None:
         """Note how long a pass took."""
-        self.skipped = False
         self._last = seconds
         self._spent += seconds
 
@@ -62,7 +58,7 @@ def ends_fit(trainer: Trainer) -> bool:
     A stop that is decided later (early stopping after this validation, a time limit) cannot be
     known; the monitor catches up at the end of training then.
     """
-    if trainer.should_stop or 0 <= trainer.max_steps <= trainer.global_step:
+    if 0 <= trainer.max_steps <= trainer.global_step:
         return True
     if trainer.max_epochs is None or trainer.max_epochs < 0:
         return False

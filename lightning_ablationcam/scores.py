@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_ablationcam.arguments import whole_numbers
+
 Score: TypeAlias = Literal["logit", "probability"] | Callable[[Any, Tensor], Tensor]
 Classes: TypeAlias = int | Sequence[int] | Tensor | np.ndarray | None
 
@@ -58,7 +60,8 @@ def class_scores(output: Any, classes: Tensor, score: Score = "logit") -> Tensor
     logits = _at_least_float32(_logits(output, len(classes)))
     check_classes(classes, logits.shape[1])
     if score == "probability":
-        logits = logits.double().softmax(dim=1)
+        # Apple's devices have no float64.
+        logits = (logits if logits.device.type == "mps" else logits.double()).softmax(dim=1)
     return logits.gather(1, classes[:, None])[:, 0]
 
 
@@ -80,11 +83,7 @@ def resolve_classes(classes: Classes, output: Any, count: int, device: torch.dev
     """
     if classes is None:
         return predicted_classes(output, count).to(device)
-    given = classes if isinstance(classes, Tensor) else torch.as_tensor(classes)
-    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-        raise TypeError(
-            f"classes has dtype {given.dtype}; expected None, an int or {count} class indices"
-        )
+    given = whole_numbers("classes", classes, f"None, an int or {count} class indices")
     if given.ndim == 0:
         given = given.expand(count)
     if given.shape != (count,):

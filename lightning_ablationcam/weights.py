@@ -25,7 +25,8 @@ def channel_weights(drops: Tensor, scores: Tensor) -> Tensor:
         scores: (N,) class score y of the intact model.
 
     Returns:
-        (N, K) weights, in the dtype of ``drops``. All zero for an image where no channel matters.
+        (N, K) weights, in the dtype of ``drops``. All zero for an image where no channel matters;
+        NaN where the score is, so that a broken network does not look like a calm one.
 
     Source:
         Desai & Ramaswamy, "Ablation-CAM", WACV 2020, equation of the slope and its simplification.
@@ -36,4 +37,5 @@ def channel_weights(drops: Tensor, scores: Tensor) -> Tensor:
     """
     floor = SCORE_FLOOR * drops.abs().amax(dim=1)
     divisor = torch.maximum(scores.abs().to(drops.dtype), floor)
-    return torch.where(divisor[:, None] > 0, drops / divisor[:, None], torch.zeros_like(drops))
+    nothing = (divisor == 0)[:, None]
+    return torch.where(nothing, torch.zeros_like(drops), drops / divisor[:, None])

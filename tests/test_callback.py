@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import random
 import warnings
 
@@ -9,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, seed_everything
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from pytorch_lightning.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MeanMetric
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
 from tests.lightning import BATCHES, Module, data, fit, loaders, trainer
-from tests.networks import images
+from tests.networks import Skip, images, seeded
 
 
 def probe_set(**changes):
@@ -149,8 +152,8 @@ def test_every_n_validations_and_the_last(tmp_path, epochs, every, expected):
 def test_catches_up_where_early_stopping_makes_a_validation_the_last(tmp_path):
     watching = monitor(every_n_validations=50)
     fit(tmp_path, watching, _StopAfter(2), max_epochs=9)
-    assert steps(watching) == [BATCHES, 2 * BATCHES]
-    assert image_steps(tmp_path)["ablation_cam/overview"] == steps(watching)
+    assert [(p.step, p.epoch) for p in watching.history.passes] == [(5, 0), (10, 1)]
+    assert image_steps(tmp_path)["ablation_cam/overview"] == [5, 10]
 
 
 class _StopAfter(Callback):
@@ -242,8 +245,7 @@ def test_max_overhead_skips_and_says_so(tmp_path, caplog):
 def test_two_monitors_need_two_tags(tmp_path):
     with pytest.raises(ValueError, match="2 AblationCAMMonitors have tag='ablation_cam'"):
         fit(tmp_path, monitor(), monitor())
-    first, second = monitor(), monitor(tag="early", target="model")
-    second.target_layer = second._layer = "model.conv"
+    first, second = monitor(), monitor(tag="early")
     assert first.state_key != second.state_key
     fit(tmp_path, first, second)
     assert {"ablation_cam/overview", "early/overview"} <= set(image_steps(tmp_path))
@@ -262,13 +264,116 @@ def test_fast_dev_run(tmp_path):
     assert steps(watching) == [1]
 
 
-def test_a_second_fit_with_other_probes_starts_a_new_history(tmp_path):
-    watching = monitor()
-    fit(tmp_path / "a", watching, max_epochs=1)
-    watching._wanted = ProbeSet(images(2, seed=11), labels=[0, 1])
-    fit(tmp_path / "b", watching, max_epochs=1)
-    assert len(watching.history.passes) == 1
-    assert len(watching.history.maxima) == 2
+def test_a_second_fit_starts_afresh(tmp_path):
+    """K-fold: one monitor, another network of another shape, the same fault reported again."""
+
+    def broken(module, inputs):
+        if broken.active:
+            raise RuntimeError("injected")
+        return module(inputs)
+
+    watching = monitor("auto", every_n_validations=2, forward=broken, on_error="warn")
+    broken.active = False
+    fit(tmp_path / "a", watching)
+    assert watching.result.layer == "model.conv"
+    assert steps(watching) == [BATCHES, 3 * BATCHES]
+    fit(tmp_path / "b", watching, module=Module(seeded(Skip()).train()), max_epochs=2)
+    assert watching.result.layer == "model.mix"
+    assert steps(watching) == [BATCHES, 2 * BATCHES]
+    assert watching.history.passes[0].heatmaps.shape == (3, 6, 6)
+    broken.active = True
+    for folder in ("c", "d"):
+        with pytest.warns(UserWarning, match="injected"):
+            fit(tmp_path / folder, watching)
+
+
+def test_validating_after_a_fit_keeps_the_story(tmp_path):
+    watching, module = monitor(), Module()
+    runner = fit(tmp_path, watching, module=module)
+    runner.validate(module, loaders()[1], verbose=False)
+    seen = [(p.step, p.epoch) for p in watching.history.passes]
+    assert seen == [(BATCHES, 0), (2 * BATCHES, 1), (3 * BATCHES, 2)]
+
+
+def test_it_can_be_copied_while_training(tmp_path):
+    class Copies(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.copied = copy.deepcopy(trainer.callbacks[0])
+            pickle.loads(pickle.dumps(self.copied))
+
+    watching, copies = monitor(), Copies()
+    fit(tmp_path, watching, copies)
+    assert steps(copies.copied) == steps(watching)
+
+
+class Talking(Module):
+    """Logs and counts inside ``forward``."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = MeanMetric()
+
+    def forward(self, x):
+        output = self.model(x)
+        self.mean.update(output.detach().abs().mean())
+        self.log("inside", output.detach().abs().mean(), on_epoch=True)
+        return output
+
+    def on_validation_epoch_end(self):
+        self.log("counted", self.mean.compute())
+        self.mean.reset()
+
+
+@pytest.mark.parametrize("target", ["model.conv"])
+def test_logging_and_metrics_inside_forward_do_not_notice(tmp_path, target):
+    def run(*callbacks):
+        seed_everything(7, verbose=False)
+        stop = EarlyStopping("inside", patience=99, check_finite=True)
+        module = Talking()
+        runner = fit(tmp_path / str(len(callbacks)), *callbacks, stop, module=module)
+        assert "log" not in module.__dict__
+        metrics = {k: v for k, v in runner.logged_metrics.items() if "ablation_cam" not in k}
+        return metrics, runner.global_step
+
+    watching = monitor(target, every_n_validations=2)
+    assert run(watching, _StopAfter(2)) == run(_StopAfter(2))
+    assert steps(watching) == [BATCHES, 2 * BATCHES]
+
+
+def test_warnings_as_errors_do_not_end_the_training(tmp_path):
+    def broken(module, inputs):
+        raise RuntimeError("injected")
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "ablation_cam")
+        runner = fit(tmp_path, monitor(forward=broken, on_error="warn"))
+    assert runner.global_step == 3 * BATCHES
+
+
+def test_probes_are_seen_as_earlier_callbacks_leave_the_batch(tmp_path):
+    class Shifts(Callback):
+        def on_validation_batch_start(self, trainer, pl_module, batch, *args):
+            batch[0] -= 100
+
+    watching = monitor(probes=4)
+    fit(tmp_path, Shifts(), watching, EMAWeightAveraging())
+    assert watching.probes.inputs.mean() < -90
+
+
+def test_several_loaders_of_different_image_sizes(tmp_path):
+    class Two(Module):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            self(batch[0])
+
+    large = DataLoader(TensorDataset(images(8, side=16), torch.arange(8) % 4), batch_size=4)
+    watching = monitor(probes=12)
+    trainer(tmp_path, watching).fit(Two(), loaders()[0], [loaders()[1], large])
+    assert watching.probes.inputs.shape == (8, 3, 8, 8)
+
+
+def test_a_fit_without_validation_is_told_so(tmp_path):
+    with pytest.warns(UserWarning, match="no validation.*no heatmaps"):
+        fit(tmp_path, monitor(), limit_val_batches=0)
 
 
 def test_a_module_without_forward_is_told_so_at_fit_start(tmp_path):
@@ -369,8 +474,16 @@ def test_captured_probes_without_labels_or_images_say_what_to_do(tmp_path):
         ({"every_n_validations": 1.5}, TypeError, "every_n_validations=1.5"),
         ({"classes": "labels"}, ValueError, "classes='labels'.*'label', 'predicted'"),
         ({"classes": 1.5}, TypeError, "classes=1.5"),
+        ({"classes": -1}, ValueError, "classes=-1"),
+        ({"classes": []}, ValueError, r"classes=\[\]"),
+        ({"forward": "predict"}, TypeError, "forward='predict'"),
+        ({"probes": ProbeSet}, TypeError, "probes=<class"),
+        ({"probes": 4, "class_names": {0: "cat"}}, TypeError, "class_names is a dict"),
+        ({"ablation": float("nan")}, ValueError, "ablation=nan"),
+        ({"memory_budget": "1GB"}, TypeError, "memory_budget='1GB'"),
+        ({"max_overhead": "5%"}, TypeError, "max_overhead='5%'"),
         ({"probes": 0}, ValueError, "probes=0"),
-        ({"probes": "folder"}, TypeError, "probes is a str"),
+        ({"probes": "folder"}, TypeError, "probes='folder'"),
         ({"mean": 0.5}, ValueError, "mean only go with probes=<number>"),
         ({"probes": 4, "std": [0, 1, 1]}, ValueError, "std=.*expected positive"),
         ({"target": 4}, TypeError, "target_layer is a int"),

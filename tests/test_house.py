@@ -14,12 +14,12 @@ import lightning_ablationcam
 PACKAGE = Path(lightning_ablationcam.__file__).parent
 # From the bottom up: a module may import from its own floor and those below.
 FLOORS = [
-    {"scores", "weights", "heatmaps", "ablations"},
+    {"arguments", "scores", "weights", "heatmaps", "ablations"},
     {"layers", "isolation", "engine", "cam"},
     {"render"},
     {"samples", "probes", "capture", "history", "drawing"},
     {"loggers"},
-    {"schedule", "callback"},
+    {"schedule", "silence", "callback"},
 ]
 ALLOWED = {"render": {"numpy", "PIL", "cmap"}}
 TORCH_ONLY = FLOORS[0] | FLOORS[1]

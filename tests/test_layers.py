@@ -72,6 +72,18 @@ def test_names_suggest_the_path_that_ends_alike():
         find_layer(module := Module(), module)
 
 
+def test_a_module_is_found_by_each_of_its_names():
+    class Aliased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = ConvBN()
+            self.backbone = self.net.conv
+
+    model = Aliased()
+    for name in ("backbone", "net.conv"):
+        assert find_layer(model, name) == (name, model.net.conv)
+
+
 def test_torchscript_is_refused(recwarn):
     traced = torch.jit.trace(nn.Conv2d(3, 2, 1), torch.rand(1, 3, 4, 4))
     with pytest.raises(TypeError, match="TorchScript"):

@@ -46,6 +46,17 @@ def test_from_dataset_per_class_indices_and_n():
     assert numbers(ProbeSet.from_dataset(subset, per_class=1)) == [9, 10, 11]
 
 
+def test_per_class_trusts_targets_only_where_the_items_agree():
+    class Mapped(Items):
+        def __init__(self, targets):
+            self.targets = targets
+
+    for targets in ([2, 1, 0, 2, 1, 0], [[0, 1]] * 6, ["ant"] * 6, [0, 1]):
+        probes = ProbeSet.from_dataset(Mapped(targets), per_class=1)
+        assert probes.labels.tolist() == [0, 1, 2]
+        assert probes.inputs[:, 0, 0, 0].int().tolist() == [0, 1, 2]
+
+
 def test_from_dataset_leaves_random_numbers_and_reads_names():
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -61,10 +72,10 @@ def test_from_dataset_leaves_random_numbers_and_reads_names():
     ("arguments", "pattern"),
     [
         ({"n": 2, "per_class": 1}, "per_class and n are given"),
-        ({"n": 0}, "n=0"),
+        ({"n": 0}, "n=0; expected a whole number of at least 1"),
         ({"per_class": -1}, "per_class=-1"),
         ({"indices": [12]}, "indices contains 12; the dataset has 12 items"),
-        ({"indices": []}, "indices is empty"),
+        ({"indices": []}, "is empty"),
     ],
 )
 def test_from_dataset_errors(arguments, pattern):
@@ -174,6 +185,13 @@ def test_a_probe_set_is_a_copy_with_distinct_names():
         ({"labels": [0]}, ValueError, r"labels has shape \(1,\)"),
         ({"labels": [0.5, 1.0]}, TypeError, "whole numbers"),
         ({"names": ["one"]}, ValueError, "names has 1 entries"),
+        ({"names": 3}, TypeError, "names is a int"),
+        ({"class_names": {0: "cat"}}, TypeError, "class_names is a dict"),
+        ({"inputs": []}, TypeError, "not one of tensors; expected a tensor of shape"),
+        ({"inputs": [[1, 2]]}, TypeError, "not one of tensors"),
+        ({"labels": ["a", "b"]}, TypeError, r"labels=\['a', 'b'\]; expected whole numbers"),
+        ({"labels": [0, None]}, TypeError, r"labels=\[0, None\]"),
+        ({"mean": "a"}, TypeError, "mean='a'; expected a number"),
         ({"masks": torch.rand(2, 3, 3)}, ValueError, r"expected \(2, 4, 4\)"),
         ({"mean": [0.5, 0.5]}, ValueError, "mean=.* has 2 numbers; expected 1 or 3"),
         ({"std": [1, 1, 1, 1]}, ValueError, "std=.* has 4 numbers; expected 1 or 3"),

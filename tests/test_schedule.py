@@ -1,19 +1,56 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from lightning_ablationcam import schedule
-from lightning_ablationcam.schedule import Schedule
+from lightning_ablationcam.schedule import Schedule, ends_fit
+
+
+def running(epoch=0, *, last_batch=True, **changes):
+    """A Trainer at the end of an epoch of ten steps, without limits."""
+    settings = {
+        "global_step": 10 * (epoch + 1),
+        "current_epoch": epoch,
+        "max_steps": -1,
+        "max_epochs": -1,
+        "check_val_every_n_epoch": 1,
+        **changes,
+    }
+    progress = SimpleNamespace(is_last_batch=last_batch)
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    return SimpleNamespace(fit_loop=loop, **settings)
 
 
 def test_every_n_and_the_last():
     every_third = Schedule(3)
-    assert [every_third.due(ending=index == 7) for index in range(8)] == [
-        True, False, False, True, False, False, True, True,
-    ]  # fmt: skip
-    assert not every_third.skipped
-    assert not every_third.due(ending=False)
-    assert every_third.skipped
+    due = [every_third.due(running(epoch, max_epochs=8)) for epoch in range(8)]
+    assert due == [True, False, False, True, False, False, True, True]
+    assert every_third.missed is None
+    assert not every_third.due(running(8))
+    assert every_third.missed == (90, 8)
+    every_third.start()
+    assert every_third.missed is None
+    assert every_third.due(running(0))
+
+
+@pytest.mark.parametrize(
+    ("trainer", "expected"),
+    [
+        (running(4, max_epochs=5), True),
+        (running(3, max_epochs=5), False),
+        (running(4, max_epochs=5, last_batch=False), False),
+        (running(3, max_epochs=5, check_val_every_n_epoch=2), True),
+        (running(4, max_epochs=5, check_val_every_n_epoch=None), True),
+        (running(0, max_steps=10), True),
+        (running(0, max_steps=11), False),
+        (running(0, max_epochs=None), False),
+        (running(50), False),
+    ],
+)
+def test_ends_fit(trainer, expected):
+    assert ends_fit(trainer) is expected
 
 
 @pytest.mark.parametrize(("max_overhead", "passes"), [(None, 100), (0.25, 24), (0.05, 5)])
@@ -21,11 +58,10 @@ def test_max_overhead_spaces_the_passes(monkeypatch, max_overhead, passes):
     clock = [0.0]
     monkeypatch.setattr(schedule.time, "perf_counter", lambda: clock[0])
     spaced = Schedule(1, max_overhead)
-    spaced.start()
     ran = 0
-    for _ in range(100):
+    for epoch in range(100):
         clock[0] += 1.0
-        if spaced.due(ending=False):
+        if spaced.due(running(epoch)):
             spaced.took(1.0)
             ran += 1
     assert ran == pytest.approx(passes, abs=1)

@@ -24,6 +24,14 @@ def test_a_score_near_zero_does_not_explode():
     torch.testing.assert_close(weights, torch.tensor([[1 / SCORE_FLOOR, -0.5 / SCORE_FLOOR]]))
 
 
+def test_a_broken_score_does_not_look_calm_nor_spoil_the_others():
+    weights = channel_weights(
+        torch.tensor([[1.0, float("nan")], [1.0, 0.0]]), torch.tensor([float("nan"), 2.0])
+    )
+    assert weights[0].isnan().all()
+    assert weights[1].tolist() == [0.5, 0.0]
+
+
 def test_nothing_matters():
     assert channel_weights(torch.zeros(1, 3), torch.zeros(1)).tolist() == [[0.0, 0.0, 0.0]]
 

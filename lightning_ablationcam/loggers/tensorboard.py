@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
+from lightning_ablationcam.arguments import is_a
 from lightning_ablationcam.render import encode_jpeg
 
 LONGEST_NAME = 120
@@ -25,7 +25,7 @@ class TensorBoardImages:
         logger: A ``TensorBoardLogger``.
     """
 
-    def __init__(self, logger: TensorBoardLogger) -> None:
+    def __init__(self, logger: Any) -> None:
         self._experiment: Any = logger.experiment
         # tensorboardX writes the same files, but takes its own message types.
         self._takes_jpeg = isinstance(self._experiment, SummaryWriter)
@@ -60,12 +60,12 @@ class TensorBoardImages:
 
 def has_tensorboard(loggers: Iterable[Any]) -> bool:
     """Whether a ``TensorBoardLogger`` is among a Trainer's loggers."""
-    return any(isinstance(logger, TensorBoardLogger) for logger in loggers)
+    return any(is_a(logger, "TensorBoardLogger") for logger in loggers)
 
 
 def tensorboard_images(loggers: Iterable[Any]) -> list[TensorBoardImages]:
     """One writer for each ``TensorBoardLogger`` among a Trainer's loggers."""
-    return [TensorBoardImages(log) for log in loggers if isinstance(log, TensorBoardLogger)]
+    return [TensorBoardImages(logger) for logger in loggers if is_a(logger, "TensorBoardLogger")]
 
 
 def tag_names(names: Iterable[str]) -> list[str]:
