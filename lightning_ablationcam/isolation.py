@@ -34,10 +34,11 @@ def isolated(model: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(evaluation_flags(model))
-        stack.enter_context(kept_random_state(_devices(model)))
+        devices = _devices(model)
+        stack.enter_context(kept_random_state(devices))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
-        for device_type in {"cpu"} | {device.type for device in _devices(model)}:
+        for device_type in {"cpu"} | {device.type for device in devices}:
             stack.enter_context(torch.autocast(device_type, enabled=False))
         stack.enter_context(_eager())
         stack.enter_context(_plain_attention())
@@ -52,12 +53,14 @@ def evaluation_flags(model: nn.Module) -> Iterator[None]:
     """
     flags = [(module, module.training) for module in model.modules()]
     try:
-        for module, _ in flags:
-            module.training = False
+        for module, training in flags:
+            if training:
+                module.training = False
         yield
     finally:
         for module, training in flags:
-            module.training = training
+            if module.training != training:
+                module.training = training
 
 
 @contextmanager

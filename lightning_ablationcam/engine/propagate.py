@@ -18,7 +18,11 @@ from lightning_ablationcam.engine.program import (
 )
 from lightning_ablationcam.engine.readout import Readout
 from lightning_ablationcam.engine.rules import CHANGES, Bound, linear_part, result_owners
-from lightning_ablationcam.engine.values import Change, Channelwise, Dense, written_out
+from lightning_ablationcam.engine.values import Change, Channelwise, Dense, counterfactuals, written_out
+
+
+CPU_WORKING_SET = 32 * 2**20
+"""Bytes that a chunk uses on a CPU at most: larger ones leave the caches and are not faster."""
 
 
 def propagate_drops(
@@ -79,6 +83,7 @@ class _Tail:
 
     def run_channelwise(self, start: Channelwise) -> None:
         """Run everything once intact, and once ablated as far as channels are kept apart."""
+        self.device = start.base.device
         self.channelwise[0] = start
         needed = set(self.readout.reads)
         for place, node in enumerate(self.readout.nodes):
@@ -170,12 +175,12 @@ class _Chunk:
 
     def _run_on_copies(self, node: Node, *, is_linear: bool) -> Iterable[Tensor]:
         indices = list(dict.fromkeys(node.refs()))
-        changes = [written_out(self.value(index), self.groups) for index in indices]
-        if not is_linear:
-            changes = [
-                _shifted(self.base(index), change)
-                for index, change in zip(indices, changes, strict=True)
-            ]
+        values = [
+            written_out(self.value(index), self.groups)
+            if is_linear
+            else counterfactuals(self.value(index), self.base(index), self.groups)
+            for index in indices
+        ]
 
         def once(*values: Tensor) -> tuple[Tensor, ...]:
             return run_node(node, dict(zip(indices, values, strict=True)).__getitem__)
@@ -183,7 +188,7 @@ class _Chunk:
         with warnings.catch_warnings():
             # An op without a batching rule is run copy by copy: slower, and as exact.
             warnings.filterwarnings("ignore", message=".*batching rule.*")
-            results = torch.vmap(once)(*changes)
+            results = torch.vmap(once)(*values)
         if is_linear:
             return results
         return [
@@ -192,16 +197,18 @@ class _Chunk:
         ]
 
 
-def _shifted(base: Tensor, change: Tensor) -> Tensor:
-    return base ^ change if base.dtype == torch.bool else base + change
-
-
 def _difference(value: Tensor, base: Tensor) -> Tensor:
-    return value ^ base if base.dtype == torch.bool else value - base
+    if base.dtype == torch.bool:
+        return value ^ base
+    # In place where the result is a tensor of its own: a second large buffer costs page faults.
+    own = value.is_contiguous() and value.dtype == base.dtype
+    return value.sub_(base) if own else value - base
 
 
 def _chunked(tail: _Tail, live: Tensor, memory_budget: int) -> Iterable[tuple[Tensor, Tensor]]:
     """Run the mixed part chunk by chunk, with half the chunk whenever memory runs out."""
+    if tail.device.type == "cpu":
+        memory_budget = min(memory_budget, CPU_WORKING_SET)
     size = max(1, memory_budget // bytes_per_group(tail.program, tail.mixed))
     done = 0
     while done < len(live):

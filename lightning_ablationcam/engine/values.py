@@ -7,12 +7,13 @@ ablation of one group of channels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from lightning_ablationcam.engine.owners import varying
+from lightning_ablationcam.engine.owners import NOBODY, varying
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,21 +30,27 @@ class Channelwise:
     ablated: Tensor
     owner: Tensor
 
+    @cached_property
+    def change(self) -> Tensor:
+        """What full ablation adds to the value."""
+        return self.ablated - self.base
+
     def entries(self, groups: Tensor) -> Entries | None:
         """The entries of some groups, where the owner changes along one dimension only."""
         dims = varying(self.owner)
-        if len(dims) > 1:
+        if len(dims) > 1 or (not dims and self.base.shape[0] != 1):
             return None
-        dim = dims[0] if dims else 0
-        if not dims and self.base.shape[dim] != 1:
-            return None
-        return _entries(self.owner.flatten(), groups, dim)
+        return self._sorted.entries(groups, dims[0] if dims else 0)
+
+    @cached_property
+    def _sorted(self) -> _Sorted:
+        return _Sorted(self.owner.flatten())
 
     def dense(self, groups: Tensor) -> Dense:
         """The changes under some groups, written out."""
-        delta = self.ablated - self.base
         mine = self.owner == groups.view([-1] + [1] * self.owner.ndim)
-        return Dense(torch.where(mine.to(delta.device), delta, delta.new_zeros(())))
+        mine = mine.to(self.base.device)
+        return Dense(torch.where(mine, self.change, self.change.new_zeros(())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,15 +86,24 @@ class Entries:
         return taken * self.valid.view(shape).to(taken)
 
 
-def _entries(owner: Tensor, groups: Tensor, dim: int) -> Entries:
-    order = torch.argsort(owner, stable=True)
-    counts = torch.bincount(owner[owner >= 0], minlength=int(groups.max()) + 1)
-    starts = counts.cumsum(0) - counts + int((owner < 0).sum())
-    most = max(1, int(counts[groups].max()))
-    steps = torch.arange(most)
-    valid = steps < counts[groups][:, None]
-    index = order[(starts[groups][:, None] + steps).clamp(max=len(order) - 1)]
-    return Entries(dim, index, None if bool(valid.all()) else valid)
+class _Sorted:
+    """The entries of an owner map, group by group."""
+
+    def __init__(self, owner: Tensor) -> None:
+        self.order = torch.argsort(owner, stable=True)
+        owned = owner[owner != NOBODY]
+        self.counts = torch.bincount(owned)
+        self.starts = self.counts.cumsum(0) - self.counts + len(owner) - len(owned)
+
+    def entries(self, groups: Tensor, dim: int) -> Entries:
+        """The entries of some groups; a group that owns none is filled up like the others."""
+        known = groups < len(self.counts)
+        inside = torch.where(known, groups, 0)
+        counts = torch.where(known, self.counts[inside], 0)
+        steps = torch.arange(max(1, int(counts.max())))
+        valid = steps < counts[:, None]
+        places = (self.starts[inside][:, None] + steps).clamp(max=len(self.order) - 1)
+        return Entries(dim, self.order[places], None if bool(valid.all()) else valid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +118,12 @@ class Factored:
 
     terms: tuple[tuple[Tensor, ...], ...]
     shape: torch.Size
+
+    def counterfactuals(self, base: Tensor) -> Tensor:
+        """(n, *shape) the changed values themselves."""
+        if len(self.terms) == 1 and len(self.terms[0]) == 2:
+            return torch.addcmul(base, *self.terms[0])
+        return self.dense().delta + base
 
     def dense(self) -> Dense:
         """The change, written out."""
@@ -138,3 +160,14 @@ def written_out(value: Channelwise | Factored | Dense, groups: Tensor) -> Tensor
     if isinstance(value, Factored):
         return value.dense().delta
     return value.delta
+
+
+def counterfactuals(value: Channelwise | Factored | Dense, base: Tensor, groups: Tensor) -> Tensor:
+    """(n, *shape) any kind of value as it is under some groups."""
+    if isinstance(value, Factored):
+        return value.counterfactuals(base)
+    if isinstance(value, Channelwise):
+        mine = value.owner == groups.view([-1] + [1] * value.owner.ndim)
+        return torch.where(mine.to(base.device), value.ablated, base)
+    change = value.delta
+    return base ^ change if base.dtype == torch.bool else base + change

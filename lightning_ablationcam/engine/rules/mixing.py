@@ -126,7 +126,7 @@ def _channel_through_convolution(node: Node, context: Context) -> Change | None:
     if entries is None or entries.dim != 1:
         return None
     n = len(entries.index)
-    d = entries.masked(entries.take(changing.ablated - changing.base, 1), 1)
+    d = entries.masked(entries.take(changing.change, 1), 1)
     d = d.transpose(0, 1).flatten(1, 2)
     kernels = entries.take(weight, 1).flatten(0, 1)
     mixed = torch.convolution(
@@ -143,7 +143,7 @@ def _channel_times_matrix(index: int, matrix: Tensor, context: Context) -> Chang
     entries = value.entries(context.groups)
     if entries is None or entries.dim != value.base.ndim - 1:
         return None
-    d = entries.masked(entries.take(value.ablated - value.base, -1), -1)
+    d = entries.masked(entries.take(value.change, -1), -1)
     rows = entries.take(matrix, 0)
     if entries.index.shape[1] == 1:
         shape = torch.Size((*value.base.shape[:-1], matrix.shape[1]))

@@ -156,7 +156,7 @@ def _layer_norm_over_channels(node: Node, context: Context) -> Change | None:
         return None
     count = math.prod(normalised)
     x = value.base
-    d = entries.masked(entries.take(value.ablated - x, last), last)
+    d = entries.masked(entries.take(value.change, last), last)
     centred = x - x.mean(-1, keepdim=True)
     inverse = (centred.square().mean(-1, keepdim=True) + epsilon).rsqrt()
     more = (2 * d * entries.take(centred, last) + d.square() * (1 - 1 / count)) / count
