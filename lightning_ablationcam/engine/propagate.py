@@ -18,7 +18,13 @@ from lightning_ablationcam.engine.program import (
 )
 from lightning_ablationcam.engine.readout import Readout
 from lightning_ablationcam.engine.rules import CHANGES, Bound, linear_part, result_owners
-from lightning_ablationcam.engine.values import Change, Channelwise, Dense, counterfactuals, written_out
+from lightning_ablationcam.engine.values import (
+    Change,
+    Channelwise,
+    Dense,
+    counterfactuals,
+    written_out,
+)
 
 
 CPU_WORKING_SET = 32 * 2**20
@@ -209,7 +215,8 @@ def _chunked(tail: _Tail, live: Tensor, memory_budget: int) -> Iterable[tuple[Te
     """Run the mixed part chunk by chunk, with half the chunk whenever memory runs out."""
     if tail.device.type == "cpu":
         memory_budget = min(memory_budget, CPU_WORKING_SET)
-    size = max(1, memory_budget // bytes_per_group(tail.program, tail.mixed))
+    size = memory_budget // bytes_per_group(tail.program, tail.mixed)
+    size = max(1, min(size, len(live)))
     done = 0
     while done < len(live):
         chunk = live[done : done + size]

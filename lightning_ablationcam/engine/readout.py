@@ -87,7 +87,9 @@ class AffineReadout:
         """(N, n) what a value's changes take from the scores."""
         weight = self.weights[index]
         if isinstance(value, Channelwise):
-            return _channelwise_drops(value, weight, groups)
+            if value.owner.shape[0] == 1:
+                return _channelwise_drops(value, weight, groups)
+            value = value.dense(groups)
         if isinstance(value, Dense):
             delta = value.delta.to(weight.dtype).flatten(2)
             return -torch.einsum("gne,ne->ng", delta, weight.flatten(1))
@@ -184,7 +186,7 @@ def _channelwise_drops(value: Channelwise, weight: Tensor, groups: Tensor) -> Te
     owner = value.owner
     apart = owner_maps.varying(owner)
     over = [dim for dim in range(1, taken.ndim) if dim not in apart]
-    summed = (taken.sum(over) if over else taken).flatten(1)
+    summed = (taken.sum(over) if over else taken).reshape(len(taken), -1)
     flat = owner.flatten()
     columns = torch.full((int(max(groups.max(), flat.max())) + 1,), len(groups))
     columns[groups] = torch.arange(len(groups))

@@ -54,7 +54,8 @@ def _moved_lazily(bound: Bound) -> Tensor | None:
     value = bound.args[0]
     if not isinstance(value, Channelwise) or len(bound.channelwise()) != 1:
         return None
-    return moved(bound.node, value.owner, value.base.shape, _single(bound), lead=0)
+    owner = moved(bound.node, value.owner, value.base.shape, _single(bound), lead=0)
+    return owner_maps.compressed(owner)
 
 
 @owners(*ANY)
