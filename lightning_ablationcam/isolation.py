@@ -19,8 +19,8 @@ def isolated(model: nn.Module) -> Iterator[None]:
     Inside: every module is in evaluation mode, no gradients are recorded, inference mode and
     autocast are off, compiled code runs eagerly and attention op by op. Afterwards, also when an
     exception passes through, each module's ``training`` flag is what it was (a frozen submodule
-    stays frozen) and the random number generators of Python, NumPy, torch and the model's devices go on as if
-    nothing had been drawn.
+    stays frozen) and the random number generators of Python, NumPy, torch and the model's devices
+    go on as if nothing had been drawn.
 
     Args:
         model: The module whose flags are kept.

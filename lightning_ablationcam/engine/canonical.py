@@ -68,6 +68,11 @@ def _reshape(_op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return Call(aten.reshape.default, args, kwargs)
 
 
+def _resize_one(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    # Dimensions of size 1 come and go: a reshape.
+    return Call(aten.reshape.default, (args[0], list(op(*args, **kwargs).shape)), {})
+
+
 def _identity(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     return Call(None, args, {})
 
@@ -123,6 +128,15 @@ Rewrite = Callable[[OpOverload, tuple[Any, ...], dict[str, Any]], Call]
 def _rewrites() -> dict[OpOverload, Rewrite]:
     families: list[tuple[Rewrite, list[OpOverload]]] = [
         (_reshape, [aten.view.default, aten._unsafe_view.default, aten._reshape_alias.default]),
+        (
+            _resize_one,
+            [
+                aten.unsqueeze.default,
+                aten.squeeze.default,
+                aten.squeeze.dim,
+                aten.squeeze.dims,
+            ],
+        ),
         (
             _identity,
             [

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
+from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.propagate import layer_value, propagate_drops
 from lightning_ablationcam.engine.readout import Readout, ScoreReadout, class_readout
@@ -81,6 +82,7 @@ def _propagated(
         raise program
     if uses_batch_statistics(replay.model):
         raise PropagationError("a batch norm uses the statistics of the batch")
+    program = narrowed(program)
     start = layer_value(replay.activations, replay.ablated, replay.owners, replay.channel_dim)
     readout = _readout(program, recording, replay, classes, score)
     drops = propagate_drops(program, start, readout, replay.changed, memory_budget=memory_budget)

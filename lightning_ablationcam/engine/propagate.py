@@ -26,7 +26,6 @@ from lightning_ablationcam.engine.values import (
     written_out,
 )
 
-
 CPU_WORKING_SET = 32 * 2**20
 """Bytes that a chunk uses on a CPU at most: larger ones leave the caches and are not faster."""
 
@@ -79,6 +78,7 @@ class _Tail:
         self.bases: dict[int, Tensor] = {}
         self.channelwise: dict[int, Channelwise] = {}
         self.mixed: list[Node] = []
+        self.most_bytes = 1
         self.last_uses = {
             index: place for place, node in enumerate(readout.nodes) for index in node.refs()
         }
@@ -117,6 +117,7 @@ class _Tail:
         last_uses = {i: place for place, node in enumerate(self.mixed) for i in node.refs()}
         for place, node in enumerate(self.mixed):
             chunk.run(node)
+            self.most_bytes = max(self.most_bytes, chunk.bytes_used(node))
             for index in node.refs():
                 if last_uses[index] == place and index not in self.readout.reads:
                     chunk.values.pop(index, None)
@@ -179,6 +180,12 @@ class _Chunk:
             if index is not None:
                 self.values[index] = Dense(result)
 
+    def bytes_used(self, node: Node) -> int:
+        """What the values need now, and the node that just ran needed to write copies out."""
+        alive = sum(value.nbytes for value in self.values.values())
+        results = [self.values[index] for index in node.defined() if index in self.values]
+        return alive + 2 * sum(value.nbytes for value in results)
+
     def _run_on_copies(self, node: Node, *, is_linear: bool) -> Iterable[Tensor]:
         indices = list(dict.fromkeys(node.refs()))
         values = [
@@ -212,12 +219,13 @@ def _difference(value: Tensor, base: Tensor) -> Tensor:
 
 
 def _chunked(tail: _Tail, live: Tensor, memory_budget: int) -> Iterable[tuple[Tensor, Tensor]]:
-    """Run the mixed part chunk by chunk, with half the chunk whenever memory runs out."""
+    """Run the mixed part chunk by chunk, with half the chunk whenever memory runs out.
+
+    The first chunk is a single group: it shows how much memory a group needs.
+    """
     if tail.device.type == "cpu":
         memory_budget = min(memory_budget, CPU_WORKING_SET)
-    size = memory_budget // bytes_per_group(tail.program, tail.mixed)
-    size = max(1, min(size, len(live)))
-    done = 0
+    done, size = 0, 1
     while done < len(live):
         chunk = live[done : done + size]
         try:
@@ -226,29 +234,13 @@ def _chunked(tail: _Tail, live: Tensor, memory_budget: int) -> Iterable[tuple[Te
             if size == 1:
                 raise
             size = max(1, size // 2)
-        else:
-            if found is not None:
-                yield chunk, found
-            done += len(chunk)
-
-
-def bytes_per_group(program: Program, nodes: list[Node]) -> int:
-    """The most that one counterfactual's values need at a time, written out."""
-
-    def size(index: int) -> int:
-        return program.shapes[index].numel() * program.dtypes[index].itemsize
-
-    last_uses = {index: place for place, node in enumerate(nodes) for index in node.refs()}
-    alive: dict[int, int] = {}
-    most = 1
-    for place, node in enumerate(nodes):
-        alive.update({index: size(index) for index in node.defined()})
-        working = sum(size(index) for index in (*node.refs(), *node.defined()))
-        most = max(most, sum(alive.values()) + working)
-        for index in node.refs():
-            if last_uses[index] == place:
-                alive.pop(index, None)
-    return most
+            continue
+        if done == 0:
+            size = max(1, memory_budget // tail.most_bytes)
+        done += len(chunk)
+        size = min(size, len(live) - done)
+        if found is not None:
+            yield chunk, found
 
 
 def layer_value(

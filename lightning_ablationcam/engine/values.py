@@ -119,6 +119,11 @@ class Factored:
     terms: tuple[tuple[Tensor, ...], ...]
     shape: torch.Size
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the factors."""
+        return sum(factor.nbytes for factors in self.terms for factor in factors)
+
     def counterfactuals(self, base: Tensor) -> Tensor:
         """(n, *shape) the changed values themselves."""
         if len(self.terms) == 1 and len(self.terms[0]) == 2:
@@ -147,6 +152,11 @@ class Dense:
     """
 
     delta: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the copies."""
+        return self.delta.nbytes
 
 
 Change: TypeAlias = Factored | Dense
