@@ -56,7 +56,12 @@ def functional(op: OpOverload) -> OpOverload:
     name = op._schema.name.split("::")[-1]
     if any(argument.is_out for argument in op._schema.arguments):
         raise PropagationError("writes its result into an existing tensor (out=)", op)
-    packet = getattr(aten, name[:-1], None) if name.endswith("_") else None
+    written = [
+        arg.alias_info is not None and arg.alias_info.is_write for arg in op._schema.arguments
+    ]
+    simple = written.index(True) == 0 and sum(written) == 1 if any(written) else False
+    in_place = simple and name.endswith("_") and str(op._schema.arguments[0].type) == "Tensor"
+    packet = getattr(aten, name[:-1], None) if in_place else None
     found = getattr(packet, op._overloadname, None) if packet is not None else None
     if not isinstance(found, OpOverload):
         raise PropagationError("writes in place and has no functional form", op)

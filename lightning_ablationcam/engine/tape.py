@@ -96,6 +96,9 @@ class Tape(TorchDispatchMode):
             return None
         if _VALUE_READERS.intersection(func.tags):
             raise PropagationError("reads a value that depends on the target layer")
+        returns = func._schema.returns
+        if returns and all("Tensor" not in str(result.type) for result in returns):
+            return None  # a question about shape, dtype or device
         if func.namespace != "aten":
             raise PropagationError("has no rule")
         op = func
