@@ -105,12 +105,13 @@ def _batch_norm(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     """In evaluation mode a batch norm is one multiply-add for each channel."""
     named = _named(op, args, kwargs)
     tensor = named["input"]
-    mean, variance = named.get("running_mean"), named.get("running_var")
+    mean: Any = named.get("running_mean")
+    variance: Any = named.get("running_var")
     if named.get("training", named.get("train", False)):
         if mean is not None:
             raise PropagationError("updates running statistics", op)
         return Call(op, args, kwargs)
-    epsilon = named.get("eps", named.get("epsilon"))
+    epsilon: Any = named.get("eps", named.get("epsilon"))
     scale = torch.rsqrt(variance + epsilon)
     if named.get("weight") is not None:
         scale = scale * named["weight"]

@@ -47,7 +47,7 @@ class Pick:
 
     def of(self, tensor: Tensor) -> Tensor:
         """What is left of a tensor."""
-        split = tensor.unflatten(self.dim, (self.outer, self.count, self.inner))
+        split = torch.unflatten(tensor, self.dim, (self.outer, self.count, self.inner))
         return split.select(self.dim + 1, self.index).flatten(self.dim, self.dim + 1)
 
 

@@ -30,6 +30,10 @@ CPU_WORKING_SET = 32 * 2**20
 """Bytes that a chunk uses on a CPU at most: larger ones leave the caches and are not faster."""
 
 
+WORTH_SKIPPING = 0.75
+"""Groups that ablation does not change are left out if no larger share of all is left."""
+
+
 def propagate_drops(
     program: Program,
     start: Channelwise,
@@ -60,13 +64,19 @@ def propagate_drops(
     tail.run_channelwise(start)
     drops = tail.read(tail.channelwise, torch.arange(changed.shape[1]))
     if tail.mixed:
-        live = changed.any(dim=0).nonzero().flatten().cpu()
-        for chunk, found in _chunked(tail, live, memory_budget):
+        for chunk, found in _chunked(tail, _live(changed), memory_budget):
             drops = found.new_zeros(changed.shape) if drops is None else drops
             drops[:, chunk.to(drops.device)] += found
     if drops is None:
         return torch.zeros(changed.shape, device=changed.device)
     return torch.where(changed, drops, 0)
+
+
+def _live(changed: Tensor) -> Tensor:
+    """The groups worth running. A few dead ones are kept: a range is read without a copy."""
+    live = changed.any(dim=0).nonzero().flatten().cpu()
+    few_dead = 0 < len(live) > WORTH_SKIPPING * changed.shape[1]
+    return torch.arange(changed.shape[1]) if few_dead else live
 
 
 class _Tail:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from lightning_ablationcam.engine.program import Node, Program, PropagationError
 _VALUE_READERS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
-class Tape(TorchDispatchMode):
+class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the program of a tail; a mode to be entered when its first value exists.
 
     What cannot be recorded truly is refused: recording stops, the model runs on undisturbed and
@@ -31,7 +32,7 @@ class Tape(TorchDispatchMode):
     """
 
     def __init__(self, start: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._nodes: list[Node] = []
         self._shapes: dict[int, torch.Size] = {}
         self._dtypes: dict[int, torch.dtype] = {}
@@ -123,7 +124,7 @@ class Tape(TorchDispatchMode):
             self._define(results[0], node_args[0].index)
             return
         if func._schema.is_mutable:
-            storage = StorageWeakRef(args[0].untyped_storage())
+            storage = _storage(args[0])
             self._writes[storage] = self._writes.get(storage, 0) + 1
             results = (args[0],)
             several = False
@@ -162,7 +163,12 @@ class Tape(TorchDispatchMode):
     def _writes_to(self, tensor: Tensor) -> int:
         if not self._writes:
             return 0
-        return self._writes.get(StorageWeakRef(tensor.untyped_storage()), 0)
+        return self._writes.get(_storage(tensor), 0)
+
+
+def _storage(tensor: Tensor) -> StorageWeakRef:
+    """A key for a tensor's memory that is not given to other memory while it is kept."""
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
 
 
 def _check_same_dtype(target: Tensor, leaves: list[Any]) -> None:
@@ -173,11 +179,11 @@ def _check_same_dtype(target: Tensor, leaves: list[Any]) -> None:
 
 def _running_module() -> nn.Module | None:
     """The innermost module whose ``forward`` is running."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code.co_name == "forward":
             module = frame.f_locals.get("self")
             if isinstance(module, nn.Module):
                 return module
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None

@@ -75,7 +75,7 @@ class Entries:
             taken = tensor.narrow(dim, first, n * m)
         else:
             taken = tensor.index_select(dim, self.index.flatten().to(tensor.device))
-        return taken.unflatten(dim, (n, m)).movedim(dim % tensor.ndim, 0)
+        return torch.unflatten(taken, dim, (n, m)).movedim(dim % tensor.ndim, 0)
 
     def masked(self, taken: Tensor, dim: int) -> Tensor:
         """Zero what was filled up; ``dim`` as it was for :meth:`take`."""

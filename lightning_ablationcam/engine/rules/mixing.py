@@ -132,7 +132,7 @@ def _channel_through_convolution(node: Node, context: Context) -> Change | None:
     mixed = torch.convolution(
         d, kernels, None, stride, padding, dilation, False, [0] * len(stride), n
     )
-    return Dense(mixed.unflatten(1, (n, -1)).transpose(0, 1))
+    return Dense(torch.unflatten(mixed, 1, (n, -1)).transpose(0, 1))
 
 
 def _channel_times_matrix(index: int, matrix: Tensor, context: Context) -> Change | None:

@@ -172,7 +172,10 @@ def moved(
         return tensor.select(lead + dim, node.args[2] if tensor.shape[lead + dim] > 1 else 0)
     if tensor.shape[lead + dim] == 1:
         return tensor
-    return aten.slice.Tensor(tensor, lead + dim, *node.args[2:], **_without_dim(node.kwargs))
+    sliced: Tensor = aten.slice.Tensor(
+        tensor, lead + dim, *node.args[2:], **_without_dim(node.kwargs)
+    )
+    return sliced
 
 
 def _without_dim(kwargs: dict[str, object]) -> dict[str, object]:
