@@ -100,7 +100,7 @@ def test_last_spatial_layer(name, monkeypatch):
 
 @pytest.mark.parametrize("name", EARLIER)
 def test_stage_before(name, monkeypatch):
-    sampled(monkeypatch, layer_pairs=4)
+    sampled(monkeypatch, layer_pairs=9)
     agree(network(name), EARLIER[name], images())
 
 

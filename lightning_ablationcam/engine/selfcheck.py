@@ -56,10 +56,10 @@ def checked(drops: Tensor, scores: Tensor, replay: Replay, signature: Hashable) 
 
 def _sample(drops: Tensor, changed: Tensor) -> Tensor:
     """(P, 2) the pairs with the largest drops and some spread over all that change."""
-    largest = drops.abs().flatten().topk(min(LARGEST, drops.numel())).indices
     live = changed.flatten().nonzero().flatten()
     if not len(live):
         return changed.nonzero()
+    largest = live[drops.abs().flatten()[live].topk(min(LARGEST, len(live))).indices]
     steps = torch.linspace(0, len(live) - 1, min(SPREAD, len(live)), device=live.device)
     chosen = torch.unique(torch.cat([largest, live[steps.long()]]))
     return torch.stack([chosen // drops.shape[1], chosen % drops.shape[1]], dim=1)
