@@ -101,8 +101,11 @@ def bench_model(name: str, options: argparse.Namespace) -> Iterator[Row]:
     for layer in LAYERS[name]:
         for contestant, run in contestants(model, layer, images, options):
             first = seconds(run, options.device)
-            pairs = 1 if first > SLOW else PAIRS
+            pairs = 0 if first > SLOW else PAIRS
             ratios, forwards = interleaved(run, forward, pairs, options.device)
+            if not pairs:
+                forwards = [seconds(forward, options.device) for _ in range(3)]
+                ratios = [first / statistics.median(forwards)]
             quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
             yield Row(
                 name,
@@ -112,7 +115,7 @@ def bench_model(name: str, options: argparse.Namespace) -> Iterator[Row]:
                 statistics.median(ratios),
                 quartiles[0],
                 quartiles[2],
-                pairs,
+                len(ratios),
                 statistics.median(forwards),
                 peak_mib(options.device),
             )
