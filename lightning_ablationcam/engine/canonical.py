@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch._ops import OpOverload
 
 from lightning_ablationcam.engine.program import PropagationError
@@ -172,13 +171,3 @@ def _rewrites() -> dict[OpOverload, Rewrite]:
 
 
 _REWRITES = _rewrites()
-
-
-def is_batch_norm(op: OpOverload) -> bool:
-    """Whether an op may write running statistics without its schema saying so."""
-    return _REWRITES.get(op) is _batch_norm
-
-
-def tensors_in(leaves: list[Any]) -> list[Tensor]:
-    """The tensors among the leaves of some arguments."""
-    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]

@@ -143,7 +143,7 @@ class _Rebuilt:
         return new
 
     def _define(self, shape: Sequence[int], like: int) -> int:
-        new = max(self._shapes) + 1
+        new = len(self._shapes)
         self._shapes[new] = torch.Size(shape)
         self._dtypes[new] = self._dtypes[like]
         return new

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,13 +95,11 @@ class Program:
 
     def signature(self) -> tuple[Any, ...]:
         """What makes two programs the same but for the numbers in them."""
-        return tuple(
-            (str(node.op), _shape_of((node.args, node.kwargs)), node.outputs) for node in self.nodes
-        ) + tuple((tuple(self.shapes[0]), self.dtypes[0], self.output) for _ in (0,))
-
-    def last_uses(self) -> dict[int, int]:
-        """For each value the position of the node that reads it last."""
-        return {index: place for place, node in enumerate(self.nodes) for index in node.refs()}
+        nodes = tuple(
+            (str(node.op), _signature_of((node.args, node.kwargs)), node.outputs)
+            for node in self.nodes
+        )
+        return nodes, tuple(self.shapes[0]), self.dtypes[0], self.output
 
 
 def is_ref(leaf: Any) -> bool:
@@ -131,7 +129,7 @@ def pruned(nodes: list[Node], output: int) -> tuple[Node, ...]:
     return tuple(reversed(kept))
 
 
-def _shape_of(tree: Any) -> tuple[Any, ...]:
+def _signature_of(tree: Any) -> tuple[Any, ...]:
     return tuple(_leaf_signature(leaf) for leaf in tree_leaves(tree))
 
 
@@ -141,8 +139,10 @@ def _leaf_signature(leaf: Any) -> Any:
     return leaf if isinstance(leaf, (int, bool, str, Ref)) else repr(leaf)
 
 
-def consumers(nodes: tuple[Node, ...]) -> Iterator[tuple[int, Node]]:
-    """Pairs of a value and a node that reads it."""
+def readers(nodes: tuple[Node, ...]) -> dict[int, list[Node]]:
+    """The nodes that read each value."""
+    found: dict[int, list[Node]] = {}
     for node in nodes:
         for index in dict.fromkeys(node.refs()):
-            yield index, node
+            found.setdefault(index, []).append(node)
+    return found

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from lightning_ablationcam.engine import owners as owner_maps
-from lightning_ablationcam.engine.program import Node, Program, consumers, run_node
+from lightning_ablationcam.engine.program import Node, Program, readers, run_node
 from lightning_ablationcam.engine.rules import linear_part
 from lightning_ablationcam.engine.rules.reducing import summed_product
 from lightning_ablationcam.engine.values import Change, Channelwise, Dense, written_out
@@ -118,7 +118,8 @@ def class_readout(program: Program, classes: Tensor) -> AffineReadout:
     nodes = tuple(node for node in program.nodes if id(node) not in in_end)
     defined = {index for node in end for index in node.defined()}
     cut = sorted({index for node in end for index in node.refs()} - defined) or [program.output]
-    one_hot = torch.nn.functional.one_hot(classes, columns)
+    one_hot = torch.zeros(images, columns, device=classes.device)
+    one_hot.scatter_(1, classes[:, None], 1.0)
     parts = [part for node in end if (part := linear_part(node, program.shapes)) is not None]
     return AffineReadout(nodes, _adjoint(program, parts, cut, one_hot))
 
@@ -127,9 +128,9 @@ def _affine_end(program: Program, images: int) -> list[Node]:
     """The longest end made of affine ops whose entering values have the images in front."""
     end: dict[int, Node] = {}
     outside: set[int] = set()
-    reads = list(consumers(program.nodes))
+    readers_of = readers(program.nodes)
     for node in reversed(program.nodes):
-        later = [other for index, other in reads if index in node.defined()]
+        later = [other for index in node.defined() for other in readers_of.get(index, ())]
         joins = all(id(other) in end for other in later)
         if joins and not node.several and linear_part(node, program.shapes) is not None:
             end[id(node)] = node

@@ -98,13 +98,16 @@ def bench_model(name: str, options: argparse.Namespace) -> Iterator[Row]:
         with torch.no_grad():
             model(images)
 
+    _, forwards = interleaved(forward, forward, PAIRS, options.device)
     for layer in LAYERS[name]:
         for contestant, run in contestants(model, layer, images, options):
             first = seconds(run, options.device)
             pairs = 0 if first > SLOW else PAIRS
-            ratios, forwards = interleaved(run, forward, pairs, options.device)
-            if not pairs:
-                forwards = [seconds(forward, options.device) for _ in range(3)]
+            if pairs:
+                ratios, forwards = interleaved(run, forward, pairs, options.device)
+            else:
+                # Measured beside the contestant before: a forward pass that follows minutes of
+                # other work is slower than usual.
                 ratios = [first / statistics.median(forwards)]
             quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
             yield Row(

@@ -68,7 +68,7 @@ def _over_dims(bound: Bound) -> Tensor | None:
     value = bound.args[0]
     dims = named.get("dim")
     everything = list(range(value.base.ndim))
-    chosen = everything if dims is None or dims == [] else [dims] if _is_int(dims) else dims
+    chosen = everything if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
     owner = owner_maps.reduced(value.owner, chosen)
     shape = bound.shapes[0]
     if owner is None or shape is None or len(shape) == owner.ndim:
@@ -163,7 +163,7 @@ def _layer_norm_over_channels(node: Node, context: Context) -> Change | None:
     moved = (inverse.square().reciprocal() + more).rsqrt()
     faster = -more * (inverse * moved).square() / (inverse + moved)
     gain = x.new_ones(count) if gain is None else gain
-    one_hot = torch.nn.functional.one_hot(entries.index[:, 0], count).to(x) * gain.cpu().to(x)
+    one_hot = torch.nn.functional.one_hot(entries.index[:, 0], count).to(x) * gain
     flat = [1] * (x.ndim - 1)
     terms = (
         (faster, (centred * gain)[None]),
@@ -216,10 +216,6 @@ def summed_product(factors: Sequence[Tensor], shape: Sequence[int], over: Sequen
     equation = ",".join(inputs) + "->" + "".join(letters[i] for i in left)
     result = torch.einsum(equation, *operands)
     return result.reshape([sizes[i] if i in left else 1 for i in range(len(sizes))]) * scale
-
-
-def _is_int(dims: Any) -> bool:
-    return isinstance(dims, int)
 
 
 def _named(bound: Bound) -> dict[str, Any]:
