@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from lightning_ablationcam.ablations import Ablation, ablate, check_ablation
+from lightning_ablationcam.engine.drops import find_drops
+from lightning_ablationcam.engine.pairs import changed_pairs
 from lightning_ablationcam.engine.recorder import (
     Forward,
     Recording,
@@ -20,7 +22,7 @@ from lightning_ablationcam.engine.recorder import (
     replaced_output,
     run,
 )
-from lightning_ablationcam.engine.replay import replay_drops
+from lightning_ablationcam.engine.replay import Replay
 from lightning_ablationcam.heatmaps import weighted_heatmaps
 from lightning_ablationcam.isolation import isolated
 from lightning_ablationcam.layers import (
@@ -43,12 +45,6 @@ from lightning_ablationcam.weights import channel_weights
 
 ENGINES = ("auto", "propagate", "replay")
 Groups = Sequence[int] | Tensor | np.ndarray | None
-
-DEFAULT_MEMORY_SHARE = 0.25
-"""Share of a CUDA device's free memory that a pass may use where no ``memory_budget`` is given."""
-
-DEFAULT_MEMORY_BUDGET = 512 * 2**20
-"""Bytes that a pass may use elsewhere: on a CPU larger batches are not faster."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +118,9 @@ def ablation_cam(
         layout: Where channels and positions are in the layer's output: ``"auto"``, ``"NCHW"``,
             ``"NHWC"``, ``"tokens"``, or spelled out with prefix tokens and grid as in
             ``"tokens:1+14x14"``.
-        engine: ``"auto"`` or ``"replay"``: one forward pass for each channel, in batches.
-            ``"propagate"`` is reserved for the engine to come.
+        engine: ``"propagate"`` carries all ablations through one recorded pass, ``"replay"`` runs
+            one forward pass for each channel, in batches; ``"auto"`` propagates and, with a
+            warning that says why, replays what cannot be propagated.
         memory_budget: Bytes one batch may use, by estimate; default a quarter of the free memory
             of a CUDA device, 512 MiB elsewhere. Changes the speed only.
         forward: ``(model, inputs) -> output``, where calling the model is not what gives logits.
@@ -135,7 +132,7 @@ def ablation_cam(
         TypeError: If an argument is of the wrong kind, or the model returns no tensor.
         ValueError: If an argument is out of range, or the layer does not exist, does not run or
             has no spatial map.
-        RuntimeError: If the model rejects the inputs.
+        RuntimeError: If the model rejects the inputs, or ``engine="propagate"`` cannot run.
 
     Example:
         >>> model = nn.Sequential(
@@ -157,26 +154,30 @@ def ablation_cam(
         if isinstance(inputs, Tensor) and inputs.is_inference():
             inputs = inputs.clone()
         name, layer = resolve_layer(model, target_layer, inputs, layout=layout, forward=forward)
-        recording = record(model, name, layer, inputs, forward)
+        recording = record(model, name, layer, inputs, forward, tail=engine != "replay")
         where = infer_layout(layout, recording.activations.shape, inputs.shape)
         device = recording.activations.device
         wanted = resolve_classes(classes, recording.output, len(inputs), device)
         scores = class_scores(recording.output, wanted, score)
         channels = recording.activations.shape[where.channel_dim]
         owners = _owners(groups, channels, device)
-        group_drops = replay_drops(
+        ablated = ablate(recording.activations, ablation, where.channel_dim)
+        replay = Replay(
             model,
             layer,
             inputs,
             recording.activations,
-            ablate(recording.activations, ablation, where.channel_dim),
+            ablated,
             owners,
+            changed_pairs(recording.activations, ablated, owners, where.channel_dim),
             lambda output, images: class_scores(output, wanted[images], score),
-            channel_dim=where.channel_dim,
-            forward=forward,
-            pairs_per_batch=_pairs_per_batch(recording, memory_budget),
+            where.channel_dim,
+            forward,
         )
-        return _result(recording, where, group_drops[:, owners], scores, wanted, name)
+        drops, used = find_drops(
+            replay, recording, wanted, scores, score, engine=engine, memory_budget=memory_budget
+        )
+        return _result(recording, where, drops[:, owners], scores, wanted, name, used)
 
 
 def check_options(
@@ -192,8 +193,6 @@ def check_options(
     check_layout(layout)
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r} is not known; choose 'auto', 'propagate' or 'replay'")
-    if engine == "propagate":
-        raise ValueError("engine='propagate' is not available yet; choose 'auto' or 'replay'")
 
 
 def resolve_layer(
@@ -228,7 +227,7 @@ def resolve_layer(
     names = last_spatial_layer(lambda: run(model, image, forward), model, image.shape, layout)
     for name in names:
         name, layer = find_layer(model, name)
-        recording = record(model, name, layer, image, forward)
+        recording = record(model, name, layer, image, forward, tail=False)
         where = infer_layout(layout, recording.activations.shape, image.shape)
         poisoned = recording.activations.clone()
         where.maps(poisoned).fill_(torch.nan)
@@ -272,15 +271,14 @@ def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:
     return owners
 
 
-def _pairs_per_batch(recording: Recording, memory_budget: int | None) -> int:
-    device = recording.activations.device
-    if memory_budget is None and device.type == "cuda":
-        memory_budget = int(DEFAULT_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
-    return max(1, (memory_budget or DEFAULT_MEMORY_BUDGET) // recording.bytes_per_image)
-
-
 def _result(
-    recording: Recording, where: Layout, drops: Tensor, scores: Tensor, classes: Tensor, name: str
+    recording: Recording,
+    where: Layout,
+    drops: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    name: str,
+    engine: str,
 ) -> AblationResult:
     """Weigh the maps on the device and bring everything back together."""
     weights = channel_weights(drops, scores)
@@ -298,7 +296,7 @@ def _result(
         ablated_scores=(scores[:, None] - drops).cpu(),
         classes=classes.cpu(),
         layer=name,
-        engine="replay",
+        engine=engine,
         predicted=predicted,
         probabilities=probabilities,
     )

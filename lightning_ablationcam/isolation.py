@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
@@ -16,10 +17,10 @@ def isolated(model: nn.Module) -> Iterator[None]:
     """Run a pass over a model and leave no trace of it.
 
     Inside: every module is in evaluation mode, no gradients are recorded, inference mode and
-    autocast are off and compiled code runs eagerly. Afterwards, also when an exception passes
-    through, each module's ``training`` flag is what it was (a frozen submodule stays frozen) and
-    the random number generators of Python, NumPy, torch and the model's devices go on as if
-    nothing had been drawn.
+    autocast are off, compiled code runs eagerly and attention op by op. Afterwards, also when an
+    exception passes through, each module's ``training`` flag is what it was (a frozen submodule
+    stays frozen) and the random number generators of Python, NumPy, torch and the model's devices
+    go on as if nothing had been drawn.
 
     Args:
         model: The module whose flags are kept.
@@ -33,12 +34,14 @@ def isolated(model: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(evaluation_flags(model))
-        stack.enter_context(kept_random_state(_devices(model)))
+        devices = _devices(model)
+        stack.enter_context(kept_random_state(devices))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
-        for device_type in {"cpu"} | {device.type for device in _devices(model)}:
+        for device_type in {"cpu"} | {device.type for device in devices}:
             stack.enter_context(torch.autocast(device_type, enabled=False))
         stack.enter_context(_eager())
+        stack.enter_context(_plain_attention())
         yield
 
 
@@ -50,12 +53,14 @@ def evaluation_flags(model: nn.Module) -> Iterator[None]:
     """
     flags = [(module, module.training) for module in model.modules()]
     try:
-        for module, _ in flags:
-            module.training = False
+        for module, training in flags:
+            if training:
+                module.training = False
         yield
     finally:
         for module, training in flags:
-            module.training = training
+            if module.training != training:
+                module.training = training
 
 
 @contextmanager
@@ -76,6 +81,18 @@ def _eager() -> Iterator[None]:
     """Compiled modules run eagerly: hooks inside compiled code would not fire, or recompile it."""
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention runs op by op: fused kernels can be neither recorded nor batched."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
 def _devices(model: nn.Module) -> set[torch.device]:

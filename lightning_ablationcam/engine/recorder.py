@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from lightning_ablationcam.engine.program import Program, PropagationError
+from lightning_ablationcam.engine.tape import Tape
 from lightning_ablationcam.layers import check_layer_output
 
 Forward: TypeAlias = Callable[[nn.Module, Any], Any]
@@ -22,13 +24,12 @@ class Recording:
     Attributes:
         activations: The target layer's output, copied before the next module could overwrite it.
         output: What the model returned.
-        bytes_per_image: The memory of the largest intermediate results, an estimate of what one
-            more image in a batch costs.
+        tail: The program from the layer's output to the model's, or why there is none.
     """
 
     activations: Tensor
     output: Any
-    bytes_per_image: int
+    tail: Program | PropagationError
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
@@ -37,9 +38,18 @@ def call(model: nn.Module, inputs: Any) -> Any:
 
 
 def record(
-    model: nn.Module, name: str, layer: nn.Module, inputs: Tensor, forward: Forward
+    model: nn.Module,
+    name: str,
+    layer: nn.Module,
+    inputs: Tensor,
+    forward: Forward,
+    *,
+    tail: bool = True,
 ) -> Recording:
-    """Run the model once, unchanged, and keep what the target layer returned.
+    """Run the model once, unchanged; keep what the target layer returned and what followed.
+
+    The layer's output is handed on as a copy, as a replay does: what else refers to the original
+    (a skip connection around an identity, say) is not the layer's output.
 
     Args:
         model: The model.
@@ -47,6 +57,7 @@ def record(
         layer: The target layer.
         inputs: (N, ...) what the model is fed.
         forward: ``(model, inputs) -> output``.
+        tail: Whether to record the program of the tail.
 
     Returns:
         The recording.
@@ -56,16 +67,30 @@ def record(
         ValueError: If the layer did not run, or has no spatial map.
     """
     outputs: list[Any] = []
-    handle = layer.register_forward_hook(lambda _m, _a, output: outputs.append(_copied(output)))
-    try:
-        with _measured(model) as sizes:
-            output = run(model, inputs, forward)
-    finally:
-        handle.remove()
+    with ExitStack() as modes:
+
+        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+            outputs.append(_copied(output))
+            if not isinstance(output, Tensor):
+                return output
+            handed_on = output.clone()
+            if tail and len(outputs) == 1:
+                tapes.append(modes.enter_context(Tape(handed_on)))
+            return handed_on
+
+        tapes: list[Tape] = []
+        handle = layer.register_forward_hook(hook)
+        modes.callback(handle.remove)
+        output = run(model, inputs, forward)
     activations = check_layer_output(name, outputs, len(inputs))
-    largest = sum(sorted(sizes, reverse=True)[:3])
-    per_image = (largest + inputs.nbytes + 2 * activations.nbytes) // len(inputs)
-    return Recording(activations, output, max(1, per_image))
+    return Recording(activations, output, _program(tapes, output))
+
+
+def _program(tapes: list[Tape], output: Any) -> Program | PropagationError:
+    try:
+        return tapes[0].program(output) if tapes else PropagationError("was not recorded")
+    except PropagationError as refusal:
+        return refusal
 
 
 def run(model: nn.Module, inputs: Tensor, forward: Forward) -> Any:
@@ -91,24 +116,6 @@ def replaced_output(layer: nn.Module, activations: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _measured(model: nn.Module) -> Iterator[list[int]]:
-    """Collect the sizes in bytes of what the model's leaf modules return."""
-    sizes: list[int] = []
-
-    def note(_module: nn.Module, _args: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            sizes.append(output.nbytes)
-
-    leaves = [module for module in model.modules() if next(module.children(), None) is None]
-    handles = [leaf.register_forward_hook(note) for leaf in leaves]
-    try:
-        yield sizes
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _copied(output: Any) -> Any:

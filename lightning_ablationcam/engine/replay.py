@@ -2,89 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from lightning_ablationcam.engine.pairs import along
 from lightning_ablationcam.engine.recorder import Forward, replaced_output, run
 
-ScoreOf = Callable[[Any, Tensor], Tensor]
+ScoreOf: TypeAlias = Callable[[Any, Tensor], Tensor]
 """(model output, index of the image of each row) -> (rows,) class scores."""
 
 
-def replay_drops(
-    model: nn.Module,
-    layer: nn.Module,
-    inputs: Tensor,
-    activations: Tensor,
-    ablated: Tensor,
-    owners: Tensor,
-    score_of: ScoreOf,
-    *,
-    channel_dim: int,
-    forward: Forward,
-    pairs_per_batch: int,
-) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class Replay:
     """Every group's drop by brute force: one forward pass for each (image, group) pair.
 
     Pairs are batched in any composition, except where the model normalises by the statistics of
     the batch: there the image batch is kept whole and a group is ablated in all its images.
-    Pairs that ablation does not change have a drop of exactly zero and are not run.
 
-    Args:
+    Attributes:
         model: The model, in evaluation mode.
         layer: The target layer.
         inputs: (N, ...) the model's inputs.
         activations: The layer's output for these inputs.
         ablated: The same with every channel ablated.
         owners: (K,) int64 in 0 ... G-1, the group of each channel.
+        changed: (N, G) whether ablation changes a pair at all; the others have a drop of exactly
+            zero and are not run.
         score_of: Reads class scores off a model output.
         channel_dim: The dimension of ``activations`` that holds the channels.
         forward: ``(model, inputs) -> output``.
-        pairs_per_batch: How many pairs one batch may hold. Halved when memory runs out.
-
-    Returns:
-        (N, G) drops, in the scores' dtype.
     """
-    owner_map = _along(owners, activations.ndim, channel_dim)
-    changed = _changed(activations, ablated, owners, channel_dim)
-    count, groups = changed.shape
 
-    def scores(images: Tensor, replacement: Tensor) -> Tensor:
-        with replaced_output(layer, replacement):
-            return score_of(run(model, inputs[images], forward), images)
+    model: nn.Module
+    layer: nn.Module
+    inputs: Tensor
+    activations: Tensor
+    ablated: Tensor
+    owners: Tensor
+    changed: Tensor
+    score_of: ScoreOf
+    channel_dim: int
+    forward: Forward
 
-    def drops_of(pairs: Tensor) -> Tensor:
-        """The drops of some (image, group) pairs.
+    def drops(self, memory_budget: int) -> Tensor:
+        """(N, G) drops of all pairs, in the scores' dtype.
+
+        Args:
+            memory_budget: Bytes that a batch may use, by estimate. Halved when memory runs out.
+        """
+        if uses_batch_statistics(self.model):
+            return self._drops_of_whole_batches()
+        pairs = self.changed.nonzero()
+        drops = torch.zeros(self.changed.shape, device=self.activations.device)
+        if not len(pairs):
+            return drops
+        found = self._in_batches(pairs, max(1, memory_budget // self._bytes_per_image()))
+        drops = drops.to(found.dtype)
+        drops[pairs[:, 0], pairs[:, 1]] = found
+        return drops
+
+    def pair_drops(self, pairs: Tensor) -> Tensor:
+        """(P,) the drops of (P, 2) (image, group) pairs, in one batch.
 
         The intact images run in the same batch: kernels are chosen by batch size, and a score from
         another batch would differ by rounding, which is as large as a small drop.
         """
         images, inverse = torch.unique(pairs[:, 0], return_inverse=True)
-        mine = owner_map == _along(pairs[:, 1], activations.ndim, 0)
-        replaced = torch.where(mine, ablated[pairs[:, 0]], activations[pairs[:, 0]])
+        ndim = self.activations.ndim
+        owner_map = along(self.owners, ndim, self.channel_dim)
+        mine = owner_map == along(pairs[:, 1], ndim, 0)
+        replaced = torch.where(mine, self.ablated[pairs[:, 0]], self.activations[pairs[:, 0]])
         rows = torch.cat([images, pairs[:, 0]])
-        all_scores = scores(rows, torch.cat([activations[images], replaced]))
-        return all_scores[: len(images)][inverse] - all_scores[len(images) :]
+        scores = self._scores(rows, torch.cat([self.activations[images], replaced]))
+        return scores[: len(images)][inverse] - scores[len(images) :]
 
-    if uses_batch_statistics(model):
-        whole = torch.arange(count, device=activations.device)
-        intact = scores(whole, activations)
+    def _scores(self, images: Tensor, replacement: Tensor) -> Tensor:
+        with replaced_output(self.layer, replacement):
+            return self.score_of(run(self.model, self.inputs[images], self.forward), images)
+
+    def _drops_of_whole_batches(self) -> Tensor:
+        whole = torch.arange(len(self.inputs), device=self.activations.device)
+        owner_map = along(self.owners, self.activations.ndim, self.channel_dim)
+        intact = self._scores(whole, self.activations)
         columns = [
-            intact - scores(whole, torch.where(owner_map == group, ablated, activations))
-            for group in range(groups)
+            intact
+            - self._scores(whole, torch.where(owner_map == group, self.ablated, self.activations))
+            for group in range(self.changed.shape[1])
         ]
         return torch.stack(columns, dim=1)
 
-    pairs = changed.nonzero()
-    if not len(pairs):
-        return torch.zeros(count, groups, device=activations.device)
-    found = _in_batches(drops_of, pairs, pairs_per_batch)
-    drops = found.new_zeros(count, groups)
-    drops[pairs[:, 0], pairs[:, 1]] = found
-    return drops
+    def _in_batches(self, pairs: Tensor, size: int) -> Tensor:
+        """Compute pairs batch by batch, with half the batch whenever memory runs out."""
+        results: list[Tensor] = []
+        done = 0
+        while done < len(pairs):
+            try:
+                results.append(self.pair_drops(pairs[done : done + size]))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size = max(1, size // 2)
+            else:
+                done += size
+        return torch.cat(results)
+
+    def _bytes_per_image(self) -> int:
+        """What one more image in a batch costs: the largest intermediate results, an estimate."""
+        with _measured(self.model) as sizes:
+            run(self.model, self.inputs[:1], self.forward)
+        largest = sum(sorted(sizes, reverse=True)[:3])
+        return max(
+            1, largest + (self.inputs.nbytes + 2 * self.activations.nbytes) // len(self.inputs)
+        )
 
 
 def uses_batch_statistics(model: nn.Module) -> bool:
@@ -95,29 +129,19 @@ def uses_batch_statistics(model: nn.Module) -> bool:
     )
 
 
-def _in_batches(compute: Callable[[Tensor], Tensor], pairs: Tensor, size: int) -> Tensor:
-    """Compute pairs batch by batch, with half the batch whenever memory runs out."""
-    results: list[Tensor] = []
-    done = 0
-    while done < len(pairs):
-        try:
-            results.append(compute(pairs[done : done + size]))
-        except torch.OutOfMemoryError:
-            if size == 1:
-                raise
-            size = max(1, size // 2)
-        else:
-            done += size
-    return torch.cat(results)
+@contextmanager
+def _measured(model: nn.Module) -> Iterator[list[int]]:
+    """Collect the sizes in bytes of what the model's leaf modules return."""
+    sizes: list[int] = []
 
+    def note(_module: nn.Module, _args: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.nbytes)
 
-def _changed(activations: Tensor, ablated: Tensor, owners: Tensor, channel_dim: int) -> Tensor:
-    """(N, G) whether ablating the group changes anything; NaN counts as a change."""
-    differs = (activations != ablated).movedim(channel_dim, 1).flatten(2).any(dim=2)
-    changed = differs.new_zeros(len(differs), int(owners.max()) + 1, dtype=torch.int64)
-    return changed.index_add_(1, owners, differs.long()) > 0
-
-
-def _along(values: Tensor, ndim: int, dim: int) -> Tensor:
-    """Shape (n,) values so that they lie along one of ``ndim`` dimensions."""
-    return values.view([-1 if d == dim % ndim else 1 for d in range(ndim)])
+    leaves = [module for module in model.modules() if next(module.children(), None) is None]
+    handles = [leaf.register_forward_hook(note) for leaf in leaves]
+    try:
+        yield sizes
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,261 @@
+"""The engine: every counterfactual carried through the recorded tail at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from lightning_ablationcam.engine import owners as owner_maps
+from lightning_ablationcam.engine.program import (
+    Node,
+    Program,
+    PropagationError,
+    run_node,
+    substitute,
+)
+from lightning_ablationcam.engine.readout import Readout
+from lightning_ablationcam.engine.rules import CHANGES, Bound, linear_part, result_owners
+from lightning_ablationcam.engine.values import (
+    Change,
+    Channelwise,
+    Dense,
+    counterfactuals,
+    written_out,
+)
+
+CPU_WORKING_SET = 32 * 2**20
+"""Bytes that a chunk uses on a CPU at most: larger ones leave the caches and are not faster."""
+
+
+WORTH_SKIPPING = 0.75
+"""Groups that ablation does not change are left out if no larger share of all is left."""
+
+
+def propagate_drops(
+    program: Program,
+    start: Channelwise,
+    readout: Readout,
+    changed: Tensor,
+    *,
+    memory_budget: int,
+) -> Tensor:
+    """Every group's drop in one interpretation of the tail.
+
+    What keeps channels apart is run twice, intact and with everything ablated, for all groups
+    together. What comes after channels are mixed is run on changes, in chunks of groups.
+
+    Args:
+        program: The recorded tail.
+        start: The target layer's output.
+        readout: How drops are read off the values that enter the program's affine end.
+        changed: (N, G) whether ablation changes a group at all; elsewhere the drop is zero.
+        memory_budget: Bytes that a chunk may use. Halved when memory runs out.
+
+    Returns:
+        (N, G) drops.
+
+    Raises:
+        PropagationError: If an op cannot be run on changes.
+    """
+    tail = _Tail(program, readout)
+    tail.run_channelwise(start)
+    drops = tail.read(tail.channelwise, torch.arange(changed.shape[1]))
+    if tail.mixed:
+        for chunk, found in _chunked(tail, _live(changed), memory_budget):
+            drops = found.new_zeros(changed.shape) if drops is None else drops
+            drops[:, chunk.to(drops.device)] += found
+    if drops is None:
+        return torch.zeros(changed.shape, device=changed.device)
+    return torch.where(changed, drops, 0)
+
+
+def _live(changed: Tensor) -> Tensor:
+    """The groups worth running. A few dead ones are kept: a range is read without a copy."""
+    live = changed.any(dim=0).nonzero().flatten().cpu()
+    few_dead = 0 < len(live) > WORTH_SKIPPING * changed.shape[1]
+    return torch.arange(changed.shape[1]) if few_dead else live
+
+
+class _Tail:
+    """One interpretation of a program."""
+
+    def __init__(self, program: Program, readout: Readout) -> None:
+        self.program = program
+        self.readout = readout
+        self.bases: dict[int, Tensor] = {}
+        self.channelwise: dict[int, Channelwise] = {}
+        self.mixed: list[Node] = []
+        self.most_bytes = 1
+        self.last_uses = {
+            index: place for place, node in enumerate(readout.nodes) for index in node.refs()
+        }
+
+    def base(self, index: int) -> Tensor:
+        """A value in the intact network."""
+        return self.channelwise[index].base if index in self.channelwise else self.bases[index]
+
+    def run_channelwise(self, start: Channelwise) -> None:
+        """Run everything once intact, and once ablated as far as channels are kept apart."""
+        self.device = start.base.device
+        self.channelwise[0] = start
+        needed = set(self.readout.reads)
+        for place, node in enumerate(self.readout.nodes):
+            owners = self._owners(node)
+            base = run_node(node, self.base)
+            if owners is None:
+                self.mixed.append(node)
+                needed.update(node.refs())
+                for index, result in zip(node.outputs, base, strict=True):
+                    if index is not None:
+                        self.bases[index] = result
+                needed.update(node.defined())
+            else:
+                ablated = run_node(node, lambda index: self.channelwise[index].ablated)
+                for index, *value in zip(node.outputs, base, ablated, owners, strict=True):
+                    if index is not None:
+                        self.channelwise[index] = Channelwise(*value)
+            for index in node.refs():
+                if self.last_uses[index] == place and index not in needed:
+                    self.channelwise.pop(index, None)
+
+    def run_mixed(self, groups: Tensor) -> Tensor | None:
+        """(N, n) the drops that come through mixed channels, for one chunk of groups."""
+        chunk = _Chunk(self, groups)
+        last_uses = {i: place for place, node in enumerate(self.mixed) for i in node.refs()}
+        for place, node in enumerate(self.mixed):
+            chunk.run(node)
+            self.most_bytes = max(self.most_bytes, chunk.bytes_used(node))
+            for index in node.refs():
+                if last_uses[index] == place and index not in self.readout.reads:
+                    chunk.values.pop(index, None)
+        return self.read(chunk.values, groups)
+
+    def read(self, values: Mapping[int, Channelwise | Change], groups: Tensor) -> Tensor | None:
+        """(N, n) the drops that some values cause, None if nothing is read off them."""
+        found = [
+            self.readout.drops(index, values[index], groups)
+            for index in self.readout.reads
+            if index in values
+        ]
+        return sum(found[1:], found[0]) if found else None
+
+    def _owners(self, node: Node) -> list[Tensor] | None:
+        if not all(index in self.channelwise for index in node.refs()):
+            return None
+        value = self.channelwise.__getitem__
+        shapes = [None if i is None else self.program.shapes[i] for i in node.outputs]
+        bound = Bound(node, substitute(node.args, value), substitute(node.kwargs, value), shapes)
+        owners = result_owners(bound)
+        return None if owners is None else list(owners)
+
+
+class _Chunk:
+    """The changes under one chunk of groups; what rules see as their context."""
+
+    def __init__(self, tail: _Tail, groups: Tensor) -> None:
+        self.program = tail.program
+        self.groups = groups
+        self.base = tail.base
+        self.values: dict[int, Change] = {}
+        self._channelwise = tail.channelwise
+
+    def value(self, index: int) -> Channelwise | Change:
+        """A dependent value."""
+        return self._channelwise[index] if index in self._channelwise else self.values[index]
+
+    def run(self, node: Node) -> None:
+        """Carry the changes through one node: by closed form, as linear, or written out."""
+        linear = linear_part(node, self.program.shapes)
+        node = linear or node
+        rule = CHANGES.get(node.op)
+        change = rule(node, self) if rule else None
+        if change is not None:
+            index = node.outputs[0]
+            assert index is not None
+            self.values[index] = change
+            return
+        try:
+            results = self._run_on_copies(node, is_linear=linear is not None)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, NotImplementedError) as error:
+            message = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise PropagationError(
+                f"cannot be run on many counterfactuals at once: {message}", node.op, node.module
+            ) from error
+        for index, result in zip(node.outputs, results, strict=True):
+            if index is not None:
+                self.values[index] = Dense(result)
+
+    def bytes_used(self, node: Node) -> int:
+        """What the values need now, and the node that just ran needed to write copies out."""
+        alive = sum(value.nbytes for value in self.values.values())
+        results = [self.values[index] for index in node.defined() if index in self.values]
+        return alive + 2 * sum(value.nbytes for value in results)
+
+    def _run_on_copies(self, node: Node, *, is_linear: bool) -> Iterable[Tensor]:
+        indices = list(dict.fromkeys(node.refs()))
+        values = [
+            written_out(self.value(index), self.groups)
+            if is_linear
+            else counterfactuals(self.value(index), self.base(index), self.groups)
+            for index in indices
+        ]
+
+        def once(*values: Tensor) -> tuple[Tensor, ...]:
+            return run_node(node, dict(zip(indices, values, strict=True)).__getitem__)
+
+        with warnings.catch_warnings():
+            # An op without a batching rule is run copy by copy: slower, and as exact.
+            warnings.filterwarnings("ignore", message=".*batching rule.*")
+            results = torch.vmap(once)(*values)
+        if is_linear:
+            return results
+        return [
+            result if index is None else _difference(result, self.base(index))
+            for index, result in zip(node.outputs, results, strict=True)
+        ]
+
+
+def _difference(value: Tensor, base: Tensor) -> Tensor:
+    if base.dtype == torch.bool:
+        return value ^ base
+    # In place where the result is a tensor of its own: a second large buffer costs page faults.
+    own = value.is_contiguous() and value.dtype == base.dtype
+    return value.sub_(base) if own else value - base
+
+
+def _chunked(tail: _Tail, live: Tensor, memory_budget: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """Run the mixed part chunk by chunk, with half the chunk whenever memory runs out.
+
+    The first chunk is a single group: it shows how much memory a group needs.
+    """
+    if tail.device.type == "cpu":
+        memory_budget = min(memory_budget, CPU_WORKING_SET)
+    done, size = 0, 1
+    while done < len(live):
+        chunk = live[done : done + size]
+        try:
+            found = tail.run_mixed(chunk)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+            continue
+        if done == 0:
+            size = max(1, memory_budget // tail.most_bytes)
+        done += len(chunk)
+        size = min(size, len(live) - done)
+        if found is not None:
+            yield chunk, found
+
+
+def layer_value(
+    activations: Tensor, ablated: Tensor, groups: Tensor, channel_dim: int
+) -> Channelwise:
+    """The target layer's output as the value that everything starts from."""
+    owner = owner_maps.layer_owners(groups, activations.ndim, channel_dim)
+    return Channelwise(activations, ablated, owner)

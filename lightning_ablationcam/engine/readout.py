@@ -1,0 +1,218 @@
+"""The affine end of a program, turned round: class scores as weights on earlier values.
+
+A tail usually ends in ops that are affine: pooling, flattening, the classifier. There the drop of
+a class score is a fixed weighted sum of the change, so that neither the other classes nor the
+counterfactual scores are needed, and no two nearly equal scores are subtracted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from lightning_ablationcam.engine import owners as owner_maps
+from lightning_ablationcam.engine.program import Node, Program, readers, run_node
+from lightning_ablationcam.engine.rules import linear_part
+from lightning_ablationcam.engine.rules.reducing import summed_product
+from lightning_ablationcam.engine.values import Change, Channelwise, Dense, written_out
+
+
+class Readout(Protocol):
+    """What drops are read off."""
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The part of the program that has to be run."""
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The values that drops are read off."""
+
+    def drops(self, index: int, value: Channelwise | Change, groups: Tensor) -> Tensor:
+        """(N, n) what a value's changes under n groups take from the scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreReadout:
+    """Reads any score off the written-out outputs.
+
+    Attributes:
+        nodes: The whole program.
+        reads: Its output.
+        output: The intact output, (N, ...).
+        score_of: (output of some rows, index of the image of each row) -> (rows,) scores.
+        precise: Whether to add changes up in float64, which the score has to accept.
+    """
+
+    nodes: tuple[Node, ...]
+    reads: tuple[int, ...]
+    output: Tensor
+    score_of: Callable[[Any, Tensor], Tensor]
+    precise: bool
+
+    def drops(self, index: int, value: Channelwise | Change, groups: Tensor) -> Tensor:
+        """The score is read again for each counterfactual, the intact rows in the same call."""
+        delta = written_out(value, groups)
+        base = self.output.double() if self.precise else self.output
+        rows = torch.cat([base[None], base + delta]).flatten(0, 1)
+        images = torch.arange(len(base), device=base.device).repeat(len(delta) + 1)
+        scores = self.score_of(rows, images).view(len(delta) + 1, len(base))
+        return (scores[:1] - scores[1:]).T
+
+
+@dataclass(frozen=True, eq=False)
+class AffineReadout:
+    """Weighs the values that enter the affine end of a program.
+
+    Attributes:
+        nodes: The program without its affine end.
+        weights: For each value that enters the affine end, the derivative of each image's score
+            with respect to it: (N, ...) of the value's shape, float32 or float64.
+    """
+
+    nodes: tuple[Node, ...]
+    weights: Mapping[int, Tensor]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The values that enter the affine end."""
+        return tuple(self.weights)
+
+    def drops(self, index: int, value: Channelwise | Change, groups: Tensor) -> Tensor:
+        """(N, n) what a value's changes take from the scores."""
+        weight = self.weights[index]
+        if isinstance(value, Channelwise):
+            if value.owner.shape[0] == 1:
+                return _channelwise_drops(value, weight, groups)
+            value = value.dense(groups)
+        if isinstance(value, Dense):
+            delta = value.delta.to(weight.dtype).flatten(2)
+            return -torch.einsum("gne,ne->ng", delta, weight.flatten(1))
+        over = list(range(1, weight.ndim))
+        factors = [[factor.to(weight.dtype) for factor in term] for term in value.terms]
+        parts = [_contracted(term, weight, over) for term in factors]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return -total.expand(-1, weight.shape[0]).T
+
+
+def class_readout(program: Program, classes: Tensor) -> AffineReadout:
+    """Split a program where its affine end begins, and run that end backwards.
+
+    Args:
+        program: Its output is (N, C) logits.
+        classes: (N,) int64, the class whose score is read for each image.
+
+    Returns:
+        The readout.
+    """
+    images, columns = program.shapes[program.output]
+    end = _affine_end(program, images)
+    in_end = {id(node) for node in end}
+    nodes = tuple(node for node in program.nodes if id(node) not in in_end)
+    defined = {index for node in end for index in node.defined()}
+    cut = sorted({index for node in end for index in node.refs()} - defined) or [program.output]
+    one_hot = torch.zeros(images, columns, device=classes.device)
+    one_hot.scatter_(1, classes[:, None], 1.0)
+    parts = [part for node in end if (part := linear_part(node, program.shapes)) is not None]
+    return AffineReadout(nodes, _adjoint(program, parts, cut, one_hot))
+
+
+def _affine_end(program: Program, images: int) -> list[Node]:
+    """The longest end made of affine ops whose entering values have the images in front."""
+    end: dict[int, Node] = {}
+    outside: set[int] = set()
+    readers_of = readers(program.nodes)
+    for node in reversed(program.nodes):
+        later = [other for index in node.defined() for other in readers_of.get(index, ())]
+        joins = all(id(other) in end for other in later)
+        if joins and not node.several and linear_part(node, program.shapes) is not None:
+            end[id(node)] = node
+    while True:
+        defined = {index for node in end.values() for index in node.defined()}
+        outside = {index for node in end.values() for index in node.refs()} - defined
+        wrong = {index for index in outside if tuple(program.shapes[index][:1]) != (images,)}
+        dropped = [key for key, node in end.items() if wrong.intersection(node.refs())]
+        if not dropped:
+            return [node for node in program.nodes if id(node) in end]
+        for key in dropped:
+            del end[key]
+
+
+def _adjoint(
+    program: Program, parts: Sequence[Node], cut: Sequence[int], one_hot: Tensor
+) -> dict[int, Tensor]:
+    """Derivatives of the class scores with respect to the values in ``cut``."""
+    dtype = torch.promote_types(program.dtypes[program.output], torch.float32)
+    with torch.enable_grad():
+        values: dict[int, Tensor] = {
+            index: torch.zeros(
+                program.shapes[index], dtype=dtype, device=one_hot.device, requires_grad=True
+            )
+            for index in cut
+        }
+        leaves = [values[index] for index in cut]
+        for node in parts:
+            node = _in_dtype(node, dtype)
+            (result,) = run_node(node, values.__getitem__)
+            values[node.defined()[0]] = result
+        scores = (values[program.output] * one_hot).sum()
+        found = torch.autograd.grad(scores, leaves)
+    return dict(zip(cut, found, strict=True))
+
+
+def _in_dtype(node: Node, dtype: torch.dtype) -> Node:
+    """The node with its constants in a wider dtype, and fit for autograd."""
+
+    def wide(leaf: object) -> object:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            return leaf
+        leaf = leaf.detach().to(dtype)
+        return leaf.clone() if leaf.is_inference() else leaf
+
+    return Node(
+        node.op, tree_map(wide, node.args), tree_map(wide, node.kwargs), node.outputs, False
+    )
+
+
+def _channelwise_drops(value: Channelwise, weight: Tensor, groups: Tensor) -> Tensor:
+    """Weigh what ablation takes away and add it up by owner."""
+    taken = (value.base.to(weight.dtype) - value.ablated.to(weight.dtype)) * weight
+    owner = value.owner
+    apart = owner_maps.varying(owner)
+    over = [dim for dim in range(1, taken.ndim) if dim not in apart]
+    summed = (taken.sum(over) if over else taken).reshape(len(taken), -1)
+    flat = owner.flatten()
+    columns = torch.full((int(max(groups.max(), flat.max())) + 1,), len(groups))
+    columns[groups] = torch.arange(len(groups))
+    place = torch.where(flat == owner_maps.NOBODY, len(groups), columns[flat.clamp(min=0)])
+    if torch.equal(place, torch.arange(len(groups))):
+        return summed
+    drops = summed.new_zeros(len(summed), len(groups) + 1)
+    return drops.index_add_(1, place.to(drops.device), summed)[:, :-1]
+
+
+def _contracted(term: Sequence[Tensor], weight: Tensor, over: Sequence[int]) -> Tensor:
+    """(n or 1, N or 1) a term's weighted sum; the weight first meets what changes most with it."""
+    ordered = sorted(term, key=torch.Tensor.numel, reverse=True)
+    product, rest = weight[None], list(ordered)
+    while rest:
+        factor = rest.pop(0)
+        done = [
+            dim
+            for dim in over
+            if all(other.shape[dim + 1] == 1 for other in rest) and product.shape[dim + 1] > 1
+        ]
+        product = summed_product((product, factor), _sizes(product, factor), done)
+    summed = product.sum([dim + 1 for dim in over]) if over else product
+    return summed.reshape(summed.shape[0], summed.shape[1])
+
+
+def _sizes(*factors: Tensor) -> list[int]:
+    return [max(sizes) for sizes in zip(*(factor.shape[1:] for factor in factors), strict=True)]

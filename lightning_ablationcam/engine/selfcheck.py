@@ -1,0 +1,65 @@
+"""Trust, but verify: a program not seen before is checked against a few replayed pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from lightning_ablationcam.engine.program import PropagationError
+from lightning_ablationcam.engine.replay import Replay
+
+LARGEST, SPREAD = 4, 4
+"""How many pairs are replayed: those with the largest drops, and some from all over."""
+
+TOLERANCE = 2e-3
+"""How far a drop may be off, as a share of the largest; rounding of the replay comes on top."""
+
+ROUNDING = 64
+"""How many units of the last place of a score a replayed difference of two scores may be off."""
+
+_passed: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()
+
+
+def checked(drops: Tensor, scores: Tensor, replay: Replay, signature: Hashable) -> None:
+    """Compare some drops with replay, once for each model and signature.
+
+    Args:
+        drops: (N, G) what propagation found.
+        scores: (N,) class scores.
+        replay: The reference.
+        signature: What distinguishes this computation from others on the same model.
+
+    Raises:
+        PropagationError: If they differ.
+    """
+    seen = _passed.setdefault(replay.model, set())
+    if signature in seen:
+        return
+    pairs = _sample(drops, replay.changed)
+    if not len(pairs):
+        return
+    expected = replay.pair_drops(pairs)
+    found = drops[pairs[:, 0], pairs[:, 1]]
+    rounding = ROUNDING * torch.finfo(replay.activations.dtype).eps * scores.abs().max()
+    allowed = TOLERANCE * torch.maximum(found.abs().max(), expected.abs().max()) + rounding
+    same = torch.isclose(found, expected.to(found), rtol=0, atol=float(allowed), equal_nan=True)
+    if not bool(same.all()):
+        off = float((found - expected).abs().max())
+        raise PropagationError(
+            f"a check on {len(pairs)} pairs found a drop off by {off:.2g} from its replay"
+        )
+    seen.add(signature)
+
+
+def _sample(drops: Tensor, changed: Tensor) -> Tensor:
+    """(P, 2) the pairs with the largest drops and some spread over all that change."""
+    live = changed.flatten().nonzero().flatten()
+    if not len(live):
+        return changed.nonzero()
+    largest = live[drops.abs().flatten()[live].topk(min(LARGEST, len(live))).indices]
+    steps = torch.linspace(0, len(live) - 1, min(SPREAD, len(live)), device=live.device)
+    chosen = torch.unique(torch.cat([largest, live[steps.long()]]))
+    return torch.stack([chosen // drops.shape[1], chosen % drops.shape[1]], dim=1)

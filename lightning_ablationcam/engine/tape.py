@@ -1,0 +1,189 @@
+"""Write down the ATen ops that depend on one tensor, while the model runs as it always does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from lightning_ablationcam.engine.canonical import canonical, functional
+from lightning_ablationcam.engine.program import Node, Program, PropagationError, Ref, pruned
+
+_VALUE_READERS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+
+
+class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records the program of a tail; a mode to be entered when its first value exists.
+
+    What cannot be recorded truly is refused: recording stops, the model runs on undisturbed and
+    :meth:`program` raises the reason.
+
+    Args:
+        start: The tensor everything is followed from; value 0.
+    """
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._nodes: list[Node] = []
+        self._shapes: dict[int, torch.Size] = {}
+        self._dtypes: dict[int, torch.dtype] = {}
+        self._values: Any = WeakTensorKeyDictionary()
+        self._writes: dict[StorageWeakRef, int] = {}
+        self._versions: list[tuple[Tensor, int]] = []
+        self._refusal: PropagationError | None = None
+        self._define(start)
+
+    def program(self, output: Any) -> Program:
+        """The recorded program.
+
+        Args:
+            output: What the model returned.
+
+        Raises:
+            PropagationError: If the tail could not be recorded truly.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        if not isinstance(output, Tensor):
+            raise PropagationError(f"the model returned a {type(output).__name__}, not a tensor")
+        if any(constant._version != version for constant, version in self._versions):
+            raise PropagationError("a tensor that the tail had read was overwritten later")
+        result = self._read(output)
+        if not isinstance(result, Ref):
+            raise PropagationError("the output does not depend on the target layer")
+        nodes = pruned(self._nodes, result.index)
+        return Program(nodes, result.index, self._shapes, self._dtypes)
+
+    def refuse(self, refusal: PropagationError) -> None:
+        """Stop recording; the first reason stays."""
+        self._refusal = self._refusal or refusal
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._refusal is not None:
+            return func(*args, **kwargs)
+        node = None
+        try:
+            node = self._prepare(func, args, kwargs)
+        except PropagationError as refusal:
+            refusal.op = func
+            refusal.module = _running_module()
+            self.refuse(refusal)
+        result = func(*args, **kwargs)
+        if node is not None:
+            self._commit(func, node, args, result)
+        return result
+
+    def _prepare(
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, ...] | None:
+        """Before the op runs: (op, args, kwargs, first only), or None where nothing depends."""
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise PropagationError("draws random numbers")
+        leaves, structure = tree_flatten((args, kwargs))
+        reads = [self._read(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        if not any(isinstance(read, Ref) for read in reads):
+            return None
+        if _VALUE_READERS.intersection(func.tags):
+            raise PropagationError("reads a value that depends on the target layer")
+        returns = func._schema.returns
+        if returns and all("Tensor" not in str(result.type) for result in returns):
+            return None  # a question about shape, dtype or device
+        if func.namespace != "aten":
+            raise PropagationError("has no rule")
+        op = func
+        if func._schema.is_mutable:
+            op = functional(func)
+            _check_same_dtype(args[0], leaves)
+        call = canonical(op, args, kwargs)
+        leaves, structure = tree_flatten((call.args, call.kwargs))
+        target = args[0] if func._schema.is_mutable else None
+        leaves = [self._keep(leaf, target) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        new_args, new_kwargs = tree_unflatten(leaves, structure)
+        return call.op, new_args, new_kwargs, call.first_only
+
+    def _commit(
+        self, func: OpOverload, prepared: tuple[Any, ...], args: tuple[Any, ...], result: Any
+    ) -> None:
+        """After the op ran: give its results their values."""
+        op, node_args, kwargs, first_only = prepared
+        several = isinstance(result, (tuple, list))
+        results: Sequence[Any] = result if several else (result,)
+        if op is None:
+            self._define(results[0], node_args[0].index)
+            return
+        if func._schema.is_mutable:
+            storage = _storage(args[0])
+            self._writes[storage] = self._writes.get(storage, 0) + 1
+            results = (args[0],)
+            several = False
+        if first_only:
+            results, several = results[:1], False
+        outputs = tuple(self._define(r) if isinstance(r, Tensor) else None for r in results)
+        self._nodes.append(Node(op, node_args, kwargs, outputs, several, _running_module()))
+
+    def _define(self, tensor: Tensor, index: int | None = None) -> int:
+        if index is None:
+            index = len(self._shapes)
+            self._shapes[index] = tensor.shape
+            self._dtypes[index] = tensor.dtype
+        self._values[tensor] = (index, self._writes_to(tensor))
+        return index
+
+    def _read(self, tensor: Tensor) -> Ref | Tensor:
+        """The value of a dependent tensor, or the tensor itself."""
+        known = self._values.get(tensor)
+        writes = self._writes_to(tensor)
+        if writes != (known[1] if known else 0):
+            raise PropagationError("reads memory that was written through another view")
+        return Ref(known[0]) if known else tensor
+
+    def _keep(self, tensor: Tensor, target: Tensor | None) -> Ref | Tensor:
+        """What stands for a tensor in a node; a constant about to be written is copied."""
+        read = self._read(tensor)
+        if isinstance(read, Ref):
+            return read
+        if tensor is target:
+            return tensor.clone()
+        if not tensor.is_inference():
+            self._versions.append((tensor, tensor._version))
+        return tensor
+
+    def _writes_to(self, tensor: Tensor) -> int:
+        if not self._writes:
+            return 0
+        return self._writes.get(_storage(tensor), 0)
+
+
+def _storage(tensor: Tensor) -> StorageWeakRef:
+    """A key for a tensor's memory that is not given to other memory while it is kept."""
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+
+
+def _check_same_dtype(target: Tensor, leaves: list[Any]) -> None:
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
+    if any(tensor.dtype != target.dtype for tensor in tensors if tensor.is_floating_point()):
+        raise PropagationError("writes in place into another dtype")
+
+
+def _running_module() -> nn.Module | None:
+    """The innermost module whose ``forward`` is running."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_name == "forward":
+            module = frame.f_locals.get("self")
+            if isinstance(module, nn.Module):
+                return module
+        frame = frame.f_back
+    return None
