@@ -16,7 +16,6 @@ from lightning_ablationcam.ablations import Ablation
 from lightning_ablationcam.arguments import (
     check_choice,
     check_count,
-    check_memory_budget,
     check_names,
     is_a,
     is_number,
@@ -115,11 +114,16 @@ class AblationCAMMonitor(Callback):
         max_overhead: float | None = None,
         tag: str = "ablation_cam",
     ) -> None:
-        check_options(score=score, ablation=ablation, layout=layout, engine=engine)
+        check_options(
+            score=score,
+            ablation=ablation,
+            layout=layout,
+            engine=engine,
+            memory_budget=memory_budget,
+        )
         check_choice("scale", scale, SCALES)
         check_choice("on_error", on_error, ("warn", "raise"))
         check_count("every_n_validations", every_n_validations)
-        check_memory_budget(memory_budget)
         _check_max_overhead(max_overhead)
         _check_classes_argument(classes)
         if forward is not None and not callable(forward):

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from lightning_ablationcam.ablations import Ablation, ablate, check_ablation
+from lightning_ablationcam.arguments import check_choice, check_memory_budget, whole_numbers
+from lightning_ablationcam.auto_layer import resolve_layer
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.pairs import changed_pairs
-from lightning_ablationcam.engine.recorder import (
-    Forward,
-    Recording,
-    call,
-    record,
-    replaced_output,
-    run,
-)
-from lightning_ablationcam.engine.replay import Replay
+from lightning_ablationcam.engine.recorder import Forward, Recording, call, record
+from lightning_ablationcam.engine.replay import Replay, bytes_per_image, uses_batch_statistics
 from lightning_ablationcam.heatmaps import weighted_heatmaps
 from lightning_ablationcam.isolation import isolated
-from lightning_ablationcam.layers import (
-    Layout,
-    check_layout,
-    find_layer,
-    infer_layout,
-    last_spatial_layer,
-)
+from lightning_ablationcam.layers import Layout, check_layout, infer_layout
 from lightning_ablationcam.scores import (
     Classes,
     Score,
@@ -147,37 +135,28 @@ def ablation_cam(
         Network via Gradient-free Localization", WACV 2020, pp. 972-980,
         doi 10.1109/WACV45572.2020.9093360.
     """
-    check_options(score=score, ablation=ablation, layout=layout, engine=engine)
-    _check_inputs(model, inputs, memory_budget)
+    check_options(
+        score=score, ablation=ablation, layout=layout, engine=engine, memory_budget=memory_budget
+    )
+    _check_inputs(model, inputs)
     forward = forward or call
+    count = len(inputs)
+    given = None if classes is None else resolve_classes(classes, None, count, inputs.device)
     with isolated(model):
-        if isinstance(inputs, Tensor) and inputs.is_inference():
+        if inputs.is_inference():
             inputs = inputs.clone()
-        name, layer = resolve_layer(model, target_layer, inputs, layout=layout, forward=forward)
-        recording = record(model, name, layer, inputs, forward, tail=engine != "replay")
-        where = infer_layout(layout, recording.activations.shape, inputs.shape)
-        device = recording.activations.device
-        wanted = resolve_classes(classes, recording.output, len(inputs), device)
-        scores = class_scores(recording.output, wanted, score)
-        channels = recording.activations.shape[where.channel_dim]
-        owners = _owners(groups, channels, device)
-        ablated = ablate(recording.activations, ablation, where.channel_dim)
-        replay = Replay(
-            model,
-            layer,
-            inputs,
-            recording.activations,
-            ablated,
-            owners,
-            changed_pairs(recording.activations, ablated, owners, where.channel_dim),
-            lambda output, images: class_scores(output, wanted[images], score),
-            where.channel_dim,
-            forward,
+
+        def score_of(output: Any, first: int) -> Tensor:
+            wanted = predicted_classes(output, first) if given is None else given[:first]
+            return class_scores(output, wanted, score)
+
+        name, layer = resolve_layer(
+            model, target_layer, inputs, score_of, layout=layout, forward=forward
         )
-        drops, used = find_drops(
-            replay, recording, wanted, scores, score, engine=engine, memory_budget=memory_budget
+        task = _Task(
+            model, name, layer, forward, score, ablation, groups, layout, engine, memory_budget
         )
-        return _result(recording, where, drops[:, owners], scores, wanted, name, used)
+        return _joined(_in_chunks(task, inputs, given))
 
 
 def check_options(
@@ -186,62 +165,17 @@ def check_options(
     ablation: Ablation = "zero",
     layout: str = "auto",
     engine: str = "auto",
+    memory_budget: int | None = None,
 ) -> None:
     """Check what can be checked without a model. Raises as :func:`ablation_cam` does."""
     check_score(score)
     check_ablation(ablation)
     check_layout(layout)
-    if engine not in ENGINES:
-        raise ValueError(f"engine={engine!r} is not known; choose 'auto', 'propagate' or 'replay'")
+    check_choice("engine", engine, ENGINES)
+    check_memory_budget(memory_budget)
 
 
-def resolve_layer(
-    model: nn.Module,
-    target_layer: str | nn.Module,
-    inputs: Tensor,
-    *,
-    layout: str = "auto",
-    forward: Forward = call,
-) -> tuple[str, nn.Module]:
-    """Find the target layer; ``"auto"`` tries candidates on one image, the last layer first.
-
-    A candidate counts if NaN at its positions (prefix tokens untouched) shows in the output. NaN
-    rather than zero, because it also passes a head that is still initialised to zero weights.
-
-    Args:
-        model: The model, in evaluation mode.
-        target_layer: Dotted name, module or ``"auto"``.
-        inputs: (N, ...) what the model is fed.
-        layout: The user's choice of layout.
-        forward: ``(model, inputs) -> output``.
-
-    Returns:
-        Dotted name and module.
-
-    Raises:
-        ValueError: If there is no such layer, or none with a spatial map reaches the output.
-    """
-    if target_layer != "auto":
-        return find_layer(model, target_layer)
-    image = inputs[:1]
-    names = last_spatial_layer(lambda: run(model, image, forward), model, image.shape, layout)
-    for name in names:
-        name, layer = find_layer(model, name)
-        recording = record(model, name, layer, image, forward, tail=False)
-        where = infer_layout(layout, recording.activations.shape, image.shape)
-        poisoned = recording.activations.clone()
-        where.maps(poisoned).fill_(torch.nan)
-        with replaced_output(layer, poisoned):
-            output = run(model, image, forward)
-        if _has_nan(output):
-            return name, layer
-    raise ValueError(
-        f"target_layer='auto' found no layer of {type(model).__name__} with a spatial map that "
-        f"reaches the output (tried {len(names)}); name one: {_names(model)}"
-    )
-
-
-def _check_inputs(model: nn.Module, inputs: Tensor, memory_budget: int | None) -> None:
+def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}; expected an nn.Module")
     if not isinstance(inputs, Tensor):
@@ -253,20 +187,90 @@ def _check_inputs(model: nn.Module, inputs: Tensor, memory_budget: int | None) -
         raise ValueError(
             f"inputs has shape {tuple(inputs.shape)}; expected at least one image, (N, C, H, W)"
         )
-    if memory_budget is not None and memory_budget <= 0:
-        raise ValueError(f"memory_budget={memory_budget!r}; expected a positive number of bytes")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is the same for all images."""
+
+    model: nn.Module
+    name: str
+    layer: nn.Module
+    forward: Forward
+    score: Score
+    ablation: Ablation
+    groups: Groups
+    layout: str
+    engine: str
+    memory_budget: int | None
+
+
+def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[AblationResult]:
+    """Explain as many images at a time as the budget allows, half as many when memory runs out.
+
+    Where the model normalises by the statistics of the batch, the images stay together.
+    """
+    size, together = len(inputs), uses_batch_statistics(task.model)
+    if task.memory_budget is not None and size > 1 and not together:
+        each = bytes_per_image(task.model, inputs, task.forward)
+        size = max(1, min(size, int(task.memory_budget) // each))
+    results: list[AblationResult] = []
+    done = 0
+    while done < len(inputs):
+        rows = slice(done, done + size)
+        try:
+            results.append(_explain(task, inputs[rows], None if classes is None else classes[rows]))
+        except torch.OutOfMemoryError:
+            if size == 1 or together:
+                raise
+            size = (size + 1) // 2
+        else:
+            done += size
+    return results
+
+
+def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationResult:
+    recording = record(
+        task.model, task.name, task.layer, inputs, task.forward, tail=task.engine != "replay"
+    )
+    where = infer_layout(task.layout, recording.activations.shape, inputs.shape)
+    device = recording.activations.device
+    wanted = resolve_classes(classes, recording.output, len(inputs), device)
+    scores = class_scores(recording.output, wanted, task.score)
+    owners = _owners(task.groups, recording.activations.shape[where.channel_dim], device)
+    ablated = ablate(recording.activations, task.ablation, where.channel_dim)
+    replay = Replay(
+        task.model,
+        task.layer,
+        inputs,
+        recording.activations,
+        ablated,
+        owners,
+        changed_pairs(recording.activations, ablated, owners, where.channel_dim),
+        lambda output, images: class_scores(output, wanted[images], task.score),
+        where.channel_dim,
+        task.forward,
+    )
+    drops, engine = find_drops(
+        replay,
+        recording,
+        wanted,
+        scores,
+        task.score,
+        engine=task.engine,
+        memory_budget=task.memory_budget,
+    )
+    return _result(recording, where, drops[:, owners], scores, wanted, task.name, engine)
 
 
 def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:
     """The group of each channel as (K,) int64 in 0 ... G-1."""
     if groups is None:
         return torch.arange(channels, device=device)
-    labels = groups if isinstance(groups, Tensor) else torch.as_tensor(groups)
-    if labels.shape != (channels,) or labels.is_floating_point() or labels.is_complex():
-        raise ValueError(
-            f"groups has shape {tuple(labels.shape)} and dtype {labels.dtype}; expected one "
-            f"integer label for each of the target layer's {channels} channels"
-        )
+    expected = f"one integer label for each of the target layer's {channels} channels"
+    labels = whole_numbers("groups", groups, expected)
+    if labels.shape != (channels,):
+        raise ValueError(f"groups has shape {tuple(labels.shape)}; expected {expected}")
     owners: Tensor = torch.unique(labels.to(device), return_inverse=True)[1]
     return owners
 
@@ -286,7 +290,8 @@ def _result(
     predicted = probabilities = None
     if has_class_columns(recording.output, len(classes)):
         predicted = predicted_classes(recording.output, len(classes)).cpu()
-        if bool((classes < recording.output.shape[1]).all()):
+        # With a score of the user's own, classes need not be columns of the output.
+        if bool(((classes >= 0) & (classes < recording.output.shape[1])).all()):
             probabilities = class_scores(recording.output, classes, "probability").cpu()
     return AblationResult(
         heatmaps=heatmaps.cpu(),
@@ -302,11 +307,17 @@ def _result(
     )
 
 
-def _has_nan(output: Any) -> bool:
-    leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-    return any(bool(leaf.isnan().any()) for leaf in leaves)
-
-
-def _names(model: nn.Module) -> str:
-    names = [name for name, _ in model.named_modules() if name]
-    return ", ".join(repr(name) for name in names[-4:])
+def _joined(parts: list[AblationResult]) -> AblationResult:
+    """The results of some images after one another; replayed, if any of them was."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = {
+        field.name: [getattr(part, field.name) for part in parts] for field in fields(parts[0])
+    }
+    joined: dict[str, Any] = {
+        name: None if any(value is None for value in values) else torch.cat(values)
+        for name, values in columns.items()
+        if name not in ("layer", "engine")
+    }
+    engine = "replay" if "replay" in columns["engine"] else "propagate"
+    return AblationResult(**joined, layer=parts[0].layer, engine=engine)

@@ -51,7 +51,9 @@ def evaluation_flags(model: nn.Module) -> Iterator[None]:
 
     The flags are set one by one: ``model.eval()`` may be overridden with side effects.
     """
-    flags = [(module, module.training) for module in model.modules()]
+    # A frozen TorchScript module has no such flag.
+    parts = [module for module in model.modules() if hasattr(module, "training")]
+    flags = [(module, module.training) for module in parts]
     try:
         for module, training in flags:
             if training:

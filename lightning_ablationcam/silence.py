@@ -27,6 +27,9 @@ def silenced(module: nn.Module) -> Iterator[None]:
     try:
         for part in talking:
             part.__dict__.update(log=_say_nothing, log_dict=_say_nothing)
+        for metric in counting:
+            # Its checks of values would also keep the engine from recording the network.
+            metric.__dict__["update"] = _say_nothing
         yield
     finally:
         for part in talking:
@@ -36,11 +39,13 @@ def silenced(module: nn.Module) -> Iterator[None]:
 
 
 def _say_nothing(*_args: Any, **_kwargs: Any) -> None:
-    """Take the place of ``self.log``."""
+    """Take the place of ``self.log`` and of a metric's ``update``."""
 
 
 def _state(metric: Metric) -> dict[str, Any]:
     """A copy of what updating a metric changes: its states, which add in place, and its counts."""
     counters = ("_update_count", "_computed", "_cache", "_is_synced", "_to_sync", "_should_unsync")
-    names = [*metric._defaults, *counters]
-    return {name: copy.deepcopy(metric.__dict__[name]) for name in names if name in metric.__dict__}
+    names = [*metric._defaults, "update", *counters]
+    present = {name: metric.__dict__[name] for name in names if name in metric.__dict__}
+    # ``update`` is a wrapped function, which is kept and not copied.
+    return {name: copy.copy(v) if callable(v) else copy.deepcopy(v) for name, v in present.items()}

@@ -324,7 +324,7 @@ class Talking(Module):
         self.mean.reset()
 
 
-@pytest.mark.parametrize("target", ["model.conv"])
+@pytest.mark.parametrize("target", ["model.conv", "auto"])
 def test_logging_and_metrics_inside_forward_do_not_notice(tmp_path, target):
     def run(*callbacks):
         seed_everything(7, verbose=False)

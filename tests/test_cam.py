@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import pytest
 import torch
@@ -164,7 +165,7 @@ def test_batches_chunks_and_order_do_not_change_results(order, budget, split):
 
 def test_batch_statistics_keep_the_image_batch_whole():
     model, x = seeded(BatchStatistics()).double(), images().double()
-    result = ablation_cam(model, "conv", x, CLASSES, memory_budget=1)
+    result = ablation_cam(model, "conv", x, CLASSES, memory_budget=1, engine="replay")
     activations = model.conv(x)
 
     def tail(a):
@@ -222,7 +223,44 @@ def test_auto_finds_the_last_layer_that_reaches_the_score():
     vit = seeded(TinyViT())
     assert ablation_cam(vit, "auto", images()).layer == "blocks.1.norm1"
     vit.head.weight.data.zero_()
-    assert ablation_cam(vit, "auto", images()).layer == "blocks.1.norm1"
+    assert not ablation_cam(vit, "auto", images()).heatmaps.any()
+
+
+def test_auto_asks_what_reaches_the_score_and_feeds_finite_values():
+    class TwoHeads(InplaceReLU):
+        """A reconstruction that ends later than what the score is read from."""
+
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(6, track_running_stats=False)
+            self.decoder = nn.Conv2d(6, 3, 1)
+
+        def forward(self, x):
+            assert torch.isfinite(x).all()
+            features = self.relu(self.conv(x))
+            assert torch.isfinite(features).all()
+            return self.head(self.norm(features.mean((2, 3)))), self.decoder(features)
+
+    result = ablation_cam(
+        seeded(TwoHeads()),
+        "auto",
+        images(),
+        [2, 0, 3],
+        score=lambda output, classes: output[0].gather(1, classes[:, None])[:, 0],
+        engine="replay",
+    )
+    assert result.layer == "relu"
+    assert result.drops.any()
+
+
+def test_torchscript_elsewhere_in_the_model_is_left_alone():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frozen = torch.jit.freeze(torch.jit.trace(nn.Conv2d(3, 3, 1).eval(), images()))
+    model = nn.Sequential(frozen, seeded(InplaceReLU()))
+    by_name = ablation_cam(model, "1.conv", images(), engine="replay")
+    assert ablation_cam(model, "auto", images(), engine="replay").layer == "1.relu"
+    assert by_name.drops.any()
 
 
 def test_module_as_target_and_forward():

@@ -15,7 +15,7 @@ PACKAGE = Path(lightning_ablationcam.__file__).parent
 # From the bottom up: a module may import from its own floor and those below.
 FLOORS = [
     {"arguments", "scores", "weights", "heatmaps", "ablations"},
-    {"layers", "isolation", "engine", "cam"},
+    {"layers", "isolation", "engine", "auto_layer", "cam"},
     {"render"},
     {"samples", "probes", "capture", "history", "drawing"},
     {"loggers"},

@@ -13,6 +13,7 @@ from torch import nn
 
 from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.engine import propagate, rules
+from tests.reference import ablation_cam_reference
 from tests.tails import (
     ChannelNorm,
     DenseConcat,
@@ -24,7 +25,6 @@ from tests.tails import (
     images,
     network,
 )
-from tests.reference import ablation_cam_reference
 
 POOLED = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5))
 

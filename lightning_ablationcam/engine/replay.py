@@ -58,11 +58,14 @@ class Replay:
         if uses_batch_statistics(self.model):
             return self._drops_of_whole_batches()
         pairs = self.changed.nonzero()
-        drops = torch.zeros(self.changed.shape, device=self.activations.device)
         if not len(pairs):
-            return drops
-        found = self._in_batches(pairs, max(1, memory_budget // self._bytes_per_image()))
-        drops = drops.to(found.dtype)
+            whole = torch.arange(len(self.inputs), device=self.activations.device)
+            return torch.zeros_like(self._scores(whole, self.activations))[:, None].expand(
+                self.changed.shape
+            )
+        rows = memory_budget // bytes_per_image(self.model, self.inputs, self.forward)
+        found = self.in_batches(pairs, self._pairs_in(rows))
+        drops = found.new_zeros(self.changed.shape)
         drops[pairs[:, 0], pairs[:, 1]] = found
         return drops
 
@@ -96,8 +99,8 @@ class Replay:
         ]
         return torch.stack(columns, dim=1)
 
-    def _in_batches(self, pairs: Tensor, size: int) -> Tensor:
-        """Compute pairs batch by batch, with half the batch whenever memory runs out."""
+    def in_batches(self, pairs: Tensor, size: int) -> Tensor:
+        """(P,) the drops of pairs, batch by batch, half as many when memory runs out."""
         results: list[Tensor] = []
         done = 0
         while done < len(pairs):
@@ -111,14 +114,17 @@ class Replay:
                 done += size
         return torch.cat(results)
 
-    def _bytes_per_image(self) -> int:
-        """What one more image in a batch costs: the largest intermediate results, an estimate."""
-        with _measured(self.model) as sizes:
-            run(self.model, self.inputs[:1], self.forward)
-        largest = sum(sorted(sizes, reverse=True)[:3])
-        return max(
-            1, largest + (self.inputs.nbytes + 2 * self.activations.nbytes) // len(self.inputs)
-        )
+    def _pairs_in(self, rows: int) -> int:
+        """How many pairs go into a batch of some rows, next to the intact images they need."""
+        groups = self.changed.shape[1]
+        return max(1, (rows - 2) * groups // (groups + 1))
+
+
+def bytes_per_image(model: nn.Module, inputs: Tensor, forward: Forward) -> int:
+    """What one more image in a batch costs: the largest intermediate results, an estimate."""
+    with _measured(model) as sizes:
+        run(model, inputs[:1], forward)
+    return max(1, inputs[:1].nbytes + sum(sorted(sizes, reverse=True)[:4]))
 
 
 def uses_batch_statistics(model: nn.Module) -> bool:
@@ -139,7 +145,11 @@ def _measured(model: nn.Module) -> Iterator[list[int]]:
             sizes.append(output.nbytes)
 
     leaves = [module for module in model.modules() if next(module.children(), None) is None]
-    handles = [leaf.register_forward_hook(note) for leaf in leaves]
+    handles = [
+        leaf.register_forward_hook(note)
+        for leaf in leaves
+        if not isinstance(leaf, torch.jit.ScriptModule)
+    ]
     try:
         yield sizes
     finally:

@@ -41,7 +41,7 @@ def checked(drops: Tensor, scores: Tensor, replay: Replay, signature: Hashable) 
     pairs = _sample(drops, replay.changed)
     if not len(pairs):
         return
-    expected = replay.pair_drops(pairs)
+    expected = replay.in_batches(pairs, len(pairs))
     found = drops[pairs[:, 0], pairs[:, 1]]
     rounding = ROUNDING * torch.finfo(replay.activations.dtype).eps * scores.abs().max()
     allowed = TOLERANCE * torch.maximum(found.abs().max(), expected.abs().max()) + rounding
