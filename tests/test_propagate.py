@@ -287,6 +287,16 @@ def test_the_warning_names_op_and_module():
         ablation_cam(model, "1", images(), engine="propagate")
 
 
+def test_a_rule_that_fails_names_its_op(monkeypatch):
+    def fails(node, context):
+        raise KeyError("unexpected")
+
+    monkeypatch.setitem(rules.CHANGES, torch.ops.aten.convolution.default, fails)
+    model = alive(network(*TAILS["convolution"]))
+    with pytest.warns(UserWarning, match=r"aten\.convolution.*unexpected.*in 2, a Conv2d"):
+        assert ablation_cam(model, "1", images()).engine == "replay"
+
+
 def test_batch_statistics_are_replayed():
     model = network(nn.BatchNorm2d(6, track_running_stats=False), nn.ReLU(), *POOLED)
     with pytest.warns(UserWarning, match="statistics of the batch"):

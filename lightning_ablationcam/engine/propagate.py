@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -28,7 +29,6 @@ from lightning_ablationcam.engine.values import (
 
 CPU_WORKING_SET = 32 * 2**20
 """Bytes that a chunk uses on a CPU at most: larger ones leave the caches and are not faster."""
-
 
 WORTH_SKIPPING = 0.75
 """Groups that ablation does not change are left out if no larger share of all is left."""
@@ -60,8 +60,8 @@ def propagate_drops(
     Raises:
         PropagationError: If an op cannot be run on changes.
     """
-    tail = _Tail(program, readout)
-    tail.run_channelwise(start)
+    tail = _Tail(program, readout, start)
+    tail.run_channelwise()
     drops = tail.read(tail.channelwise, torch.arange(changed.shape[1]))
     if tail.mixed:
         for chunk, found in _chunked(tail, _live(changed), memory_budget):
@@ -82,11 +82,12 @@ def _live(changed: Tensor) -> Tensor:
 class _Tail:
     """One interpretation of a program."""
 
-    def __init__(self, program: Program, readout: Readout) -> None:
+    def __init__(self, program: Program, readout: Readout, start: Channelwise) -> None:
         self.program = program
         self.readout = readout
+        self.device = start.base.device
         self.bases: dict[int, Tensor] = {}
-        self.channelwise: dict[int, Channelwise] = {}
+        self.channelwise = {0: start}
         self.mixed: list[Node] = []
         self.most_bytes = 1
         self.last_uses = {
@@ -97,13 +98,12 @@ class _Tail:
         """A value in the intact network."""
         return self.channelwise[index].base if index in self.channelwise else self.bases[index]
 
-    def run_channelwise(self, start: Channelwise) -> None:
+    def run_channelwise(self) -> None:
         """Run everything once intact, and once ablated as far as channels are kept apart."""
-        self.device = start.base.device
-        self.channelwise[0] = start
         needed = set(self.readout.reads)
         for place, node in enumerate(self.readout.nodes):
-            owners = self._owners(node)
+            with _blaming(node):
+                owners = self._owners(node)
             base = run_node(node, self.base)
             if owners is None:
                 self.mixed.append(node)
@@ -126,7 +126,8 @@ class _Tail:
         chunk = _Chunk(self, groups)
         last_uses = {i: place for place, node in enumerate(self.mixed) for i in node.refs()}
         for place, node in enumerate(self.mixed):
-            chunk.run(node)
+            with _blaming(node):
+                chunk.run(node)
             self.most_bytes = max(self.most_bytes, chunk.bytes_used(node))
             for index in node.refs():
                 if last_uses[index] == place and index not in self.readout.reads:
@@ -177,15 +178,7 @@ class _Chunk:
             assert index is not None
             self.values[index] = change
             return
-        try:
-            results = self._run_on_copies(node, is_linear=linear is not None)
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, NotImplementedError) as error:
-            message = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise PropagationError(
-                f"cannot be run on many counterfactuals at once: {message}", node.op, node.module
-            ) from error
+        results = self._run_on_copies(node, is_linear=linear is not None)
         for index, result in zip(node.outputs, results, strict=True):
             if index is not None:
                 self.values[index] = Dense(result)
@@ -218,6 +211,20 @@ class _Chunk:
             result if index is None else _difference(result, self.base(index))
             for index, result in zip(node.outputs, results, strict=True)
         ]
+
+
+@contextmanager
+def _blaming(node: Node) -> Iterator[None]:
+    """Name the op and module where an op cannot be batched, or a rule did not expect its form."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, PropagationError):
+        raise
+    except Exception as error:
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        raise PropagationError(
+            f"cannot be run on many counterfactuals at once: {message}", node.op, node.module
+        ) from error
 
 
 def _difference(value: Tensor, base: Tensor) -> Tensor:
