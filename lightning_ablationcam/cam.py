@@ -99,7 +99,7 @@ def ablation_cam(
         inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype.
         classes: None for each image's predicted class, an int for all images, or N ints.
         score: ``"logit"``, ``"probability"`` (softmax) or a callable ``(output, classes) -> (N,)``.
-        ablation: ``"zero"``, ``"mean"`` (the channel's mean over the image's positions), a number
+        ablation: ``"zero"``, ``"mean"`` (the channel's mean over all its positions), a number
             that the channel is scaled by, or a callable ``(activations) -> activations``.
         groups: (K,) integer labels; channels of one label are ablated together and share their
             drop and weight.
