@@ -358,25 +358,25 @@ class TestFrameIndices:
 class TestEvolutionStrip:
     @staticmethod
     def strip(count, picture=None):
-        picture = flat(0, 128, 128) if picture is None else picture
+        picture = flat(0, 112, 112) if picture is None else picture
         heats = [hot_cell(number % 7, 6 - number % 7) for number in range(count)]
         captions = [[f"step {number}", "cat 0.5"] for number in range(count)]
         return evolution_strip(picture, heats, captions, ["title"], "max"), heats, captions
 
     def test_every_frame_in_reading_order_after_the_bare_picture(self):
-        picture = noise(3, 128, 128)
+        picture = noise(3, 112, 112)
         strip, heats, captions = self.strip(8, picture)
         thumbnail = np.asarray(fit(Image.fromarray(picture), 56))
         assert np.array_equal(strip[MARGIN : MARGIN + 56, MARGIN : MARGIN + 56], thumbnail)
         places = []
         for heat, caption in zip(heats, captions, strict=True):
-            tile = np.vstack([overlay(picture, heat), np.full((4, 128, 3), BACKGROUND, np.uint8)])
-            tile = np.vstack([tile, np.asarray(caption_block(caption, 128, zoom=LARGE))])
+            tile = np.vstack([overlay(picture, heat), np.full((4, 112, 3), BACKGROUND, np.uint8)])
+            tile = np.vstack([tile, np.asarray(caption_block(caption, 112, zoom=LARGE))])
             corners = np.argwhere((strip == tile[0, 0]).all(axis=2))
             places += [
                 (y, x)
                 for y, x in corners
-                if np.array_equal(strip[y : y + tile.shape[0], x : x + 128], tile)
+                if np.array_equal(strip[y : y + tile.shape[0], x : x + 112], tile)
             ]
         assert len(places) == 8
         assert places == sorted(places)

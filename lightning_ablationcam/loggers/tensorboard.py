@@ -19,7 +19,7 @@ LONGEST_NAME = 120
 
 
 class TensorBoardImages:
-    """Writes pictures as JPEG, which TensorBoard serves as it is, at a seventh of PNG's size.
+    """Writes pictures as JPEG, which TensorBoard serves as it is, at a fifth of PNG's size.
 
     Args:
         logger: A ``TensorBoardLogger``.
@@ -32,7 +32,7 @@ class TensorBoardImages:
         if not self._takes_jpeg:
             rank_zero_warn(
                 "ablation_cam: the TensorBoardLogger writes with "
-                f"{type(self._experiment).__module__}; pictures are written as PNG, about seven "
+                f"{type(self._experiment).__module__}; pictures are written as PNG, about five "
                 "times larger. Install tensorboard to have them as JPEG."
             )
 

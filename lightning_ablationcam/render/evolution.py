@@ -24,7 +24,7 @@ from lightning_ablationcam.render.validation import (
 
 MOST_FRAMES = 8
 FRAMES_A_ROW = 4
-FRAME = 128
+FRAME = 112
 INPUT = 56
 
 
