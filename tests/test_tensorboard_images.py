@@ -20,7 +20,7 @@ def test_pictures_are_read_back_as_written(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     (writer,) = tensorboard_images([CSVLogger(tmp_path), logger])
     picture = np.zeros((40, 60, 3), np.uint8)
-    picture[:, 30:] = (200, 40, 90)
+    picture[:, 32:] = 200
     writer.write("a/b", picture, 7)
     writer.flush()
     events = EventAccumulator(writer.directory).Reload()
