@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from lightning_ablationcam import ablation_cam
+from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.recorder import call
 from lightning_ablationcam.engine.replay import bytes_per_image
 from tests.networks import Skip, images, seeded
+from tests.reference import ablation_cam_reference
 
 
 def counted(model, rows):
@@ -25,15 +31,16 @@ def test_dead_channels_are_not_run():
     result = ablation_cam(model, "conv", x, engine="replay", forward=counted(model, rows))
     assert not result.drops[:, 2:].any()
     assert result.drops[:, :2].all()
-    # The intact batch, one image to see what it needs, two pairs and one intact row for each image.
-    assert rows == [3, 1, 3 * 3]
+    # The intact batch, one image to see what it needs; then for each its prefix, and two pairs
+    # beside an intact row.
+    assert rows == [3, 1, 1, 3, 1, 3, 1, 3]
 
 
 def test_memory_budget_sets_the_batch():
     model, x = seeded(Skip()), images()
     sizes = {}
     each = bytes_per_image(model, x, call)
-    for budget in (1, 9 * each, 10**9):
+    for budget in (1, 5 * each, 10**9):
         rows = []
         ablation_cam(
             model,
@@ -45,7 +52,7 @@ def test_memory_budget_sets_the_batch():
         )
         sizes[budget] = max(rows)
     # One pair beside its intact image is the least; else no batch is larger than the budget.
-    assert sizes == {1: 2, 9 * each: 7, 10**9: 3 * 6 + 3}
+    assert sizes == {1: 2, 5 * each: 5, 10**9: 6 + 1}
 
 
 @pytest.mark.parametrize(("engine", "limit"), [("replay", 6), ("replay", 2), ("propagate", 2)])
@@ -64,3 +71,89 @@ def test_running_out_of_memory_halves_the_batch(engine, limit):
     error = (result.drops - expected.drops).abs().max() / expected.drops.abs().max()
     assert error < 1e-5
     assert result.classes.tolist() == expected.classes.tolist()
+
+
+class Wide(nn.Module):
+    """A prefix in two modules, a functional op between them, and a target in a container."""
+
+    def __init__(self, *, in_place=False):
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.block = nn.Sequential(nn.Conv2d(6, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU())
+        self.head = nn.Linear(5, 4)
+        self.in_place = in_place
+        self.kept = None
+
+    def forward(self, x):
+        x = self.second(F.relu(self.first(x), inplace=self.in_place))
+        return self.head(self.block(x).mean((2, 3)))
+
+
+def computed(model, engine="replay", **options):
+    """Rows that each module computed, and the result."""
+    rows = Counter()
+    kernel = F.conv2d
+
+    def convolution(x, weight, *args):
+        name = next(n for n, m in model.named_modules() if getattr(m, "weight", None) is weight)
+        rows[name] += len(x)
+        return kernel(x, weight, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(F, "conv2d", convolution)
+        return rows, ablation_cam(model, "block.1", images(), engine=engine, **options)
+
+
+def test_what_comes_before_the_layer_is_computed_once_for_an_image():
+    model = seeded(Wide())
+    rows, result = computed(model)
+    # Three images at once, one to see what an image needs, each once more for its own results.
+    assert rows == {"first": 7, "second": 7, "block.0": 7}
+    reference = ablation_cam_reference(model, "block.1", images(), result.classes)
+    error = (result.drops - reference.drops).abs().max() / reference.drops.abs().max()
+    assert error < 1e-4
+    assert all("forward" not in module.__dict__ for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "again"),
+    [
+        ("in place", "first"),
+        ("hook", "second"),
+        ("pre-hook", "second"),
+        ("hook on the target", None),
+    ],
+)
+def test_a_prefix_that_cannot_be_kept_is_computed_again(obstacle, again):
+    model = seeded(Wide(in_place=obstacle == "in place"))
+    if obstacle == "hook":
+        model.second.register_forward_hook(lambda module, args, output: output * 0.5)
+    if obstacle == "hook on the target":
+        model.block[1].register_forward_hook(lambda module, args, output: output + 0.25)
+    if obstacle == "pre-hook":
+        model.second.register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+    rows, result = computed(model)
+    assert {name for name, count in rows.items() if count > 7} >= ({again} if again else set())
+    replayed = [
+        ablation_cam(model, "block.1", image[None], [c], engine="replay", memory_budget=1).drops[0]
+        for image, c in zip(images(), result.classes, strict=True)
+    ]
+    torch.testing.assert_close(result.drops, torch.stack(replayed), rtol=1e-4, atol=1e-6)
+    if obstacle == "in place":  # The reference's copy of a model leaves hooks behind.
+        reference = ablation_cam_reference(model, "block.1", images(), result.classes)
+        torch.testing.assert_close(result.drops.double(), reference.drops, rtol=1e-3, atol=1e-5)
+
+
+def test_a_prefix_that_gives_another_score_is_not_used(monkeypatch):
+    model = seeded(Wide())
+    expected = ablation_cam(model, "block.1", images(), engine="replay")
+    stale = Prefix.__init__
+
+    def outdated(self, *args):
+        stale(self, *args)
+        self._results = {module: result + 1 for module, result in self._results.items()}
+
+    monkeypatch.setattr(Prefix, "__init__", outdated)
+    found = ablation_cam(model, "block.1", images(), engine="replay")
+    torch.testing.assert_close(found.drops, expected.drops, rtol=1e-4, atol=1e-6)

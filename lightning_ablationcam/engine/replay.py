@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.engine.pairs import along
+from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.recorder import Forward, replaced_output, run
+
+SAME_SCORE = 1e-4
+"""How far the intact score may be off, as a share of it, where the prefix is stood in for."""
 
 ScoreOf: TypeAlias = Callable[[Any, Tensor], Tensor]
 """(model output, index of the image of each row) -> (rows,) class scores."""
@@ -21,8 +25,9 @@ ScoreOf: TypeAlias = Callable[[Any, Tensor], Tensor]
 class Replay:
     """Every group's drop by brute force: one forward pass for each (image, group) pair.
 
-    Pairs are batched in any composition, except where the model normalises by the statistics of
-    the batch: there the image batch is kept whole and a group is ablated in all its images.
+    Pairs are batched image by image, so that what comes before the layer is computed once an image.
+    Where the model normalises by the statistics of the batch, the image batch is kept whole and a
+    group is ablated in all its images.
 
     Attributes:
         model: The model, in evaluation mode.
@@ -64,7 +69,7 @@ class Replay:
                 self.changed.shape
             )
         rows = memory_budget // bytes_per_image(self.model, self.inputs, self.forward)
-        found = self.in_batches(pairs, self._pairs_in(rows))
+        found = self._image_by_image(pairs, rows)
         drops = found.new_zeros(self.changed.shape)
         drops[pairs[:, 0], pairs[:, 1]] = found
         return drops
@@ -84,9 +89,10 @@ class Replay:
         scores = self._scores(rows, torch.cat([self.activations[images], replaced]))
         return scores[: len(images)][inverse] - scores[len(images) :]
 
-    def _scores(self, images: Tensor, replacement: Tensor) -> Tensor:
+    def _scores(self, images: Tensor, replacement: Tensor, inputs: Tensor | None = None) -> Tensor:
+        inputs = self.inputs[images] if inputs is None else inputs
         with replaced_output(self.layer, replacement):
-            return self.score_of(run(self.model, self.inputs[images], self.forward), images)
+            return self.score_of(run(self.model, inputs, self.forward), images)
 
     def _drops_of_whole_batches(self) -> Tensor:
         whole = torch.arange(len(self.inputs), device=self.activations.device)
@@ -99,25 +105,75 @@ class Replay:
         ]
         return torch.stack(columns, dim=1)
 
+    def _image_by_image(self, pairs: Tensor, rows: int) -> Tensor:
+        """(P,) the drops of pairs in their order, with each image's prefix computed once.
+
+        Where that is not possible, as when an op writes into what a stood-in module returned, the
+        whole network is run for every pair.
+        """
+        try:
+            found = [
+                self._image_drops(image, pairs[pairs[:, 0] == image, 1], rows - 1)
+                for image in pairs[:, 0].unique().tolist()  # type: ignore[no-untyped-call]
+            ]
+        except (_PrefixError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            return self.in_batches(pairs, self._pairs_in(rows))
+        return torch.cat(found)
+
+    def _image_drops(self, image: int, groups: Tensor, size: int) -> Tensor:
+        """(n,) the drops of some groups in one image."""
+        row = slice(image, image + 1)
+        prefix = Prefix(self.model, self.layer, self.inputs[row], self.forward)
+        intact = self.score_of(prefix.output, torch.tensor([image], device=groups.device))
+        ndim = self.activations.ndim
+        owner_map = along(self.owners, ndim, self.channel_dim)
+
+        def drops_of(groups: Tensor) -> Tensor:
+            mine = owner_map == along(groups, ndim, 0)
+            replaced = torch.where(mine, self.ablated[row], self.activations[row])
+            rows = torch.full((len(groups) + 1,), image, device=groups.device)
+            with prefix.standing_in(len(rows)):
+                scores = self._scores(
+                    rows,
+                    torch.cat([self.activations[row], replaced]),
+                    self.inputs[row].expand(len(rows), *self.inputs.shape[1:]),
+                )
+            if not torch.allclose(scores[:1], intact, rtol=SAME_SCORE, atol=0, equal_nan=True):
+                raise _PrefixError
+            return scores[:1] - scores[1:]
+
+        return _batched(drops_of, groups, max(1, size))
+
     def in_batches(self, pairs: Tensor, size: int) -> Tensor:
         """(P,) the drops of pairs, batch by batch, half as many when memory runs out."""
-        results: list[Tensor] = []
-        done = 0
-        while done < len(pairs):
-            try:
-                results.append(self.pair_drops(pairs[done : done + size]))
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise
-                size = max(1, size // 2)
-            else:
-                done += size
-        return torch.cat(results)
+        return _batched(self.pair_drops, pairs, size)
 
     def _pairs_in(self, rows: int) -> int:
         """How many pairs go into a batch of some rows, next to the intact images they need."""
         groups = self.changed.shape[1]
         return max(1, (rows - 2) * groups // (groups + 1))
+
+
+class _PrefixError(Exception):
+    """The network does not give the same score with its prefix stood in for."""
+
+
+def _batched(compute: Callable[[Tensor], Tensor], items: Tensor, size: int) -> Tensor:
+    """Compute items batch by batch, with half the batch whenever memory runs out."""
+    results: list[Tensor] = []
+    done = 0
+    while done < len(items):
+        try:
+            results.append(compute(items[done : done + size]))
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+        else:
+            done += size
+    return torch.cat(results)
 
 
 def bytes_per_image(model: nn.Module, inputs: Tensor, forward: Forward) -> int:

@@ -1,0 +1,96 @@
+"""What comes before the target layer: computed once for an image, not again for every channel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_ablationcam.engine.recorder import Forward, run
+
+
+class Prefix:
+    """The results of the modules that finish before the target layer does, for one image.
+
+    Only modules that ran once, returned one tensor and bear no hooks, nor bear any inside: a hook
+    could keep or change something that is used later. The target layer itself is among them.
+
+    Args:
+        model: The model, in evaluation mode.
+        layer: The target layer.
+        image: (1, ...) what the model is fed.
+        forward: ``(model, inputs) -> output``.
+
+    Attributes:
+        output: What the model returned.
+    """
+
+    def __init__(self, model: nn.Module, layer: nn.Module, image: Tensor, forward: Forward) -> None:
+        finished: list[tuple[nn.Module, Any]] = []
+
+        def note(module: nn.Module, _args: Any, output: Any) -> None:
+            finished.append((module, output))
+
+        parts = [m for m in model.modules() if _is_plain(m)]
+        around = [m for m in model.modules() if layer in m.modules() and m is not layer]
+        handles = [m.register_forward_hook(note) for m in {*parts, layer} if m not in around]
+        try:
+            self.output = run(model, image, forward)
+        finally:
+            for handle in handles:
+                handle.remove()
+        runs = Counter(module for module, _ in finished)
+        until = max(i for i, (module, _) in enumerate(finished) if module is layer)
+        results = {
+            module: output
+            for module, output in finished[: until + 1]
+            if runs[module] == 1 and _is_plain(module) and _is_one_row(output)
+        }
+        self._results = {m: results[m] for m in _outermost(model, layer, set(results))}
+
+    @contextmanager
+    def standing_in(self, rows: int) -> Iterator[None]:
+        """Let those modules return their results, for a batch of ``rows`` times the image.
+
+        The rows share their memory, so that an op that would write into them raises.
+        """
+        before = {module: module.__dict__.get("forward") for module in self._results}
+        try:
+            for module, result in self._results.items():
+                module.__dict__["forward"] = _returning(result.expand(rows, *result.shape[1:]))
+            yield
+        finally:
+            for module, forward in before.items():
+                if forward is None:
+                    module.__dict__.pop("forward", None)
+                else:
+                    module.__dict__["forward"] = forward
+
+
+def _returning(result: Tensor) -> Any:
+    return lambda *_args, **_kwargs: result
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module and all inside it bear no hooks, and can be stood in for."""
+    return not any(
+        isinstance(part, torch.jit.ScriptModule) or part._forward_hooks or part._forward_pre_hooks
+        for part in module.modules()
+    )
+
+
+def _is_one_row(output: Any) -> bool:
+    return isinstance(output, Tensor) and output.ndim > 0 and len(output) == 1
+
+
+def _outermost(module: nn.Module, layer: nn.Module, known: set[nn.Module]) -> Iterator[nn.Module]:
+    """Those of the known modules that are inside no other, nor inside the target layer."""
+    for child in module.children():
+        if child in known:
+            yield child
+        elif child is not layer:
+            yield from _outermost(child, layer, known)
