@@ -38,7 +38,7 @@ def recorded_on_cuda(model_of, layer: str, monkeypatch) -> tuple[FakeTensorMode,
 
 
 class FakeDevice(TorchDispatchMode):
-    """Inside a FakeTensorMode, fakes the device alone: what is on the CPU, such as owner maps, keeps its values.
+    """Inside a FakeTensorMode, fakes the device alone: owner maps, on the CPU, keep their values.
 
     Results that are on the device are collected. An op on tensors of two devices is an error, as
     it is on a real one.

@@ -207,6 +207,7 @@ ON_CUDA = {
     "mobilenet_v3_large": "features",
     "resnet18": "layer3",
     "resnet50": "layer4",
+    "resnext50_32x4d": "layer3",
     "shufflenet_v2_x1_0": "stage3",
     "swin_t": "features.5",
     "vgg16": "features",
