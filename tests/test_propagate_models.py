@@ -15,7 +15,7 @@ from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.propagate import _Tail, layer_value
 from lightning_ablationcam.engine.readout import class_readout
 from tests.fake_cuda import FakeDevice, recorded_on_cuda
-from tests.tails import alive
+from tests.tails import ChannelNorm, Residual, SqueezeExcite, alive
 
 models = pytest.importorskip("torchvision").models
 
@@ -212,7 +212,17 @@ ON_CUDA = {
     "swin_t": "features.5",
     "vgg16": "features",
     "vit_b_16": "encoder.layers.encoder_layer_11.ln_1",
+    "written out": "0",
 }
+
+
+def written_out():
+    """A tail without closed forms."""
+    mixing = nn.Conv2d(6, 6, 3, groups=2), SqueezeExcite(6), Residual(ChannelNorm(6))
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 9, stride=9), *mixing, nn.Softmax(1), nn.MaxPool2d(3), nn.Flatten(),
+        nn.Linear(294, 5),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ON_CUDA)
@@ -222,7 +232,8 @@ def test_every_intermediate_is_on_the_device_in_float32(name, monkeypatch):
     monkeypatch.setattr(
         torch.autograd, "grad", lambda _score, leaves: [torch.zeros_like(leaf) for leaf in leaves]
     )
-    mode, recording = recorded_on_cuda(lambda: getattr(models, name)(), ON_CUDA[name], monkeypatch)
+    model_of = getattr(models, name, written_out)
+    mode, recording = recorded_on_cuda(model_of, ON_CUDA[name], monkeypatch)
     activations = recording.activations
     dim = activations.ndim - 1 if name.startswith(("swin", "vit")) else 1
     owners = torch.arange(activations.shape[dim])
