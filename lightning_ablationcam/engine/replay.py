@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from lightning_ablationcam.engine.memory import PeakMemory, left
 from lightning_ablationcam.engine.pairs import along
 from lightning_ablationcam.engine.recorder import Forward, replaced_output, run
 
@@ -63,8 +63,7 @@ class Replay:
             return torch.zeros_like(self._scores(whole, self.activations))[:, None].expand(
                 self.changed.shape
             )
-        rows = memory_budget // bytes_per_image(self.model, self.inputs, self.forward)
-        found = self.in_batches(pairs, self._pairs_in(rows))
+        found = self.in_batches(pairs, self.pairs_within(memory_budget))
         drops = found.new_zeros(self.changed.shape)
         drops[pairs[:, 0], pairs[:, 1]] = found
         return drops
@@ -79,9 +78,14 @@ class Replay:
         ndim = self.activations.ndim
         owner_map = along(self.owners, ndim, self.channel_dim)
         mine = owner_map == along(pairs[:, 1], ndim, 0)
-        replaced = torch.where(mine, self.ablated[pairs[:, 0]], self.activations[pairs[:, 0]])
         rows = torch.cat([images, pairs[:, 0]])
-        scores = self._scores(rows, torch.cat([self.activations[images], replaced]))
+        # In place: another copy of the activations would stay for as long as the model runs.
+        replaced = self.activations[rows]
+        replaced[len(images) :] = torch.where(
+            mine, self.ablated[pairs[:, 0]], replaced[len(images) :]
+        )
+        del mine
+        scores = self._scores(rows, replaced)
         return scores[: len(images)][inverse] - scores[len(images) :]
 
     def _scores(self, images: Tensor, replacement: Tensor) -> Tensor:
@@ -114,17 +118,23 @@ class Replay:
                 done += size
         return torch.cat(results)
 
-    def _pairs_in(self, rows: int) -> int:
-        """How many pairs go into a batch of some rows, next to the intact images they need."""
+    def pairs_within(self, memory_budget: int) -> int:
+        """How many pairs fit into a batch, next to the intact images they need; at least one."""
+        kept = self.activations.nbytes + self.ablated.nbytes
+        # A row holds its replaced activations while the model runs.
+        each = bytes_per_image(self.model, self.inputs, self.forward)
+        each += 2 * self.activations[:1].nbytes
+        rows = left(memory_budget, kept) // each
         groups = self.changed.shape[1]
         return max(1, (rows - 2) * groups // (groups + 1))
 
 
 def bytes_per_image(model: nn.Module, inputs: Tensor, forward: Forward) -> int:
-    """What one more image in a batch costs: the largest intermediate results, an estimate."""
-    with _measured(model) as sizes:
+    """What one more image in a batch costs, measured on one."""
+    with PeakMemory() as memory:
         run(model, inputs[:1], forward)
-    return max(1, inputs[:1].nbytes + sum(sorted(sizes, reverse=True)[:4]))
+    peak: int = memory.peak
+    return inputs[:1].nbytes + peak
 
 
 def uses_batch_statistics(model: nn.Module) -> bool:
@@ -133,25 +143,3 @@ def uses_batch_statistics(model: nn.Module) -> bool:
         isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
         for module in model.modules()
     )
-
-
-@contextmanager
-def _measured(model: nn.Module) -> Iterator[list[int]]:
-    """Collect the sizes in bytes of what the model's leaf modules return."""
-    sizes: list[int] = []
-
-    def note(_module: nn.Module, _args: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            sizes.append(output.nbytes)
-
-    leaves = [module for module in model.modules() if next(module.children(), None) is None]
-    handles = [
-        leaf.register_forward_hook(note)
-        for leaf in leaves
-        if not isinstance(leaf, torch.jit.ScriptModule)
-    ]
-    try:
-        yield sizes
-    finally:
-        for handle in handles:
-            handle.remove()
