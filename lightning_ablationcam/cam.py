@@ -15,6 +15,7 @@ from lightning_ablationcam.arguments import check_choice, check_memory_budget, w
 from lightning_ablationcam.auto_layer import resolve_layer
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.pairs import changed_pairs
+from lightning_ablationcam.engine.program import Program
 from lightning_ablationcam.engine.recorder import Forward, Recording, call, record
 from lightning_ablationcam.engine.replay import Replay, bytes_per_image, uses_batch_statistics
 from lightning_ablationcam.heatmaps import weighted_heatmaps
@@ -30,6 +31,9 @@ from lightning_ablationcam.scores import (
     resolve_classes,
 )
 from lightning_ablationcam.weights import channel_weights
+
+IMAGES_SHARE = 0.5
+"""Share of the memory budget that images may take; the rest is for their ablations."""
 
 ENGINES = ("auto", "propagate", "replay")
 Groups = Sequence[int] | Tensor | np.ndarray | None
@@ -212,8 +216,9 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
     """
     size, together = len(inputs), uses_batch_statistics(task.model)
     if task.memory_budget is not None and size > 1 and not together:
-        each = bytes_per_image(task.model, inputs, task.forward)
-        size = max(1, min(size, int(task.memory_budget) // each))
+        size = max(
+            1, min(size, int(task.memory_budget * IMAGES_SHARE) // _bytes_of_image(task, inputs))
+        )
     results: list[AblationResult] = []
     done = 0
     while done < len(inputs):
@@ -227,6 +232,18 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
         else:
             done += size
     return results
+
+
+def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
+    """What one more image costs before any group is ablated."""
+    recording = record(
+        task.model, task.name, task.layer, inputs[:1], task.forward, tail=task.engine != "replay"
+    )
+    layer = 4 * recording.activations.nbytes
+    intact = bytes_per_image(task.model, inputs, task.forward)
+    # Propagation keeps what the intact network computes in its tail.
+    kept = recording.tail.nbytes if isinstance(recording.tail, Program) else 0
+    return layer + max(intact, kept)
 
 
 def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationResult:

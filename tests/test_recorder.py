@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.engine.narrowing import narrowed
@@ -16,6 +13,7 @@ from lightning_ablationcam.engine.recorder import call, record
 from lightning_ablationcam.engine.rules import CHANGES, LINEAR, OWNERS
 from lightning_ablationcam.engine.rules.pointwise import is_pointwise
 from lightning_ablationcam.isolation import isolated
+from tests.fake_cuda import recorded_on_cuda
 from tests.tails import alive, images, network
 
 POOLED = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5))
@@ -220,22 +218,10 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_cuda_emits_has_rules(name, monkeypatch):
-    """Fake tensors know devices: a recorder sees the ops that CUDA runs, on any machine."""
     models = pytest.importorskip("torchvision").models
-    monkeypatch.setattr(nn.init, "trunc_normal_", lambda tensor, *_args, **_kwargs: tensor)
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with torch.device("cuda"):
-            model = getattr(models, name)(weights=None).eval()
-            inputs = torch.empty(2, 3, 224, 224)
-        layer = model.get_submodule(MODELS[name])
-        with torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            torch.backends.mha.set_fastpath_enabled(False)
-            try:
-                recording = record(model, MODELS[name], layer, inputs, call)
-            finally:
-                torch.backends.mha.set_fastpath_enabled(True)
-    assert mode is not None
+    _, recording = recorded_on_cuda(
+        lambda: getattr(models, name)(weights=None), MODELS[name], monkeypatch
+    )
     assert isinstance(recording.tail, Program), recording.tail
     assert recording.activations.device.type == "cuda"
     program = narrowed(recording.tail)

@@ -87,7 +87,7 @@ def _propagated(
     readout = _readout(program, recording, replay, classes, score)
     drops = propagate_drops(program, start, readout, replay.changed, memory_budget=memory_budget)
     drops = drops.to(scores.dtype)
-    checked(drops, scores, replay, _signature(program, replay, score))
+    checked(drops, scores, replay, _signature(program, replay, score), memory_budget)
     return drops
 
 

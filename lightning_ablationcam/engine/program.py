@@ -93,6 +93,11 @@ class Program:
     shapes: Mapping[int, torch.Size]
     dtypes: Mapping[int, torch.dtype]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all its values."""
+        return sum(shape.numel() * self.dtypes[i].itemsize for i, shape in self.shapes.items())
+
     def signature(self) -> tuple[Any, ...]:
         """What makes two programs the same but for the numbers in them."""
         nodes = tuple(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 
 from lightning_ablationcam.engine import owners as owner_maps
+from lightning_ablationcam.engine.memory import PeakMemory, left
 from lightning_ablationcam.engine.program import (
     Node,
     Program,
@@ -29,6 +30,9 @@ from lightning_ablationcam.engine.values import (
 
 CPU_WORKING_SET = 32 * 2**20
 """Bytes that a chunk uses on a CPU at most: larger ones leave the caches and are not faster."""
+
+CHUNK_SHARE = 0.9
+"""Share of the memory left that a chunk may use; the rest is for drops, weights and the like."""
 
 WORTH_SKIPPING = 0.75
 """Groups that ablation does not change are left out if no larger share of all is left."""
@@ -87,6 +91,7 @@ class _Tail:
         self.readout = readout
         self.device = start.base.device
         self.bases: dict[int, Tensor] = {}
+        self.start = start
         self.channelwise = {0: start}
         self.mixed: list[Node] = []
         self.most_bytes = 1
@@ -120,6 +125,13 @@ class _Tail:
             for index in node.refs():
                 if self.last_uses[index] == place and index not in needed:
                     self.channelwise.pop(index, None)
+
+    def bytes_kept(self) -> int:
+        """Memory of the values that stay for the mixed part, with their changes."""
+        # The layer's output outlives its last use, as replay holds it too.
+        values = {**self.channelwise, 0: self.start}.values()
+        bases = sum(base.nbytes for base in self.bases.values())
+        return bases + sum(3 * value.base.nbytes for value in values)
 
     def run_mixed(self, groups: Tensor) -> Tensor | None:
         """(N, n) the drops that come through mixed channels, for one chunk of groups."""
@@ -238,22 +250,28 @@ def _difference(value: Tensor, base: Tensor) -> Tensor:
 def _chunked(tail: _Tail, live: Tensor, memory_budget: int) -> Iterable[tuple[Tensor, Tensor]]:
     """Run the mixed part chunk by chunk, with half the chunk whenever memory runs out.
 
-    The first chunk is a single group: it shows how much memory a group needs.
+    The first chunks are one group and two: they show how much memory a group needs. One alone may
+    need less than its share, as a copy of one is often a view.
     """
-    if tail.device.type == "cpu":
-        memory_budget = min(memory_budget, CPU_WORKING_SET)
-    done, size = 0, 1
+    budget = int(CHUNK_SHARE * left(memory_budget, tail.bytes_kept()))
+    done, size, number = 0, 1, 0
     while done < len(live):
         chunk = live[done : done + size]
         try:
-            found = tail.run_mixed(chunk)
+            with PeakMemory() if number < 2 else nullcontext() as memory:
+                found = tail.run_mixed(chunk)
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
             size = max(1, size // 2)
+            number = 2
             continue
-        if done == 0:
-            size = max(1, memory_budget // tail.most_bytes)
+        if memory is not None:
+            fitting = budget // max(1, memory.peak // len(chunk))
+            if tail.device.type == "cpu":
+                fitting = min(fitting, CPU_WORKING_SET // tail.most_bytes)
+            size = max(1, min(fitting, 2 if number == 0 else fitting))
+        number += 1
         done += len(chunk)
         size = min(size, len(live) - done)
         if found is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from lightning_ablationcam.engine.memory import PeakMemory, left
 from lightning_ablationcam.engine.pairs import along
 from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.recorder import Forward, replaced_output, run
@@ -68,8 +68,7 @@ class Replay:
             return torch.zeros_like(self._scores(whole, self.activations))[:, None].expand(
                 self.changed.shape
             )
-        rows = memory_budget // bytes_per_image(self.model, self.inputs, self.forward)
-        found = self._image_by_image(pairs, rows)
+        found = self._image_by_image(pairs, memory_budget)
         drops = found.new_zeros(self.changed.shape)
         drops[pairs[:, 0], pairs[:, 1]] = found
         return drops
@@ -84,9 +83,14 @@ class Replay:
         ndim = self.activations.ndim
         owner_map = along(self.owners, ndim, self.channel_dim)
         mine = owner_map == along(pairs[:, 1], ndim, 0)
-        replaced = torch.where(mine, self.ablated[pairs[:, 0]], self.activations[pairs[:, 0]])
         rows = torch.cat([images, pairs[:, 0]])
-        scores = self._scores(rows, torch.cat([self.activations[images], replaced]))
+        # In place: another copy of the activations would stay for as long as the model runs.
+        replaced = self.activations[rows]
+        replaced[len(images) :] = torch.where(
+            mine, self.ablated[pairs[:, 0]], replaced[len(images) :]
+        )
+        del mine
+        scores = self._scores(rows, replaced)
         return scores[: len(images)][inverse] - scores[len(images) :]
 
     def _scores(self, images: Tensor, replacement: Tensor, inputs: Tensor | None = None) -> Tensor:
@@ -105,12 +109,13 @@ class Replay:
         ]
         return torch.stack(columns, dim=1)
 
-    def _image_by_image(self, pairs: Tensor, rows: int) -> Tensor:
+    def _image_by_image(self, pairs: Tensor, memory_budget: int) -> Tensor:
         """(P,) the drops of pairs in their order, with each image's prefix computed once.
 
         Where that is not possible, as when an op writes into what a stood-in module returned, the
         whole network is run for every pair.
         """
+        rows = self._rows_within(memory_budget)
         try:
             found = [
                 self._image_drops(image, pairs[pairs[:, 0] == image, 1], rows - 1)
@@ -131,15 +136,14 @@ class Replay:
         owner_map = along(self.owners, ndim, self.channel_dim)
 
         def drops_of(groups: Tensor) -> Tensor:
-            mine = owner_map == along(groups, ndim, 0)
-            replaced = torch.where(mine, self.ablated[row], self.activations[row])
             rows = torch.full((len(groups) + 1,), image, device=groups.device)
+            replaced = self.activations[rows]
+            mine = owner_map == along(groups, ndim, 0)
+            replaced[1:] = torch.where(mine, self.ablated[row], replaced[1:])
+            del mine
+            inputs = self.inputs[row].expand(len(rows), *self.inputs.shape[1:])
             with prefix.standing_in(len(rows)):
-                scores = self._scores(
-                    rows,
-                    torch.cat([self.activations[row], replaced]),
-                    self.inputs[row].expand(len(rows), *self.inputs.shape[1:]),
-                )
+                scores = self._scores(rows, replaced, inputs)
             if not torch.allclose(scores[:1], intact, rtol=SAME_SCORE, atol=0, equal_nan=True):
                 raise _PrefixError
             return scores[:1] - scores[1:]
@@ -150,8 +154,18 @@ class Replay:
         """(P,) the drops of pairs, batch by batch, half as many when memory runs out."""
         return _batched(self.pair_drops, pairs, size)
 
+    def pairs_within(self, memory_budget: int) -> int:
+        """How many pairs fit into a batch, next to the intact images they need; at least one."""
+        return self._pairs_in(self._rows_within(memory_budget))
+
+    def _rows_within(self, memory_budget: int) -> int:
+        kept = self.activations.nbytes + self.ablated.nbytes
+        # A row holds its replaced activations while the model runs.
+        each = bytes_per_image(self.model, self.inputs, self.forward)
+        each += 2 * self.activations[:1].nbytes
+        return left(memory_budget, kept) // each
+
     def _pairs_in(self, rows: int) -> int:
-        """How many pairs go into a batch of some rows, next to the intact images they need."""
         groups = self.changed.shape[1]
         return max(1, (rows - 2) * groups // (groups + 1))
 
@@ -177,10 +191,11 @@ def _batched(compute: Callable[[Tensor], Tensor], items: Tensor, size: int) -> T
 
 
 def bytes_per_image(model: nn.Module, inputs: Tensor, forward: Forward) -> int:
-    """What one more image in a batch costs: the largest intermediate results, an estimate."""
-    with _measured(model) as sizes:
+    """What one more image in a batch costs, measured on one."""
+    with PeakMemory() as memory:
         run(model, inputs[:1], forward)
-    return max(1, inputs[:1].nbytes + sum(sorted(sizes, reverse=True)[:4]))
+    peak: int = memory.peak
+    return inputs[:1].nbytes + peak
 
 
 def uses_batch_statistics(model: nn.Module) -> bool:
@@ -189,25 +204,3 @@ def uses_batch_statistics(model: nn.Module) -> bool:
         isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
         for module in model.modules()
     )
-
-
-@contextmanager
-def _measured(model: nn.Module) -> Iterator[list[int]]:
-    """Collect the sizes in bytes of what the model's leaf modules return."""
-    sizes: list[int] = []
-
-    def note(_module: nn.Module, _args: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            sizes.append(output.nbytes)
-
-    leaves = [module for module in model.modules() if next(module.children(), None) is None]
-    handles = [
-        leaf.register_forward_hook(note)
-        for leaf in leaves
-        if not isinstance(leaf, torch.jit.ScriptModule)
-    ]
-    try:
-        yield sizes
-    finally:
-        for handle in handles:
-            handle.remove()

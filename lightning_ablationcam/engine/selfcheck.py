@@ -23,7 +23,9 @@ ROUNDING = 64
 _passed: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()
 
 
-def checked(drops: Tensor, scores: Tensor, replay: Replay, signature: Hashable) -> None:
+def checked(
+    drops: Tensor, scores: Tensor, replay: Replay, signature: Hashable, memory_budget: int
+) -> None:
     """Compare some drops with replay, once for each model and signature.
 
     Args:
@@ -31,6 +33,8 @@ def checked(drops: Tensor, scores: Tensor, replay: Replay, signature: Hashable) 
         scores: (N,) class scores.
         replay: The reference.
         signature: What distinguishes this computation from others on the same model.
+
+        memory_budget: Bytes that the replay may use.
 
     Raises:
         PropagationError: If they differ.
@@ -41,7 +45,7 @@ def checked(drops: Tensor, scores: Tensor, replay: Replay, signature: Hashable) 
     pairs = _sample(drops, replay.changed)
     if not len(pairs):
         return
-    expected = replay.in_batches(pairs, len(pairs))
+    expected = replay.in_batches(pairs, replay.pairs_within(memory_budget))
     found = drops[pairs[:, 0], pairs[:, 1]]
     rounding = ROUNDING * torch.finfo(replay.activations.dtype).eps * scores.abs().max()
     allowed = TOLERANCE * torch.maximum(found.abs().max(), expected.abs().max()) + rounding

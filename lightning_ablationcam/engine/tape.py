@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -95,7 +95,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         reads = [self._read(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         if not any(isinstance(read, Ref) for read in reads):
             return None
-        if _VALUE_READERS.intersection(func.tags):
+        if _VALUE_READERS.intersection(func.tags) and not _picks_constantly(func, args, self._read):
             raise PropagationError("reads a value that depends on the target layer")
         returns = func._schema.returns
         if returns and all("Tensor" not in str(result.type) for result in returns):
@@ -164,6 +164,15 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._writes:
             return 0
         return self._writes.get(_storage(tensor), 0)
+
+
+def _picks_constantly(
+    func: OpOverload, args: tuple[Any, ...], read: Callable[[Tensor], Ref | Tensor]
+) -> bool:
+    """Whether it indexes by constants: tagged for masks, whose values decide the shape."""
+    if func is not torch.ops.aten.index.Tensor:
+        return False
+    return not any(isinstance(read(index), Ref) for index in args[1] if index is not None)
 
 
 def _storage(tensor: Tensor) -> StorageWeakRef:

@@ -1,0 +1,66 @@
+"""How much memory something needs beyond what was there, measured at the tensors' storages."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+LEAST_SHARE = 1 / 8
+"""Share of a budget that a batch may use in any case: without it, what is kept for many images
+could leave so little that their ablations run one by one, which takes much longer."""
+
+
+def left(memory_budget: int, kept: int) -> int:
+    """What a batch may use of a budget, next to what is kept all along."""
+    return max(memory_budget - kept, int(LEAST_SHARE * memory_budget))
+
+
+class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of storages that are made inside, from when they are made until freed.
+
+    What a kernel allocates for itself is not seen.
+
+    Attributes:
+        now: Bytes in use.
+        peak: The most that ever were.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now: int = 0
+        self.peak: int = 0
+        self._known: set[StorageWeakRef] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        for leaf in tree_leaves((args, kwargs)):
+            if isinstance(leaf, torch.Tensor):
+                self._known.add(_key(leaf.untyped_storage()))
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key = _key(storage)
+        if key in self._known:
+            return
+        self._known.add(key)
+        size = storage.nbytes()
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._freed, size)
+
+    def _freed(self, size: int) -> None:
+        self.now -= size
+
+
+def _key(storage: torch.UntypedStorage) -> StorageWeakRef:
+    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
