@@ -214,8 +214,8 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
 
     Where the model normalises by the statistics of the batch, the images stay together.
     """
-    size, together = len(inputs), uses_batch_statistics(task.model)
-    if task.memory_budget is not None and size > 1 and not together:
+    size = len(inputs)
+    if task.memory_budget is not None and size > 1 and not uses_batch_statistics(task.model):
         size = max(
             1, min(size, int(task.memory_budget * IMAGES_SHARE) // _bytes_of_image(task, inputs))
         )
@@ -226,7 +226,7 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
         try:
             results.append(_explain(task, inputs[rows], None if classes is None else classes[rows]))
         except torch.OutOfMemoryError:
-            if size == 1 or together:
+            if size == 1 or uses_batch_statistics(task.model):
                 raise
             size = (size + 1) // 2
         else:

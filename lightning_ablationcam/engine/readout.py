@@ -112,16 +112,14 @@ def class_readout(program: Program, classes: Tensor) -> AffineReadout:
     Returns:
         The readout.
     """
-    images, columns = program.shapes[program.output]
+    images = program.shapes[program.output][0]
     end = _affine_end(program, images)
     in_end = {id(node) for node in end}
     nodes = tuple(node for node in program.nodes if id(node) not in in_end)
     defined = {index for node in end for index in node.defined()}
     cut = sorted({index for node in end for index in node.refs()} - defined) or [program.output]
-    one_hot = torch.zeros(images, columns, device=classes.device)
-    one_hot.scatter_(1, classes[:, None], 1.0)
     parts = [part for node in end if (part := linear_part(node, program.shapes)) is not None]
-    return AffineReadout(nodes, _adjoint(program, parts, cut, one_hot))
+    return AffineReadout(nodes, _adjoint(program, parts, cut, classes))
 
 
 def _affine_end(program: Program, images: int) -> list[Node]:
@@ -146,25 +144,35 @@ def _affine_end(program: Program, images: int) -> list[Node]:
 
 
 def _adjoint(
-    program: Program, parts: Sequence[Node], cut: Sequence[int], one_hot: Tensor
+    program: Program, parts: Sequence[Node], cut: Sequence[int], classes: Tensor
 ) -> dict[int, Tensor]:
     """Derivatives of the class scores with respect to the values in ``cut``."""
     dtype = torch.promote_types(program.dtypes[program.output], torch.float32)
     with torch.enable_grad():
         values: dict[int, Tensor] = {
             index: torch.zeros(
-                program.shapes[index], dtype=dtype, device=one_hot.device, requires_grad=True
+                program.shapes[index], dtype=dtype, device=classes.device, requires_grad=True
             )
             for index in cut
         }
         leaves = [values[index] for index in cut]
         for node in parts:
             node = _in_dtype(node, dtype)
+            if node.defined() == [program.output] and _is_product_with_constant(node):
+                # Only the classes' columns: the others, a thousand often, are not asked for.
+                left, weight = node.args
+                scores = values[left.index] * weight[:, classes].T
+                break
             (result,) = run_node(node, values.__getitem__)
             values[node.defined()[0]] = result
-        scores = (values[program.output] * one_hot).sum()
-        found = torch.autograd.grad(scores, leaves)
+        else:
+            scores = values[program.output].gather(1, classes[:, None])
+        found = torch.autograd.grad(scores.sum(), leaves)
     return dict(zip(cut, found, strict=True))
+
+
+def _is_product_with_constant(node: Node) -> bool:
+    return node.op is torch.ops.aten.mm.default and isinstance(node.args[1], Tensor)
 
 
 def _in_dtype(node: Node, dtype: torch.dtype) -> Node:
