@@ -8,6 +8,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
+from lightning_ablationcam.engine.experience import experience_of
 from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.propagate import layer_value, propagate_drops
@@ -85,9 +86,12 @@ def _propagated(
     program = narrowed(program)
     start = layer_value(replay.activations, replay.ablated, replay.owners, replay.channel_dim)
     readout = _readout(program, recording, replay, classes, score)
-    drops = propagate_drops(program, start, readout, replay.changed, memory_budget=memory_budget)
+    known = experience_of(replay.model, _signature(program, replay, score))
+    drops = propagate_drops(
+        program, start, readout, replay.changed, known, memory_budget=memory_budget
+    )
     drops = drops.to(scores.dtype)
-    checked(drops, scores, replay, _signature(program, replay, score), memory_budget)
+    checked(drops, scores, replay, known, memory_budget)
     return drops
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_ablationcam.engine import owners as owner_maps
+from lightning_ablationcam.engine.experience import Experience
 from lightning_ablationcam.engine.memory import PeakMemory, left
 from lightning_ablationcam.engine.program import (
     Node,
@@ -43,6 +44,7 @@ def propagate_drops(
     start: Channelwise,
     readout: Readout,
     changed: Tensor,
+    known: Experience,
     *,
     memory_budget: int,
 ) -> Tensor:
@@ -56,6 +58,7 @@ def propagate_drops(
         start: The target layer's output.
         readout: How drops are read off the values that enter the program's affine end.
         changed: (N, G) whether ablation changes a group at all; elsewhere the drop is zero.
+        known: What is known of the program; what its groups need is noted there.
         memory_budget: Bytes that a chunk may use. Halved when memory runs out.
 
     Returns:
@@ -68,7 +71,7 @@ def propagate_drops(
     tail.run_channelwise()
     drops = tail.read(tail.channelwise, torch.arange(changed.shape[1]))
     if tail.mixed:
-        for chunk, found in _chunked(tail, _live(changed), memory_budget):
+        for chunk, found in _chunked(tail, _live(changed), known, memory_budget):
             drops = found.new_zeros(changed.shape) if drops is None else drops
             drops[:, chunk.to(drops.device)] += found
     if drops is None:
@@ -247,35 +250,42 @@ def _difference(value: Tensor, base: Tensor) -> Tensor:
     return value.sub_(base) if own else value - base
 
 
-def _chunked(tail: _Tail, live: Tensor, memory_budget: int) -> Iterable[tuple[Tensor, Tensor]]:
+def _chunked(
+    tail: _Tail, live: Tensor, known: Experience, memory_budget: int
+) -> Iterable[tuple[Tensor, Tensor]]:
     """Run the mixed part chunk by chunk, with half the chunk whenever memory runs out.
 
-    The first chunks are one group and two: they show how much memory a group needs. One alone may
-    need less than its share, as a copy of one is often a view.
+    Of a program not seen before the first chunks are one group and two: they show how much memory a
+    group needs. One alone may need less than its share, as a copy of one is often a view.
     """
     budget = int(CHUNK_SHARE * left(memory_budget, tail.bytes_kept()))
-    done, size, number = 0, 1, 0
+    trials = [1, 2] if known.group_bytes is None else []
+    done, size = 0, _fitting(known, budget, tail.device)
     while done < len(live):
-        chunk = live[done : done + size]
+        measured = bool(trials)
+        chunk = live[done : done + (trials.pop(0) if measured else size)]
         try:
-            with PeakMemory() if number < 2 else nullcontext() as memory:
+            with PeakMemory() if measured else nullcontext() as memory:
                 found = tail.run_mixed(chunk)
         except torch.OutOfMemoryError:
-            if size == 1:
+            if len(chunk) == 1:
                 raise
-            size = max(1, size // 2)
-            number = 2
+            trials, size = [], max(1, len(chunk) // 2)
             continue
         if memory is not None:
-            fitting = budget // max(1, memory.peak // len(chunk))
-            if tail.device.type == "cpu":
-                fitting = min(fitting, CPU_WORKING_SET // tail.most_bytes)
-            size = max(1, min(fitting, 2 if number == 0 else fitting))
-        number += 1
+            known.group_bytes, known.live_bytes = memory.peak // len(chunk), tail.most_bytes
+            size = _fitting(known, budget, tail.device)
         done += len(chunk)
-        size = min(size, len(live) - done)
         if found is not None:
             yield chunk, found
+
+
+def _fitting(known: Experience, budget: int, device: torch.device) -> int:
+    """How many groups fit into a chunk."""
+    fitting = budget // max(1, known.group_bytes or budget)
+    if device.type == "cpu":
+        fitting = min(fitting, CPU_WORKING_SET // known.live_bytes)
+    return max(1, fitting)
 
 
 def layer_value(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from weakref import WeakKeyDictionary
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lightning_ablationcam.engine.experience import Experience
 from lightning_ablationcam.engine.program import PropagationError
 from lightning_ablationcam.engine.replay import Replay
 
@@ -20,27 +18,23 @@ TOLERANCE = 2e-3
 ROUNDING = 64
 """How many units of the last place of a score a replayed difference of two scores may be off."""
 
-_passed: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()
-
 
 def checked(
-    drops: Tensor, scores: Tensor, replay: Replay, signature: Hashable, memory_budget: int
+    drops: Tensor, scores: Tensor, replay: Replay, known: Experience, memory_budget: int
 ) -> None:
-    """Compare some drops with replay, once for each model and signature.
+    """Compare some drops with replay, once for each program of a model.
 
     Args:
         drops: (N, G) what propagation found.
         scores: (N,) class scores.
         replay: The reference.
-        signature: What distinguishes this computation from others on the same model.
-
+        known: What is known of the program; noted there when the drops are right.
         memory_budget: Bytes that the replay may use.
 
     Raises:
         PropagationError: If they differ.
     """
-    seen = _passed.setdefault(replay.model, set())
-    if signature in seen:
+    if known.checked:
         return
     pairs = _sample(drops, replay.changed)
     if not len(pairs):
@@ -55,7 +49,7 @@ def checked(
         raise PropagationError(
             f"a check on {len(pairs)} pairs found a drop off by {off:.2g} from its replay"
         )
-    seen.add(signature)
+    known.checked = True
 
 
 def _sample(drops: Tensor, changed: Tensor) -> Tensor:

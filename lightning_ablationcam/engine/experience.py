@@ -1,0 +1,37 @@
+"""What earlier passes found out about a program, so that later ones do not pay for it again."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+
+@dataclass
+class Experience:
+    """What is known of one program on one model.
+
+    Attributes:
+        checked: Whether its drops were compared with replay, and were right.
+        group_bytes: What one more group in a chunk needs at its peak, or None.
+        live_bytes: What of that is in use between two ops, the size that has to stay in caches.
+    """
+
+    checked: bool = False
+    group_bytes: int | None = None
+    live_bytes: int = 1
+
+
+_known: WeakKeyDictionary[nn.Module, dict[Hashable, Experience]] = WeakKeyDictionary()
+
+
+def experience_of(model: nn.Module, signature: Hashable) -> Experience:
+    """What is known of a program; kept for as long as the model lives.
+
+    Args:
+        model: The model.
+        signature: What distinguishes this computation from others on the same model.
+    """
+    return _known.setdefault(model, {}).setdefault(signature, Experience())
