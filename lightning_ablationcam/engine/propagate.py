@@ -273,7 +273,8 @@ def _chunked(
             trials, size = [], max(1, len(chunk) // 2)
             continue
         if memory is not None:
-            known.group_bytes, known.live_bytes = memory.peak // len(chunk), tail.most_bytes
+            known.group_bytes = memory.peak // len(chunk)
+            known.live_bytes = max(1, tail.most_bytes // len(chunk))
             size = _fitting(known, budget, tail.device)
         done += len(chunk)
         if found is not None:
