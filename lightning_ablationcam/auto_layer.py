@@ -77,7 +77,7 @@ def _reaches(
     maps = where.maps(changed)
     # Differs from channel to channel, since a norm would take a common shift away again, and is
     # positive, since a rectifier would.
-    ramp = torch.linspace(0.5, 1.5, maps.shape[1]).to(maps).view(-1, 1, 1)
+    ramp = torch.linspace(0.5, 1.5, maps.shape[1]).to(maps).view(-1, *[1] * (maps.ndim - 2))
     maps += ramp * (1 + maps.abs().amax())
     try:
         with replaced_output(layer, changed):

@@ -44,7 +44,8 @@ class AblationResult:
     """What :func:`ablation_cam` found, for N images and K channels; tensors are on the CPU.
 
     Attributes:
-        heatmaps: (N, h, w) float32, after the ReLU, at the layer's own resolution, not normalised.
+        heatmaps: (N, h, w) float32, after the ReLU, at the layer's own resolution, not normalised;
+            (N, d, h, w) for a layer of three spatial dimensions.
         weights: (N, K) channel weights, ``drops / max(|scores|, floor)``.
         drops: (N, K) class score minus class score with the channel ablated.
         scores: (N,) class score of the intact model.

@@ -28,7 +28,7 @@ class Layout:
     """Where a layer's output holds its channels and its positions.
 
     Attributes:
-        kind: ``"NCHW"`` (channels first, one or two spatial dimensions), ``"NHWC"`` (channels
+        kind: ``"NCHW"`` (channels first, one to three spatial dimensions), ``"NHWC"`` (channels
             last) or ``"tokens"`` (images, tokens, channels).
         prefix: How many leading tokens belong to no position (class and register tokens).
         grid: (h, w) of the remaining tokens, row by row. Tokens only.
@@ -44,7 +44,10 @@ class Layout:
         return 1 if self.kind == "NCHW" else -1
 
     def maps(self, activations: Tensor) -> Tensor:
-        """View a layer's output as (N, K, h, w) maps, without prefix tokens."""
+        """View a layer's output as (N, K, h, w) maps, without prefix tokens.
+
+        (N, K, 1, w) where there is one spatial dimension, (N, K, d, h, w) where there are three.
+        """
         if self.kind == "NCHW":
             return activations.unsqueeze(2) if activations.ndim == 3 else activations
         if self.kind == "tokens":
@@ -182,7 +185,7 @@ def infer_layout(layout: str, shape: Sequence[int], image_shape: Sequence[int]) 
         return Layout("tokens", prefix, (rows, columns))
     if layout == "NHWC" and len(shape) == 4:
         return Layout("NHWC")
-    if layout == "NCHW" and len(shape) in (3, 4):
+    if (layout == "NCHW" and len(shape) in (3, 4, 5)) or (layout == "auto" and len(shape) == 5):
         return Layout("NCHW")
     if layout == "auto" and len(shape) == 4:
         return Layout(_channels_first_or_last(shape, image_shape))
@@ -249,7 +252,7 @@ def _note_shape(
     name: str, finished: list[tuple[str, nn.Module, tuple[int, ...]]]
 ) -> Callable[[nn.Module, Any, Any], None]:
     def hook(module: nn.Module, _args: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.is_floating_point() and output.ndim in (3, 4):
+        if isinstance(output, Tensor) and output.is_floating_point() and output.ndim in (3, 4, 5):
             finished.append((name, module, tuple(output.shape)))
         else:
             finished.append((name, module, ()))

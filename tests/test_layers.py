@@ -24,6 +24,7 @@ from tests.networks import ConvBN
         ((2, 1374, 384), (2, 3, 518, 518), "tokens:5+37x37"),
         ((2, 1 + 14 * 20, 192), (2, 3, 224, 320), "tokens:1+14x20"),
         ((2, 32, 100), (2, 1, 400), "NCHW"),
+        ((2, 32, 4, 7, 7), (2, 3, 16, 56, 56), "NCHW"),
     ],
 )
 def test_auto_layout(shape, image, expected):

@@ -115,11 +115,10 @@ def test_other_dimensions(dimensions):
     model = nn.Sequential(conv(2, 4, 3), nn.Softplus(), *tail)
     options = {"layout": "NCHW"} if dimensions == 1 else {}
     inputs = torch.rand(2, 2, *[9] * dimensions)
-    if dimensions == 1:
-        agree(model, inputs, **options)
-    else:
-        with pytest.raises(ValueError, match="layout"):
-            agree(model, inputs, **options)
+    agree(model, inputs, **options)
+    found = ablation_cam(model, "auto", inputs)
+    assert found.layer == "4"
+    assert found.heatmaps.shape == (2, *([1] * (dimensions == 1) + [3] * dimensions))
 
 
 def test_channels_last():
