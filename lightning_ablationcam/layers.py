@@ -82,27 +82,30 @@ def find_layer(model: nn.Module, target_layer: str | nn.Module) -> tuple[str, nn
         TypeError: If ``target_layer`` is neither a name nor a module, or is a ScriptModule.
         ValueError: If the model has no such layer; the message lists the closest names.
     """
-    # A module may have two names, as a backbone that is also an attribute of its own.
-    modules = dict(model.named_modules(remove_duplicate=False))
     if isinstance(target_layer, nn.Module):
-        for name, module in modules.items():
+        for name, module in model.named_modules():
             if module is target_layer:
                 return _hookable(name, module)
         raise ValueError(
             f"target_layer is a {type(target_layer).__name__} that is not part of the model "
             f"({type(model).__name__}); choose one of its modules or a dotted name, for example "
-            f"{example_names(list(modules))}"
+            f"{example_names([name for name, _ in model.named_modules()])}"
         )
     if not isinstance(target_layer, str):
         raise TypeError(
             f"target_layer is a {type(target_layer).__name__}; expected 'auto', a dotted name or "
             "an nn.Module"
         )
-    if target_layer and target_layer in modules:
-        return _hookable(target_layer, modules[target_layer])
+    try:
+        if target_layer:
+            return _hookable(target_layer, model.get_submodule(target_layer))
+    except AttributeError:
+        pass
+    # A module may have two names, as a backbone that is also an attribute of its own.
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     raise ValueError(
         f"target_layer={target_layer!r} is not a layer of {type(model).__name__}; "
-        f"{closest_names(target_layer, [name for name in modules if name])}"
+        f"{closest_names(target_layer, names)}"
     )
 
 
