@@ -30,6 +30,15 @@ def test_heat_that_is_not_finite_counts_as_none():
     assert np.isfinite(history.scaled(-1, "run")).all()
 
 
+def test_steps_that_go_back_are_another_run():
+    history = History()
+    history.append(seen(5, 9.0))
+    history.append(seen(10, 9.0))
+    history.append(seen(5, 1.0))
+    assert [p.step for p in history.passes] == [5]
+    assert history.maxima.tolist() == [1.0]
+
+
 def test_the_same_step_replaces_and_size_is_bounded():
     history = History()
     history.append(seen(0, 9.0))
