@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_ablationcam.engine.memory import is_out_of_memory
 from lightning_ablationcam.engine.recorder import Forward, call, record, replaced_output, run
 from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.layers import (
@@ -82,7 +83,9 @@ def _reaches(
     try:
         with replaced_output(layer, changed):
             other = score_of(run(model, images, forward), len(images))
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         return False  # This layer does not take what was tried; the next may.
     return not torch.allclose(
         other, score_of(recording.output, len(images)), rtol=SMALLEST_EFFECT, atol=0

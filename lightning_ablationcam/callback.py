@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from lightning_ablationcam.ablations import Ablation
-from lightning_ablationcam.arguments import (
-    check_choice,
-    check_count,
-    check_names,
-    is_a,
-    is_number,
-)
-from lightning_ablationcam.cam import AblationResult, ablation_cam, check_options
-from lightning_ablationcam.capture import ProbeCapture
-from lightning_ablationcam.drawing import draw
+from lightning_ablationcam.arguments import check_choice, check_count, is_a, is_number
+from lightning_ablationcam.cam import AblationResult, check_options, joined
+from lightning_ablationcam.engine.replay import uses_batch_statistics
+from lightning_ablationcam.explain import explain
+from lightning_ablationcam.faults import Reports
 from lightning_ablationcam.history import SCALES, History, Pass, Scale
-from lightning_ablationcam.isolation import kept_random_state
 from lightning_ablationcam.layers import find_layer
-from lightning_ablationcam.loggers.tensorboard import (
-    TensorBoardImages,
-    has_tensorboard,
-    tag_names,
-    tensorboard_images,
-)
-from lightning_ablationcam.probes import DEFAULT_PROBES, ProbeSet, channel_statistics
+from lightning_ablationcam.loggers.publisher import Publisher
+from lightning_ablationcam.loggers.tensorboard import has_tensorboard
+from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
+from lightning_ablationcam.probes import DEFAULT_PROBES, ProbeSet
+from lightning_ablationcam.ranks import Ranks
+from lightning_ablationcam.scalars import Scalars
 from lightning_ablationcam.schedule import Schedule
 from lightning_ablationcam.scores import Score
-from lightning_ablationcam.silence import silenced
 
-Probes = ProbeSet | Callable[[Trainer, LightningModule], ProbeSet] | int
+STATE_VERSION = 1
+"""Of what a checkpoint holds for the monitor."""
 
 
 class AblationCAMMonitor(Callback):
@@ -50,8 +42,20 @@ class AblationCAMMonitor(Callback):
     * ``<tag>_probes/<probe>``: each probe with its heatmap,
     * ``<tag>_evolution/<probe>``: up to eight heatmaps from the first pass to the newest.
 
+    and logs with ``self.log``, at every validation, so that EarlyStopping and ModelCheckpoint can
+    monitor them:
+
+    * ``<tag>/drift``: how much the heatmaps changed since the pass before, 0 ... 1,
+    * ``<tag>/concentration``: the share of heat in the hottest tenth of the area, 0.1 ... 1,
+    * ``<tag>/score``: the class score,
+    * ``<tag>/seconds``: how long the newest pass took.
+
+    The first three are means over the probes. Where a pass was skipped or failed the last values
+    are logged again; before the first, 1, 0.1, 0 and 0.
+
     The training is left alone: modes, random numbers and gradients are what they would be without
-    the monitor.
+    the monitor. A checkpoint holds the history, so that a resumed run goes on with it. With several
+    processes (DDP) each explains its share of the probes, and the first one writes.
 
     Args:
         target_layer: Dotted name in the LightningModule (``"model.layer4"``), the module itself, or
@@ -77,11 +81,10 @@ class AblationCAMMonitor(Callback):
         on_error: What a failed pass does: ``"warn"`` once for each kind of error and go on
             training, or ``"raise"``.
         max_overhead: Share of the training's wall time that passes may take, for example 0.05;
-            passes beyond it are skipped. Default no limit.
+            passes beyond it are skipped, but never the first and the last. Default no limit.
         tag: First part of all tags. Two monitors in one Trainer need two.
 
     Attributes:
-        probes: The :class:`~lightning_ablationcam.ProbeSet`, once it is known.
         history: The passes so far, see :class:`~lightning_ablationcam.history.History`.
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
 
@@ -98,7 +101,7 @@ class AblationCAMMonitor(Callback):
         target_layer: str | nn.Module = "auto",
         probes: Probes = DEFAULT_PROBES,
         *,
-        classes: Literal["label", "predicted"] | int | Sequence[int] = "label",
+        classes: ExplainedClasses = "label",
         score: Score = "logit",
         ablation: Ablation = "zero",
         layout: str = "auto",
@@ -125,10 +128,8 @@ class AblationCAMMonitor(Callback):
         check_choice("on_error", on_error, ("warn", "raise"))
         check_count("every_n_validations", every_n_validations)
         _check_max_overhead(max_overhead)
-        _check_classes_argument(classes)
         if forward is not None and not callable(forward):
             raise TypeError(f"forward={forward!r}; expected a callable (module, inputs) -> logits")
-        _check_probes_argument(probes, {"mean": mean, "std": std, "class_names": class_names})
         if not isinstance(target_layer, (str, nn.Module)):
             raise TypeError(
                 f"target_layer is a {type(target_layer).__name__}; expected 'auto', a dotted name "
@@ -147,28 +148,58 @@ class AblationCAMMonitor(Callback):
         self.forward = forward
         self.on_error = on_error
         self.tag = tag.strip("/ ")
-        self.probes: ProbeSet | None = None
         self.history = History()
         self.result: AblationResult | None = None
-        self._wanted = probes
-        self._mean = channel_statistics("mean", mean)
-        self._std = channel_statistics("std", std)
-        self._class_names = class_names
-        self._capture = ProbeCapture(probes) if isinstance(probes, int) else None
+        self._source = ProbeSource(probes, classes, mean=mean, std=std, class_names=class_names)
         self._schedule = Schedule(every_n_validations, max_overhead)
-        self._writers: list[TensorBoardImages] | None = None
-        self._module: weakref.ref[LightningModule] | None = None
+        self._scalars = Scalars()
+        self._reports = Reports()
+        self._publisher = Publisher(self.tag, scale, score if isinstance(score, str) else "score")
+        self._ranks = Ranks()
+        self._agreed = False
         self._layer: str | nn.Module = target_layer
-        self._reported: set[str] = set()
+        self._module: weakref.ref[LightningModule] | None = None
+        self._resumed: Mapping[str, Any] | None = None
+
+    @property
+    def probes(self) -> ProbeSet | None:
+        """The probes that are watched, once they are known."""
+        return self._source.probes
+
+    # ---- checkpoints -------------------------------------------------------------------------
 
     @property
     def state_key(self) -> str:
         """Distinct for each tag, so that two monitors keep two states in a checkpoint."""
         return self._generate_state_key(tag=self.tag)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on from, in tensors and primitives, bounded in size.
+
+        The history, the probes' fingerprint (and the probes themselves where they were kept from
+        validation), the count of validations and the newest scalars.
+        """
+        return {
+            "version": STATE_VERSION,
+            "history": self.history.state_dict(),
+            "probes": self._source.state_dict(),
+            "validations": self._schedule.validations,
+            "scalars": self._scalars.state_dict(),
+        }
+
+    # As if it were not overridden: otherwise two monitors of one tag would be refused by a check of
+    # Lightning's that comes before ours and does not speak of tags.
+    state_dict.__wrapped__ = Callback.state_dict  # type: ignore[attr-defined]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the state of a checkpoint, once the fit starts and the probes are known."""
+        self._resumed = state_dict
+
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a running fit, so that the callback can be copied during one."""
-        return {**self.__dict__, "_writers": None, "_module": None}
+        running = {"_module": None}
+        # Lightning puts the module's methods here, and the module would be copied with them.
+        return {k: v for k, v in self.__dict__.items() if k not in ("log", "log_dict")} | running
 
     # ---- before the run ----------------------------------------------------------------------
 
@@ -194,8 +225,9 @@ class AblationCAMMonitor(Callback):
         """Check what can be checked without a forward pass."""
         self._schedule.start()
         self._prepare(trainer, pl_module)
+        self._resume()
         if not trainer.enable_validation:
-            self._tell(
+            self._reports.warn(
                 "this fit has no validation (validation_step, loader or limit_val_batches is "
                 "missing), so no heatmaps will be shown"
             )
@@ -206,11 +238,13 @@ class AblationCAMMonitor(Callback):
             self._prepare(trainer, pl_module)
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
-        self._writers = None
+        self._ranks = Ranks.of(trainer)
+        self._agreed = False
+        self._publisher.start()
+        self._reports.start()
         self._layer = self.target_layer
-        self._reported.clear()
         if self._module is None or self._module() is not module:
-            self.history, self.result = History(), None
+            self.history, self.result, self._scalars = History(), None, Scalars()
             self._module = weakref.ref(module)
         inherited = type(module).forward.__qualname__
         if self.forward is None and inherited in (
@@ -223,39 +257,39 @@ class AblationCAMMonitor(Callback):
             )
         if self.target_layer != "auto":
             find_layer(module, self.target_layer)
-        if isinstance(self._wanted, ProbeSet):
-            self._accept(self._wanted)
-        elif callable(self._wanted):
-            with kept_random_state():
-                built = self._wanted(trainer, module)
-            if not isinstance(built, ProbeSet):
-                raise TypeError(
-                    f"the probes callable returned a {type(built).__name__}; expected a ProbeSet"
-                )
-            self._accept(built)
+        before = self.probes
+        self._source.start(trainer, module)
+        if before is not None and before.fingerprint != self._source.found().fingerprint:
+            self.history = History()
         loggers: list[Any] = trainer.loggers
         if not trainer.fast_dev_run and not has_tensorboard(loggers):  # type: ignore[attr-defined]
-            self._tell(
+            self._reports.warn(
                 "the Trainer has no TensorBoardLogger, so no pictures are written; heatmaps are "
                 "kept in monitor.history. Pass Trainer(logger=TensorBoardLogger(...))"
             )
 
-    def _accept(self, probes: ProbeSet) -> None:
-        """Check the probes against ``classes`` and start watching them."""
-        if self.classes == "label" and probes.labels is None:
-            raise ValueError(
-                "classes='label', but the probes have no labels; give ProbeSet labels, or choose "
-                "classes='predicted', an int, or one int for each probe"
+    def _resume(self) -> None:
+        """Go on from a checkpoint, if the fit began with one."""
+        state, self._resumed = self._resumed, None
+        if state is None:
+            return
+        if state.get("version") != STATE_VERSION:
+            self._reports.warn(
+                f"the checkpoint holds a history of version {state.get('version')!r}, and this "
+                f"version reads {STATE_VERSION}; the history starts afresh"
             )
-        if isinstance(self.classes, Sequence) and not isinstance(self.classes, str):
-            if len(self.classes) != len(probes):
-                raise ValueError(
-                    f"classes has {len(self.classes)} entries for {len(probes)} probes; expected "
-                    "one int for each probe"
-                )
-        if self.probes is not None and self.probes.fingerprint != probes.fingerprint:
-            self.history = History()
-        self.probes = probes
+            return
+        self._schedule.validations = state["validations"]
+        if not state["history"]["passes"]:
+            return
+        if not self._source.resume(state["probes"]):
+            self._reports.warn(
+                "the probes are not those of the checkpoint, so their heatmaps cannot be compared; "
+                "the history starts afresh. Give the same probes to go on with it"
+            )
+            return
+        self.history = History.from_state(state["history"])
+        self._scalars.load_state_dict(state["scalars"])
 
     # ---- during the run ----------------------------------------------------------------------
 
@@ -268,22 +302,36 @@ class AblationCAMMonitor(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Look for probes in the batch, before the validation step could change it."""
-        if self._capture is not None and self.probes is None:
-            capture = self._capture
-            self._attempt(lambda: capture.offer(batch))
+        if self._source.is_capturing:
+            self._attempt(lambda: self._source.offer(batch))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Run a pass where one is due."""
+        """Run a pass where one is due, and log the scalars in any case."""
         if trainer.sanity_checking:
             return
-        if trainer.state.fn == "fit" and not self._schedule.due(trainer):
-            if self._schedule.too_costly:
-                self._tell_once(
-                    f"skipping passes that would take more than max_overhead="
-                    f"{self._schedule.max_overhead:g} of the training time"
-                )
-            return
-        self._attempt(lambda: self._run_pass(trainer, pl_module, trainer.current_epoch))
+        if trainer.state.fn != "fit" or self._is_due(trainer):
+            self._attempt(lambda: self._run_pass(trainer, pl_module, trainer.current_epoch))
+        self._log(pl_module)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        limit = self._schedule.max_overhead
+        # The first rank's clock decides, so that all ranks come to the pass or none.
+        costly = limit is not None and self._ranks.share(lambda: self._schedule.too_costly)
+        due = self._schedule.due(trainer, too_costly=costly)
+        if costly and not due:
+            self._reports.once(
+                f"a pass takes {self._scalars.values['seconds']:.2g} s; skipping passes that would "
+                f"take more than max_overhead={limit:g} of the training time"
+            )
+        return due
+
+    def _log(self, module: LightningModule) -> None:
+        many = self._ranks.size > 1
+        for name, value in self._scalars.values.items():
+            # The same on every rank, but for the seconds, of which the slowest count.
+            reduce = "max" if name == "seconds" else "mean"
+            tag = f"{self.tag}/{name}"
+            module.log(tag, value, reduce_fx=reduce, sync_dist=many, batch_size=1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Catch up where the fit ended after a validation without a pass."""
@@ -310,111 +358,106 @@ class AblationCAMMonitor(Callback):
         except Exception as error:
             if self.on_error == "raise":
                 raise
-            self._tell_once(
-                f"no heatmaps this time, training goes on. {type(error).__name__}: {error} "
-                "(reported once; on_error='raise' stops the training instead)"
-            )
+            self._reports.fault(error)
 
     def _run_pass(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
-        if not trainer.is_global_zero:
-            return
         started = time.perf_counter()
         try:
-            probes = self._probes_now()
+            probes = self._agreed_probes()
+            result = self._explain(trainer, module, probes)
             first = self.result is None
-            self.result = self._explain(trainer, module, probes)
-            if self.result.drops.any():
-                # Found by "auto". A layer without effect, as behind a head that is still all
-                # zeros, says nothing about where to look; then it is looked for again.
-                self._layer = self.result.layer
-            self.history.append(_as_pass(self.result, trainer.global_step, epoch))
-            self._write(trainer, probes, self.result.layer)
+            self._take(result, _as_pass(result, trainer.global_step, epoch))
+            if trainer.is_global_zero:
+                loggers: list[Any] = trainer.loggers
+                self._publisher.publish(loggers, probes, self.history, trainer.global_step)
         finally:
-            self._schedule.took(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._schedule.took(seconds)
+            self._scalars.values["seconds"] = seconds
         if first:
-            self._say_started(self.result, time.perf_counter() - started)
+            self._say_started(result, seconds)
 
-    def _probes_now(self) -> ProbeSet:
-        if self.probes is None:
-            assert self._capture is not None
-            if not len(self._capture):
-                raise ValueError(
-                    f"probes={self._capture.wanted}: no image could be kept from validation: "
-                    f"{self._capture.problem}"
-                )
-            captured = ProbeSet(
-                self._capture.images,
-                labels=self._capture.labels,
-                class_names=self._class_names,
-                mean=self._mean,
-                std=self._std,
-            )
-            self._accept(captured)
-            self._capture = None
-        assert self.probes is not None
-        return self.probes
+    def _agreed_probes(self) -> ProbeSet:
+        """The same probes on every rank: each saw other batches, or drew another augmentation."""
+        if not self._agreed:
+            self._source.settle(self._ranks.share(self._source.found))
+            self._agreed = True
+        return self._source.found()
 
     def _explain(
         self, trainer: Trainer, module: LightningModule, probes: ProbeSet
     ) -> AblationResult:
-        inputs: Tensor = trainer.precision_plugin.convert_input(probes.inputs)
-        classes: Any = {"label": probes.labels, "predicted": None}.get(
-            self.classes if isinstance(self.classes, str) else "", self.classes
-        )
-        with silenced(module):
-            return ablation_cam(
+        """Explain all probes, each rank its share."""
+        # Ranks that look for the layer on their own could find different ones.
+        split = self._layer != "auto" and not uses_batch_statistics(module)
+        rows = self._ranks.rows(len(probes), split=split)
+
+        def explain_rows() -> AblationResult | None:
+            if rows.start == rows.stop:
+                return None
+            return explain(
+                trainer,
                 module,
                 self._layer,
-                inputs.to(module.device),
-                classes,
+                probes.inputs[rows],
+                self._explained(probes, rows),
+                forward=self.forward,
                 score=self.score,
                 ablation=self.ablation,
                 layout=self.layout,
                 engine=self.engine,
                 memory_budget=self.memory_budget,
-                forward=self.forward,
             )
 
-    # ---- whom to tell ------------------------------------------------------------------------
+        return joined([part for part in self._ranks.gather(explain_rows) if part is not None])
 
-    def _write(self, trainer: Trainer, probes: ProbeSet, layer: str) -> None:
-        if self._writers is None:
-            self._writers = tensorboard_images(trainer.loggers)
-        if not self._writers:
-            return
-        tags = dict(zip(probes.names, tag_names(probes.names), strict=True))
-        score = self.score if isinstance(self.score, str) else "score"
-        for drawing in draw(probes, self.history, layer=layer, scale=self.scale, score=score):
-            tag = f"{self.tag}/overview"
-            if drawing.kind != "overview":
-                tag = f"{self.tag}_{drawing.kind}/{tags[drawing.name]}"
-            for writer in self._writers:
-                writer.write(tag, drawing.picture, trainer.global_step)
-        for writer in self._writers:
-            writer.flush()
+    def _explained(self, probes: ProbeSet, rows: slice) -> Any:
+        """The classes that are explained, as ``ablation_cam`` takes them."""
+        if self.classes == "predicted":
+            return None
+        if self.classes == "label":
+            return None if probes.labels is None else probes.labels[rows]
+        return list(self.classes)[rows] if isinstance(self.classes, Sequence) else self.classes
+
+    def _take(self, result: AblationResult, seen: Pass) -> None:
+        """Add a pass to what is known.
+
+        Raises:
+            FloatingPointError: If no probe has a finite score and heatmap.
+        """
+        broken, count = int((~seen.finite).sum()), len(seen.scores)
+        if broken == count:
+            raise FloatingPointError(
+                f"the class scores or activations of all {count} probes are NaN or infinite; the "
+                "training seems to have diverged"
+            )
+        if broken:
+            self._reports.once(
+                f"the class scores or activations of {broken} of {count} probes are NaN or "
+                "infinite; they are shown without heat and left out of the scalars"
+            )
+        known = self.history.passes
+        if known and known[-1].layer != seen.layer:
+            self._reports.once(
+                f"the target layer is {seen.layer!r} and was {known[-1].layer!r} in earlier "
+                "passes, whose heatmaps cannot be compared; the history starts afresh"
+            )
+        if result.drops.any():
+            # Found by "auto". A layer without effect, as behind a head that is still all zeros,
+            # says nothing about where to look; then it is looked for again.
+            self._layer = result.layer
+        self.result = result
+        self._scalars.update(self.history.append(seen))
 
     def _say_started(self, result: AblationResult, seconds: float) -> None:
         count, height, width = result.heatmaps.shape
-        places = ", ".join(writer.directory for writer in self._writers or [])
+        places = ", ".join(self._publisher.places)
         rank_zero_info(
             f"ablation_cam: watching {count} probes at {result.layer!r} "
             f"({result.drops.shape[1]} channels, {height}x{width}), {result.engine} engine, "
             f"{seconds:.1f} s a pass"
             + (f"; pictures under '{self.tag}' in {places}" if places else "")
         )
-
-    def _tell_once(self, message: str) -> None:
-        """Warn, unless the same was said before in this fit."""
-        if message not in self._reported:
-            self._reported.add(message)
-            self._tell(message)
-
-    def _tell(self, message: str) -> None:
-        """Warn; where the user turned warnings into errors, log instead of ending the training."""
-        try:
-            rank_zero_warn(f"ablation_cam: {message}")
-        except UserWarning as raised:
-            rank_zero_info(str(raised))
 
 
 def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
@@ -424,6 +467,7 @@ def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
     return Pass(
         step=step,
         epoch=epoch,
+        layer=result.layer,
         heatmaps=result.heatmaps.numpy(),
         classes=result.classes.numpy(),
         scores=result.scores.double().numpy(),
@@ -438,33 +482,3 @@ def _check_max_overhead(max_overhead: object) -> None:
         raise TypeError(f"max_overhead={max_overhead!r}; {expected}")
     if max_overhead is not None and not 0 < max_overhead <= 1:  # type: ignore[operator]
         raise ValueError(f"max_overhead={max_overhead!r}; {expected}")
-
-
-def _check_classes_argument(classes: object) -> None:
-    if isinstance(classes, str):
-        check_choice("classes", classes, ("label", "predicted"))
-        return
-    indices: list[Any] = list(classes) if isinstance(classes, Sequence) else [classes]
-    expected = "expected 'label', 'predicted', an int or one int for each probe"
-    if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in indices):
-        raise TypeError(f"classes={classes!r}; {expected}")
-    if not indices or min(indices) < 0:
-        raise ValueError(f"classes={classes!r}; {expected}, none of them negative")
-
-
-def _check_probes_argument(probes: object, display: dict[str, object]) -> None:
-    if isinstance(probes, int) and not isinstance(probes, bool):
-        check_count("probes", probes)
-        if display["class_names"] is not None:
-            check_names("class_names", display["class_names"])
-        return
-    if probes is ProbeSet or not (isinstance(probes, ProbeSet) or callable(probes)):
-        raise TypeError(
-            f"probes={probes!r}; expected a ProbeSet, a callable "
-            "(trainer, module) -> ProbeSet, or a number of images to keep from validation"
-        )
-    given = [name for name, value in display.items() if value is not None]
-    if given:
-        raise ValueError(
-            f"{' and '.join(given)} only go with probes=<number>; give them to the ProbeSet instead"
-        )

@@ -14,6 +14,7 @@ from lightning_ablationcam.ablations import Ablation, ablate, check_ablation
 from lightning_ablationcam.arguments import check_choice, check_memory_budget, whole_numbers
 from lightning_ablationcam.auto_layer import resolve_layer
 from lightning_ablationcam.engine.drops import find_drops
+from lightning_ablationcam.engine.memory import is_out_of_memory
 from lightning_ablationcam.engine.pairs import changed_pairs
 from lightning_ablationcam.engine.program import Program
 from lightning_ablationcam.engine.recorder import Forward, Recording, call, record
@@ -161,7 +162,7 @@ def ablation_cam(
         task = _Task(
             model, name, layer, forward, score, ablation, groups, layout, engine, memory_budget
         )
-        return _joined(_in_chunks(task, inputs, given))
+        return joined(_in_chunks(task, inputs, given))
 
 
 def check_options(
@@ -226,8 +227,8 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
         rows = slice(done, done + size)
         try:
             results.append(_explain(task, inputs[rows], None if classes is None else classes[rows]))
-        except torch.OutOfMemoryError:
-            if size == 1 or uses_batch_statistics(task.model):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(task.model):
                 raise
             size = (size + 1) // 2
         else:
@@ -325,17 +326,21 @@ def _result(
     )
 
 
-def _joined(parts: list[AblationResult]) -> AblationResult:
-    """The results of some images after one another; replayed, if any of them was."""
+def joined(parts: Sequence[AblationResult]) -> AblationResult:
+    """The results of some images after one another; replayed, if any of them was.
+
+    Args:
+        parts: At least one result, all of one model and layer.
+    """
     if len(parts) == 1:
         return parts[0]
     columns = {
         field.name: [getattr(part, field.name) for part in parts] for field in fields(parts[0])
     }
-    joined: dict[str, Any] = {
+    tensors: dict[str, Any] = {
         name: None if any(value is None for value in values) else torch.cat(values)
         for name, values in columns.items()
         if name not in ("layer", "engine")
     }
     engine = "replay" if "replay" in columns["engine"] else "propagate"
-    return AblationResult(**joined, layer=parts[0].layer, engine=engine)
+    return AblationResult(**tensors, layer=parts[0].layer, engine=engine)

@@ -43,15 +43,12 @@ class Drawing:
     picture: NDArray[np.uint8]
 
 
-def draw(
-    probes: ProbeSet, history: History, *, layer: str, scale: Scale, score: str
-) -> Iterator[Drawing]:
+def draw(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Iterator[Drawing]:
     """Draw the newest pass: one overview, then for each probe its overlay and its evolution.
 
     Args:
         probes: The probes.
         history: At least one pass over them.
-        layer: Dotted name of the target layer, for the titles.
         scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
         score: What the class score is called: ``"logit"``, ``"probability"`` or ``"score"``.
 
@@ -71,7 +68,7 @@ def draw(
             pictures,
             heats[-1],
             [[name, _explained(probes, newest, row)] for row, name in enumerate(probes.names)],
-            [f"epoch {newest.epoch} · step {newest.step}", layer],
+            [f"epoch {newest.epoch} · step {newest.step}", newest.layer],
             of_all,
         ),
     )
@@ -89,7 +86,7 @@ def draw(
                 pictures[row],
                 [heat[row] for heat in heats],
                 [[f"step {frame.step}", _explained(probes, frame, row)] for frame in frames],
-                [name, f"epochs {frames[0].epoch} to {newest.epoch} · {layer}"],
+                [name, f"epochs {frames[0].epoch} to {newest.epoch} · {newest.layer}"],
                 of_one,
             ),
         )

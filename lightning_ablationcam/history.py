@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_ablationcam.measures import concentration, drift
 
 Scale = Literal["map", "probe", "run"]
 SCALES = ("map", "probe", "run")
@@ -22,25 +27,41 @@ class Pass:
     Attributes:
         step: ``trainer.global_step``.
         epoch: ``trainer.current_epoch``.
+        layer: Dotted name of the target layer.
         heatmaps: (N, h, w) float32, not normalised.
         classes: (N,) int64, the classes explained.
-        scores: (N,) class scores.
+        scores: (N,) float64 class scores.
         predicted: (N,) int64 predicted classes, or None.
         probabilities: (N,) probabilities of ``classes``, or None.
+        drift: (N,) float64 change since the pass before, see
+            :func:`~lightning_ablationcam.measures.drift`; None for the first pass.
+        concentration: (N,) float64, see :func:`~lightning_ablationcam.measures.concentration`.
     """
 
     step: int
     epoch: int
+    layer: str
     heatmaps: NDArray[np.float32]
     classes: NDArray[np.int64]
     scores: NDArray[np.float64]
     predicted: NDArray[np.int64] | None = None
     probabilities: NDArray[np.float64] | None = None
+    drift: NDArray[np.float64] | None = None
+    concentration: NDArray[np.float64] | None = None
+
+    @property
+    def finite(self) -> NDArray[np.bool_]:
+        """(N,) whether a probe's score and heat are finite."""
+        heat = np.isfinite(self.heatmaps).reshape(len(self.heatmaps), -1).all(axis=1)
+        whole: NDArray[np.bool_] = heat & np.isfinite(self.scores)
+        return whole
 
 
 @dataclass
 class History:
     """Passes in the order of their steps, and the largest heat each probe has had.
+
+    All passes are of one layer and one shape of map, so that they can be compared.
 
     Attributes:
         passes: At most :data:`MOST_PASSES`; first and newest always among them.
@@ -50,21 +71,70 @@ class History:
     passes: list[Pass] = field(default_factory=list)
     maxima: NDArray[np.float32] | None = None
 
-    def append(self, new: Pass) -> None:
+    def append(self, new: Pass) -> Pass:
         """Add a pass; one of the same step takes the place of the earlier one, but for its epoch.
 
-        Steps that go back are another run: the passes so far are forgotten.
+        Steps that go back are another run, and another layer is another story: the passes so far
+        are forgotten.
+
+        Args:
+            new: The pass, without its measures.
+
+        Returns:
+            The pass as it was added, with its drift since the pass before and its concentration.
         """
-        if self.passes and new.step < self.passes[-1].step:
+        if self.passes and not self._continues(new):
             self.passes, self.maxima = [], None
         if self.passes and new.step == self.passes[-1].step:
             new = replace(new, epoch=self.passes.pop().epoch)
+        new = self._measured(new)
         self.passes.append(new)
         if len(self.passes) > MOST_PASSES:
             steps = [seen.step for seen in self.passes]
             del self.passes[min(range(1, MOST_PASSES), key=lambda i: steps[i + 1] - steps[i - 1])]
         peaks = peak_heat(new.heatmaps)
         self.maxima = peaks if self.maxima is None else np.maximum(self.maxima, peaks)
+        return new
+
+    def _continues(self, new: Pass) -> bool:
+        last = self.passes[-1]
+        same_maps = (last.layer, last.heatmaps.shape) == (new.layer, new.heatmaps.shape)
+        return same_maps and new.step >= last.step
+
+    def _measured(self, new: Pass) -> Pass:
+        heat = torch.from_numpy(new.heatmaps)
+        changed = None
+        if self.passes:
+            changed = drift(torch.from_numpy(self.passes[-1].heatmaps), heat).numpy()
+        return replace(new, drift=changed, concentration=concentration(heat).numpy())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history as tensors and primitives, at most :data:`MOST_PASSES` passes of it.
+
+        Returns:
+            What :meth:`from_state` takes; fit for ``torch.load(weights_only=True)``.
+        """
+        passes = [
+            {
+                name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+                for name, value in vars(seen).items()
+            }
+            for seen in self.passes
+        ]
+        maxima = None if self.maxima is None else torch.from_numpy(self.maxima.copy())
+        return {"passes": passes, "maxima": maxima}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> History:
+        """The history that :meth:`state_dict` described."""
+
+        def array(value: Any) -> Any:
+            return value.numpy() if isinstance(value, Tensor) else value
+
+        passes = [
+            Pass(**{name: array(value) for name, value in seen.items()}) for seen in state["passes"]
+        ]
+        return cls(passes, None if state["maxima"] is None else state["maxima"].numpy())
 
     def scaled(self, index: int, scale: Scale) -> NDArray[np.float32]:
         """The heatmaps of one pass as shares of the colour scale.

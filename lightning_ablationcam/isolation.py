@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
@@ -17,10 +18,11 @@ def isolated(model: nn.Module) -> Iterator[None]:
     """Run a pass over a model and leave no trace of it.
 
     Inside: every module is in evaluation mode, no gradients are recorded, inference mode and
-    autocast are off, compiled code runs eagerly and attention op by op. Afterwards, also when an
-    exception passes through, each module's ``training`` flag is what it was (a frozen submodule
-    stays frozen) and the random number generators of Python, NumPy, torch and the model's devices
-    go on as if nothing had been drawn.
+    autocast are off, float32 is computed as such (no TF32, no bfloat16 in its place), compiled code
+    runs eagerly and attention op by op. Afterwards, also when an exception passes through, each
+    module's ``training`` flag is what it was (a frozen submodule stays frozen), the settings are
+    the user's again, and the random number generators of Python, NumPy, torch and the devices in
+    use go on as if nothing had been drawn.
 
     Args:
         model: The module whose flags are kept.
@@ -38,8 +40,8 @@ def isolated(model: nn.Module) -> Iterator[None]:
         stack.enter_context(kept_random_state(devices))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
-        for device_type in {"cpu"} | {device.type for device in devices}:
-            stack.enter_context(torch.autocast(device_type, enabled=False))
+        stack.enter_context(without_autocast({"cpu"} | {device.type for device in devices}))
+        stack.enter_context(_full_precision())
         stack.enter_context(_eager())
         stack.enter_context(_plain_attention())
         yield
@@ -66,16 +68,66 @@ def evaluation_flags(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def kept_random_state(devices: set[torch.device] | None = None) -> Iterator[None]:
-    """Give the generators of Python, NumPy, torch and some CUDA devices their state back."""
-    cuda = [device for device in devices or () if device.type == "cuda"]
+def kept_random_state(devices: Iterable[torch.device] = ()) -> Iterator[None]:
+    """Give the generators of Python, NumPy, torch and some devices their state back."""
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    torch_state = torch.get_rng_state()
+    device_states = [(device, _generator_state(device)) for device in devices]
     try:
-        with torch.random.fork_rng(devices=cuda):
-            yield
+        yield
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
+        torch.set_rng_state(torch_state)
+        for device, state in device_states:
+            if state is not None:
+                torch.get_device_module(device).set_rng_state(state, device)
+
+
+def _generator_state(device: torch.device) -> Tensor | None:
+    """The state of a device's generator; None where it has none of its own, as "meta"."""
+    if device.type in ("cpu", "meta"):
+        return None
+    module = torch.get_device_module(device)
+    return module.get_rng_state(device) if hasattr(module, "get_rng_state") else None
+
+
+@contextmanager
+def without_autocast(device_types: Iterable[str]) -> Iterator[None]:
+    """Switch autocast off on these types of device."""
+    with ExitStack() as stack:
+        for device_type in device_types:
+            if torch.amp.is_autocast_available(device_type):
+                stack.enter_context(torch.autocast(device_type, enabled=False))
+        yield
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Compute float32 in float32: a channel's drop can be smaller than what TF32 rounds away."""
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # Before torch 2.9.
+        matmul, conv = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(matmul)
+            torch.backends.cudnn.allow_tf32 = conv
+        return
+    backends: list[Any] = [torch.backends.cuda.matmul]
+    for backend in (torch.backends.cudnn, torch.backends.mkldnn):
+        backends += [
+            getattr(backend, part) for part in ("matmul", "conv", "rnn") if hasattr(backend, part)
+        ]
+    reduced = [(b, b.fp32_precision) for b in backends if b.fp32_precision not in ("ieee", "none")]
+    try:
+        for backend, _ in reduced:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in reduced:
+            backend.fp32_precision = precision
 
 
 @contextmanager
@@ -98,4 +150,8 @@ def _plain_attention() -> Iterator[None]:
 
 
 def _devices(model: nn.Module) -> set[torch.device]:
-    return {parameter.device for parameter in model.parameters()}
+    """The devices a forward may draw random numbers on."""
+    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        devices.add(torch.device("cuda", torch.cuda.current_device()))
+    return devices

@@ -12,9 +12,11 @@ class Schedule:
 
     Args:
         every: Run at the first validation and every so many after it.
-        max_overhead: Share of the fit's wall time that passes may take; None for any.
+        max_overhead: Share of the fit's wall time that passes may take; None for any. The first
+            pass shows what one takes; room is kept for one at the end, which always runs.
 
     Attributes:
+        validations: How many there were so far; part of the checkpoint.
         missed: ``(step, epoch)`` of the newest validation, if it got no pass.
     """
 
@@ -26,25 +28,31 @@ class Schedule:
     def start(self) -> None:
         """Begin a fit."""
         self.missed: tuple[int, int] | None = None
-        self._validations = 0
+        self.validations = 0
         self._started = time.perf_counter()
         self._spent = self._last = 0.0
 
-    def due(self, trainer: Trainer) -> bool:
-        """Whether this validation gets a pass; counts it."""
-        wanted = self._validations % self.every == 0 and not self.too_costly
-        self._validations += 1
+    def due(self, trainer: Trainer, *, too_costly: bool = False) -> bool:
+        """Whether this validation gets a pass; counts it.
+
+        Args:
+            trainer: The Trainer, at the end of a validation.
+            too_costly: What :attr:`too_costly` says; on many ranks the first rank's word, since
+                their clocks differ.
+        """
+        wanted = self.validations % self.every == 0 and not too_costly
+        self.validations += 1
         due = wanted or ends_fit(trainer)
         self.missed = None if due else (trainer.global_step, trainer.current_epoch)
         return due
 
     @property
     def too_costly(self) -> bool:
-        """Whether one more pass like the last would exceed ``max_overhead``."""
+        """Whether one more pass like the last, and the fit's last one, exceed ``max_overhead``."""
         if self.max_overhead is None:
             return False
         elapsed = time.perf_counter() - self._started
-        return self._spent + self._last > self.max_overhead * elapsed
+        return self._spent + 2 * self._last > self.max_overhead * elapsed
 
     def took(self, seconds: float) -> None:
         """Note how long a pass took."""

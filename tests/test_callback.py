@@ -392,7 +392,7 @@ def test_a_module_without_forward_is_told_so_at_fit_start(tmp_path):
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
         def training_step(self, batch):
-            return self.model(batch[0]).sum()
+            return self.model(batch[0]).square().mean()
 
         def validation_step(self, batch):
             self.model(batch[0])

@@ -17,14 +17,23 @@ def story(passes=10, predicted=(1, 0)):
         heat = np.full((2, 4, 4), step + 1, np.float32)
         classes, scores = np.array([1, 1]), np.array([3.5, -1.0])
         history.append(
-            Pass(step * 5, step, heat, classes, scores, np.array(predicted), np.array([0.9, 0.2]))
+            Pass(
+                step * 5,
+                step,
+                "conv",
+                heat,
+                classes,
+                scores,
+                np.array(predicted),
+                np.array([0.9, 0.2]),
+            )
         )
     return probes, history
 
 
 def test_one_overview_and_two_pictures_for_each_probe():
     probes, history = story()
-    drawn = list(drawing.draw(probes, history, layer="conv", scale="probe", score="logit"))
+    drawn = list(drawing.draw(probes, history, scale="probe", score="logit"))
     assert [(d.kind, d.name) for d in drawn] == [
         ("overview", ""),
         ("probes", "p"),
@@ -42,7 +51,7 @@ def test_captions_say_class_score_and_mistakes(monkeypatch):
             drawing, name, lambda *args, name=name: seen.setdefault(name, []).append(args)
         )
     probes, history = story()
-    list(drawing.draw(probes, history, layer="conv", scale="probe", score="logit"))
+    list(drawing.draw(probes, history, scale="probe", score="logit"))
     assert [args[2] for args in seen["probe_picture"]] == [
         ["p", "logit 3.5 · 90% · bee", "predicted bee"],
         ["q", "logit -1 · 20% · bee", "predicted ant, label bee"],
@@ -68,6 +77,6 @@ def test_captions_say_class_score_and_mistakes(monkeypatch):
 def test_the_scale_decides_what_full_colour_means(monkeypatch, scale, first, legend):
     seen = []
     monkeypatch.setattr(drawing, "evolution_strip", lambda *args: seen.append(args))
-    list(drawing.draw(*story(), layer="conv", scale=scale, score="logit"))
+    list(drawing.draw(*story(), scale=scale, score="logit"))
     assert seen[0][1][0].max() == np.float32(first)
     assert legend in seen[0][4]

@@ -135,7 +135,6 @@ def test_readme_yaml_builds_the_monitor(tmp_path, monkeypatch):
         )
     monitor = next(c for c in cli.trainer.callbacks if isinstance(c, AblationCAMMonitor))
     assert (monitor.target_layer, monitor.classes) == ("model.layer4", "predicted")
-    monitor._accept(monitor._wanted)
     assert monitor.probes.names == ["one"]
     assert monitor.probes.inputs.shape == (1, 3, 224, 224)
 

@@ -8,7 +8,7 @@ from lightning_ablationcam.history import MOST_PASSES, History, Pass
 def seen(step, *maxima):
     heatmaps = np.stack([np.array([[0.0, m / 2], [m, 0.0]], dtype=np.float32) for m in maxima])
     zeros = np.zeros(len(maxima))
-    return Pass(step, 0, heatmaps, zeros.astype(np.int64), zeros)
+    return Pass(step, 0, "layer", heatmaps, zeros.astype(np.int64), zeros)
 
 
 def test_scales():

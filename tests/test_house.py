@@ -14,12 +14,12 @@ import lightning_ablationcam
 PACKAGE = Path(lightning_ablationcam.__file__).parent
 # From the bottom up: a module may import from its own floor and those below.
 FLOORS = [
-    {"arguments", "scores", "weights", "heatmaps", "ablations"},
+    {"arguments", "scores", "weights", "heatmaps", "ablations", "measures"},
     {"layers", "isolation", "engine", "auto_layer", "cam"},
     {"render"},
-    {"samples", "probes", "capture", "history", "drawing"},
+    {"samples", "probes", "capture", "probe_source", "history", "drawing"},
     {"loggers"},
-    {"schedule", "silence", "callback"},
+    {"schedule", "silence", "ranks", "faults", "scalars", "explain", "callback"},
 ]
 ALLOWED = {"render": {"numpy", "PIL", "cmap"}}
 TORCH_ONLY = FLOORS[0] | FLOORS[1]

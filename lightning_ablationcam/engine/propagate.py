@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_ablationcam.engine import owners as owner_maps
 from lightning_ablationcam.engine.experience import Experience
-from lightning_ablationcam.engine.memory import PeakMemory, left
+from lightning_ablationcam.engine.memory import PeakMemory, is_out_of_memory, left
 from lightning_ablationcam.engine.program import (
     Node,
     Program,
@@ -233,9 +233,11 @@ def _blaming(node: Node) -> Iterator[None]:
     """Name the op and module where an op cannot be batched, or a rule did not expect its form."""
     try:
         yield
-    except (torch.OutOfMemoryError, PropagationError):
+    except PropagationError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         message = (str(error) or type(error).__name__).splitlines()[0]
         raise PropagationError(
             f"cannot be run on many counterfactuals at once: {message}", node.op, node.module
@@ -267,8 +269,8 @@ def _chunked(
         try:
             with PeakMemory() if measured else nullcontext() as memory:
                 found = tail.run_mixed(chunk)
-        except torch.OutOfMemoryError:
-            if len(chunk) == 1:
+        except (RuntimeError, MemoryError) as error:
+            if len(chunk) == 1 or not is_out_of_memory(error):
                 raise
             trials, size = [], max(1, len(chunk) // 2)
             continue

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
+from lightning_ablationcam.engine.memory import is_out_of_memory
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.tape import Tape
 from lightning_ablationcam.layers import check_layer_output
@@ -97,9 +97,9 @@ def run(model: nn.Module, inputs: Tensor, forward: Forward) -> Any:
     """Run the user's model; an error of its own is passed on with the inputs' description."""
     try:
         return forward(model, inputs)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise RuntimeError(
             f"{type(model).__name__} rejected the inputs of shape {tuple(inputs.shape)}, dtype "
             f"{inputs.dtype} on {inputs.device}: {error or type(error).__name__}. They must be "

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.engine.memory import PeakMemory, left
+from lightning_ablationcam.engine.memory import PeakMemory, is_out_of_memory, left
 from lightning_ablationcam.engine.pairs import along
 from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.recorder import Forward, replaced_output, run
@@ -121,8 +121,8 @@ class Replay:
                 self._image_drops(image, pairs[pairs[:, 0] == image, 1], rows - 1)
                 for image in pairs[:, 0].unique().tolist()  # type: ignore[no-untyped-call]
             ]
-        except (_PrefixError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
+        except (_PrefixError, RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
                 raise
             return self.in_batches(pairs, self._pairs_in(rows))
         return torch.cat(found)
@@ -181,8 +181,8 @@ def _batched(compute: Callable[[Tensor], Tensor], items: Tensor, size: int) -> T
     while done < len(items):
         try:
             results.append(compute(items[done : done + size]))
-        except torch.OutOfMemoryError:
-            if size == 1:
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not is_out_of_memory(error):
                 raise
             size = max(1, size // 2)
         else:

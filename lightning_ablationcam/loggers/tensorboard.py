@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +15,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_ablationcam.arguments import is_a
 from lightning_ablationcam.render import encode_jpeg
+
+LEAST_ROOM = 64 * 2**20
+"""Bytes that must be free on the disk for pictures to be written."""
 
 LONGEST_NAME = 120
 """Characters of a probe's name that its tag keeps."""
@@ -40,6 +45,23 @@ class TensorBoardImages:
     def directory(self) -> str:
         """Where the event file is."""
         return str(self._experiment.log_dir)
+
+    def check_room(self) -> None:
+        """Raise an ``OSError`` where pictures would take the room that the run's own logs need.
+
+        The event writer is the run's as well: once a write of it fails, every later one does.
+        """
+        try:
+            free = shutil.disk_usage(self.directory).free
+        except OSError:
+            return  # Not a folder of this machine; there is no telling.
+        if free < LEAST_ROOM:
+            raise OSError(
+                errno.ENOSPC,
+                f"only {free >> 20} MiB are free, and pictures leave {LEAST_ROOM >> 20} MiB to "
+                "the run's own logs and checkpoints",
+                self.directory,
+            )
 
     def write(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture, (H, W, 3) uint8."""

@@ -53,7 +53,7 @@ def eight_passes() -> History:
     for step in range(8):
         heat = random.random((PROBES, 7, 7)).astype(np.float32) ** 3
         zeros = np.zeros(PROBES, np.int64)
-        history.append(Pass(step, step, heat, zeros, random.random(PROBES), zeros))
+        history.append(Pass(step, step, "layer4", heat, zeros, random.random(PROBES), zeros))
     return history
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     model = torchvision.models.resnet18().eval()
 
     def pictures() -> list[Drawing]:
-        return list(draw(probes, history, layer="layer4", scale="probe", score="logit"))
+        return list(draw(probes, history, scale="probe", score="logit"))
 
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         writer = TensorBoardImages(TensorBoardLogger(folder))

@@ -1,0 +1,58 @@
+"""One explanation of a LightningModule, in the precision and the silence it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor, nn
+
+from lightning_ablationcam.cam import AblationResult, ablation_cam
+from lightning_ablationcam.engine.recorder import call
+from lightning_ablationcam.isolation import without_autocast
+from lightning_ablationcam.silence import silenced
+
+
+def explain(
+    trainer: Trainer,
+    module: LightningModule,
+    target_layer: str | nn.Module,
+    inputs: Tensor,
+    classes: Any,
+    *,
+    forward: Callable[[Any, Any], Any] | None,
+    **options: Any,
+) -> AblationResult:
+    """Run :func:`~lightning_ablationcam.ablation_cam` on a module under training.
+
+    The forward runs as the Trainer's precision has it, so that tensors it creates are of the
+    parameters' dtype, but without autocast: in half precision most channels' drops would be lost.
+
+    Args:
+        trainer: The Trainer.
+        module: The module.
+        target_layer: As in ``ablation_cam``.
+        inputs: (N, C, H, W) the probes, on the CPU.
+        classes: As in ``ablation_cam``.
+        forward: The user's way to call the module, if any.
+        **options: The other options of ``ablation_cam``.
+
+    Returns:
+        The result, on the CPU.
+    """
+    precision = trainer.precision_plugin
+
+    def in_precision(model: Any, images: Any) -> Any:
+        with precision.forward_context(), without_autocast({"cpu", module.device.type}):
+            return (forward or call)(model, images)
+
+    with silenced(module):
+        return ablation_cam(
+            module,
+            target_layer,
+            precision.convert_input(inputs).to(module.device),
+            classes,
+            forward=in_precision,
+            **options,
+        )

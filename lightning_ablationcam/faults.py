@@ -1,0 +1,64 @@
+"""What went wrong, said once and with what to do about it."""
+
+from __future__ import annotations
+
+import re
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
+
+from lightning_ablationcam.engine.memory import is_out_of_memory
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+class Reports:
+    """Tells the user what a run should know, each kind of thing once.
+
+    Example:
+        >>> reports = Reports()
+        >>> reports.is_new("12 of 16 probes"), reports.is_new("13 of 16 probes")
+        (True, False)
+    """
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def start(self) -> None:
+        """Begin a fit: everything may be told again."""
+        self._told.clear()
+
+    def is_new(self, message: str) -> bool:
+        """Whether nothing of this kind was told before; messages that differ in numbers are."""
+        kind = _NUMBER.sub("#", message)
+        new = kind not in self._told
+        self._told.add(kind)
+        return new
+
+    def fault(self, error: Exception) -> None:
+        """Tell of a pass that failed."""
+        if self.is_new(f"{type(error).__name__}: {error}"):
+            self.warn(
+                f"no heatmaps this time, training goes on. {type(error).__name__}: {error}"
+                f"{_advice(error)} (reported once; the next validation tries again; "
+                "on_error='raise' stops the training instead)"
+            )
+
+    def once(self, message: str) -> None:
+        """Warn, unless the like was told before in this fit."""
+        if self.is_new(message):
+            self.warn(message)
+
+    def warn(self, message: str) -> None:
+        """Warn; where the user turned warnings into errors, log instead of ending the training."""
+        try:
+            rank_zero_warn(f"ablation_cam: {message}")
+        except UserWarning as raised:
+            rank_zero_info(str(raised))
+
+
+def _advice(error: Exception) -> str:
+    if is_out_of_memory(error):
+        return ". Memory ran out: pass memory_budget=<bytes>, or fewer or smaller probes"
+    if isinstance(error, OSError):
+        return ". Check that there is room in the log directory and that it can be written"
+    return ""

@@ -1,0 +1,184 @@
+"""Where a monitor's probes come from: given, built at fit start, or kept from validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from lightning_ablationcam.arguments import check_choice, check_count, check_names
+from lightning_ablationcam.capture import ProbeCapture
+from lightning_ablationcam.isolation import kept_random_state
+from lightning_ablationcam.probes import ProbeSet, channel_statistics
+
+Probes = ProbeSet | Callable[[Any, Any], ProbeSet] | int
+ExplainedClasses = Literal["label", "predicted"] | int | Sequence[int]
+
+
+class ProbeSource:
+    """Provides the one set of probes that a run watches.
+
+    Args:
+        wanted: A ProbeSet, a callable ``(trainer, module) -> ProbeSet``, or how many images to keep
+            from validation batches.
+        classes: Which classes are explained; labels must be there where they are needed.
+        mean: As in :class:`ProbeSet`, for images kept from validation.
+        std: Likewise.
+        class_names: Likewise.
+
+    Attributes:
+        probes: The set, once it is known.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        wanted: Probes,
+        classes: ExplainedClasses,
+        *,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        _check_classes(classes)
+        _check_wanted(wanted, {"mean": mean, "std": std, "class_names": class_names})
+        self.probes: ProbeSet | None = None
+        self._wanted = wanted
+        self._classes = classes
+        self._display: dict[str, Any] = {
+            "mean": channel_statistics("mean", mean),
+            "std": channel_statistics("std", std),
+            "class_names": class_names,
+        }
+        self._capture = ProbeCapture(wanted) if isinstance(wanted, int) else None
+        if isinstance(wanted, ProbeSet):
+            self.settle(wanted)
+
+    @property
+    def is_capturing(self) -> bool:
+        """Whether validation batches are still looked through."""
+        return self._capture is not None
+
+    def start(self, trainer: Any, module: Any) -> None:
+        """Build the probes, where a callable does.
+
+        Raises:
+            TypeError: If the callable returns no ProbeSet.
+            ValueError: If the probes do not fit ``classes``.
+        """
+        if isinstance(self._wanted, (ProbeSet, int)):
+            return
+        with kept_random_state():
+            built = self._wanted(trainer, module)
+        if not isinstance(built, ProbeSet):
+            raise TypeError(
+                f"the probes callable returned a {type(built).__name__}; expected a ProbeSet"
+            )
+        self.settle(built)
+
+    def offer(self, batch: Any) -> None:
+        """Look for probes in a validation batch."""
+        if self._capture is not None:
+            self._capture.offer(batch)
+
+    def settle(self, probes: ProbeSet) -> None:
+        """Watch these probes from now on.
+
+        Raises:
+            ValueError: If they do not fit ``classes``.
+        """
+        _check_fit(probes, self._classes)
+        self.probes, self._capture = probes, None
+
+    def found(self) -> ProbeSet:
+        """The probes; those kept from validation so far, where they are not settled.
+
+        Raises:
+            ValueError: If no image could be kept.
+        """
+        if self.probes is not None:
+            return self.probes
+        assert self._capture is not None
+        if not len(self._capture):
+            raise ValueError(
+                f"probes={self._capture.wanted}: no image could be kept from validation: "
+                f"{self._capture.problem}"
+            )
+        return ProbeSet(self._capture.images, labels=self._capture.labels, **self._display)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The probes' fingerprint; those kept from validation whole, as nobody else has them."""
+        if self.probes is None:
+            return {"fingerprint": None, "kept": None}
+        kept = None
+        if isinstance(self._wanted, int):
+            kept = {
+                "wanted": self._wanted,
+                "inputs": self.probes.inputs,
+                "labels": self.probes.labels,
+            }
+        return {"fingerprint": self.probes.fingerprint, "kept": kept}
+
+    def resume(self, state: Mapping[str, Any]) -> bool:
+        """Go on with the probes of a checkpoint, where that is what the user wants.
+
+        Call it after :meth:`start`.
+
+        Args:
+            state: Of :meth:`state_dict`.
+
+        Returns:
+            Whether the probes are those of the checkpoint.
+        """
+        kept = state["kept"]
+        if kept is not None and kept["wanted"] == self._wanted:
+            self.settle(ProbeSet(kept["inputs"], labels=kept["labels"], **self._display))
+        return self.probes is not None and self.probes.fingerprint == state["fingerprint"]
+
+
+def _check_fit(probes: ProbeSet, classes: ExplainedClasses) -> None:
+    if classes == "label" and probes.labels is None:
+        raise ValueError(
+            "classes='label', but the probes have no labels; give ProbeSet labels, or choose "
+            "classes='predicted', an int, or one int for each probe"
+        )
+    if isinstance(classes, Sequence) and not isinstance(classes, str):
+        if len(classes) != len(probes):
+            raise ValueError(
+                f"classes has {len(classes)} entries for {len(probes)} probes; expected one int "
+                "for each probe"
+            )
+
+
+def _check_classes(classes: object) -> None:
+    if isinstance(classes, str):
+        check_choice("classes", classes, ("label", "predicted"))
+        return
+    indices: list[Any] = list(classes) if isinstance(classes, Sequence) else [classes]
+    expected = "expected 'label', 'predicted', an int or one int for each probe"
+    if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in indices):
+        raise TypeError(f"classes={classes!r}; {expected}")
+    if not indices or min(indices) < 0:
+        raise ValueError(f"classes={classes!r}; {expected}, none of them negative")
+
+
+def _check_wanted(wanted: object, display: dict[str, object]) -> None:
+    if isinstance(wanted, int) and not isinstance(wanted, bool):
+        check_count("probes", wanted)
+        if display["class_names"] is not None:
+            check_names("class_names", display["class_names"])
+        return
+    if wanted is ProbeSet or not (isinstance(wanted, ProbeSet) or callable(wanted)):
+        raise TypeError(
+            f"probes={wanted!r}; expected a ProbeSet, a callable "
+            "(trainer, module) -> ProbeSet, or a number of images to keep from validation"
+        )
+    given = [name for name, value in display.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{' and '.join(given)} only go with probes=<number>; give them to the ProbeSet instead"
+        )

@@ -1,0 +1,128 @@
+"""Many processes, one pass: who explains which probes, and how all of them learn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pytorch_lightning import Trainer
+from torch import distributed
+
+from lightning_ablationcam.arguments import is_a
+
+T = TypeVar("T")
+
+
+class RankError(RuntimeError):
+    """Something went wrong on another rank; says where and what."""
+
+
+class Ranks:
+    """The processes of a run, seen from one of them.
+
+    Whatever happens on one rank, every rank reaches the collective, with its value or with its
+    error: a rank that never comes would leave the others waiting.
+
+    Args:
+        rank: This process.
+        size: How many there are. Where it is 1, nothing is communicated.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank = rank
+        self.size = size
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> Ranks:
+        """The ranks of a Trainer.
+
+        Raises:
+            ValueError: If its strategy splits the parameters over the processes, so that no
+                process could run the network by itself, or communicates by other means.
+        """
+        strategy: Any = trainer.strategy
+        splits = any(is_a(strategy, name) for name in ("FSDPStrategy", "ModelParallelStrategy"))
+        if splits or getattr(strategy, "zero_stage_3", False):
+            raise ValueError(
+                f"AblationCAMMonitor cannot run under {type(strategy).__name__}, which splits the "
+                "parameters over the processes: a part of the network cannot be run on its own "
+                "there. Choose strategy='ddp', or leave the monitor out"
+            )
+        size: int = trainer.world_size
+        if size > 1 and not (distributed.is_available() and distributed.is_initialized()):
+            raise ValueError(
+                f"AblationCAMMonitor cannot run under {type(strategy).__name__} with {size} "
+                "processes: it needs torch.distributed. Choose strategy='ddp', or leave it out"
+            )
+        return cls(trainer.global_rank, size)
+
+    def rows(self, count: int, *, split: bool = True) -> slice:
+        """Which of ``count`` probes this rank explains.
+
+        Args:
+            count: How many there are.
+            split: Whether they are shared out evenly, in order; otherwise the first rank has all.
+                With fewer probes than ranks, some ranks have none.
+
+        Example:
+            >>> [Ranks(rank, 3).rows(5) for rank in range(3)]
+            [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+        """
+        if not split:
+            return slice(0, count if self.rank == 0 else 0)
+        each, more = divmod(count, self.size)
+        start = self.rank * each + min(self.rank, more)
+        return slice(start, start + each + (self.rank < more))
+
+    def share(self, make: Callable[[], T]) -> T:
+        """The first rank's value, on every rank; ``make`` runs on the first alone.
+
+        Raises:
+            RankError: On the other ranks, where ``make`` raised on the first.
+        """
+        if self.size == 1:
+            return make()
+        mine = _outcome(make) if self.rank == 0 else (None, None)
+        told = [_told(mine)]
+        distributed.broadcast_object_list(told, src=0)
+        if mine[1] is not None:
+            raise mine[1]
+        value: T = _value(told[0], rank=0)
+        return value
+
+    def gather(self, make: Callable[[], T]) -> list[T]:
+        """Every rank's value, in their order, on every rank.
+
+        Raises:
+            RankError: Where ``make`` raised on another rank; where it raised on this one, its own
+                error is raised.
+        """
+        if self.size == 1:
+            return [make()]
+        mine = _outcome(make)
+        told: list[Any] = [None] * self.size
+        distributed.all_gather_object(told, _told(mine))
+        if mine[1] is not None:
+            raise mine[1]
+        return [_value(each, rank) for rank, each in enumerate(told)]
+
+
+def _outcome(make: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """The value or the error: here every error is caught, to be raised after the collective."""
+    try:
+        return make(), None
+    except Exception as error:
+        return None, error
+
+
+def _told(outcome: tuple[Any, Exception | None]) -> tuple[Any, str | None]:
+    """An outcome as it travels: an error of the user's may be one that cannot be pickled."""
+    value, error = outcome
+    return value, None if error is None else f"{type(error).__name__}: {error}"
+
+
+def _value(told: tuple[Any, str | None], rank: int) -> Any:
+    value, problem = told
+    if problem is not None:
+        raise RankError(f"on rank {rank}: {problem}")
+    return value

@@ -1,0 +1,58 @@
+"""The numbers logged at every validation, so that they can be monitored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_ablationcam.history import Pass
+from lightning_ablationcam.measures.focus import HOTTEST_SHARE
+
+NEUTRAL = {"drift": 1.0, "concentration": HOTTEST_SHARE, "score": 0.0, "seconds": 0.0}
+"""What is logged before the first pass, or the second for drift: a map as changed as can be, heat
+as spread as can be."""
+
+
+class Scalars:
+    """The newest value of each number; a failed or skipped pass leaves it as it was.
+
+    EarlyStopping and ModelCheckpoint end the training where a monitored number is missing or NaN,
+    so there always is one, and it is always finite.
+
+    Attributes:
+        values: ``drift``, ``concentration`` and ``score``, means over the probes, and ``seconds``,
+            the wall time of the newest pass.
+    """
+
+    def __init__(self) -> None:
+        self.values = dict(NEUTRAL)
+
+    def update(self, seen: Pass) -> None:
+        """Take over the means of a pass, over the probes whose numbers are finite."""
+        for name, each in (
+            ("drift", seen.drift),
+            ("concentration", seen.concentration),
+            ("score", seen.scores),
+        ):
+            mean = None if each is None else _finite_mean(each)
+            if mean is not None:
+                self.values[name] = mean
+
+    def state_dict(self) -> dict[str, float]:
+        """The values."""
+        return dict(self.values)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from earlier values."""
+        self.values.update({name: float(state[name]) for name in NEUTRAL if name in state})
+
+
+def _finite_mean(values: NDArray[np.float64]) -> float | None:
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    # Lightning logs float32, where a larger number would be infinite.
+    largest = float(np.finfo(np.float32).max)
+    return float(np.clip(finite, -largest, largest).mean())
