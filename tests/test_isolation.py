@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lightning_ablationcam import ablation_cam
-from lightning_ablationcam.isolation import isolated
+from lightning_ablationcam.isolation import isolated, kept_random_state
 from tests.networks import Dropouts, images, seeded
 
 
@@ -88,3 +88,66 @@ def test_a_pass_leaves_the_model_alone(fault):
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert all(torch.equal(g, p.grad) for g, p in zip(gradients, model.parameters(), strict=True))
     assert all(p.requires_grad for p in model.parameters())
+
+
+def float32_settings():
+    backends = torch.backends
+    new = hasattr(backends.cuda.matmul, "fp32_precision")
+    parts = [backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul] if new else []
+    return [part.fp32_precision for part in parts], torch.get_float32_matmul_precision()
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_float32_is_computed_in_float32(precision):
+    torch.set_float32_matmul_precision(precision)
+    try:
+        before = float32_settings()
+        with pytest.raises(ZeroDivisionError), isolated(nn.Linear(1, 1)):
+            assert set(float32_settings()[0]) <= {"ieee", "none"}
+            raise ZeroDivisionError
+        assert float32_settings() == before
+        # The older way to read the same setting still agrees with the newer.
+        assert torch.backends.cuda.matmul.allow_tf32 == (precision != "highest")
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_settings_of_attention_and_compilation_come_back():
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with isolated(nn.Linear(1, 1)):
+            assert torch.backends.cuda.math_sdp_enabled()
+            assert not torch.backends.cuda.flash_sdp_enabled()
+        assert not torch.backends.mha.get_fastpath_enabled()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+    with isolated(nn.Linear(1, 1)):
+        assert not torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+def test_generators_of_every_device_in_use_come_back(monkeypatch):
+    class Accelerator:
+        """Stands in for a device that this machine need not have."""
+
+        def __init__(self):
+            self.states = {0: torch.tensor([1]), 1: torch.tensor([2])}
+
+        def get_rng_state(self, device):
+            return self.states[device.index].clone()
+
+        def set_rng_state(self, state, device):
+            self.states[device.index] = state
+
+    accelerator = Accelerator()
+    monkeypatch.setattr(torch, "get_device_module", lambda device: accelerator)
+    devices = [torch.device("xpu", 0), torch.device("xpu", 1), torch.device("cpu")]
+    with kept_random_state(devices):
+        accelerator.states = {0: torch.tensor([7]), 1: torch.tensor([7])}
+    assert accelerator.states == {0: torch.tensor([1]), 1: torch.tensor([2])}
+
+
+def test_a_model_on_no_device_at_all():
+    with isolated(nn.Linear(1, 1, device="meta")):
+        pass

@@ -1,0 +1,112 @@
+"""Run as a script, in two processes: fits one after another, of which each rank saves what it saw.
+
+python -m tests.two_ranks FOLDER CASE...
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
+from tests.lightning import Module, fit
+from tests.networks import Dropouts, images, seeded
+
+RANK = int(os.environ.get("LOCAL_RANK", 0))
+
+
+def broken_on_the_second(module, inputs):
+    if RANK == 1 and module.trainer.current_epoch == 1:
+        raise RuntimeError("injected")
+    return module(inputs)
+
+
+class FragileError(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self, one, two):
+        super().__init__(one)
+        self.two = lambda: two
+
+
+def fragile_on_the_first(module, inputs):
+    if RANK == 0 and module.trainer.current_epoch == 1:
+        raise FragileError("in", "jected")
+    return module(inputs)
+
+
+def monitor(case: str) -> AblationCAMMonitor:
+    if case == "captured":
+        return AblationCAMMonitor("model.conv", probes=3, on_error="raise")
+    count = 1 if case == "fewer_probes_than_ranks" else 5
+    probes = ProbeSet(images(count, seed=9), labels=[index % 4 for index in range(count)])
+    forwards = {"fault": broken_on_the_second, "fault_on_first": fragile_on_the_first}
+    return AblationCAMMonitor(
+        "auto" if case == "auto" else "model.conv",
+        probes,
+        forward=broken_on_the_second if case == "fault_raised" else forwards.get(case),
+        classes=[3, 2, 1, 0, 3] if case == "listed" else "label",
+        on_error="warn" if case in forwards else "raise",
+        max_overhead=1e-9 if case == "overhead" else None,
+    )
+
+
+class Metrics(Callback):
+    """The scalars of each validation, and what this rank alone finds for all probes."""
+
+    def __init__(self, watching):
+        self.watching, self.scalars, self.alone = watching, [], []
+
+    def on_validation_end(self, trainer, pl_module):
+        if trainer.sanity_checking:
+            return
+        metrics = trainer.callback_metrics.items()
+        self.scalars.append({k: v.item() for k, v in metrics if "ablation_cam" in k})
+        probes, classes = self.watching.probes, self.watching.classes
+        classes = probes.labels if classes == "label" else classes
+        self.alone.append(ablation_cam(pl_module, "model.conv", probes.inputs, classes))
+
+
+def run(folder: Path, case: str) -> None:
+    torch.manual_seed(0)
+    watching, module = monitor(case), Module(seeded(Dropouts()).train())
+    metrics, error = Metrics(watching), None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            fit(
+                folder,
+                watching,
+                metrics,
+                EarlyStopping("ablation_cam/drift", patience=9),
+                ModelCheckpoint(folder / "checkpoints", monitor="ablation_cam/drift"),
+                module=module,
+                devices=2,
+                strategy="ddp",
+                enable_checkpointing=True,
+            )
+        except Exception as raised:
+            error = f"{type(raised).__name__}: {raised}"
+    told = [str(w.message) for w in caught if "ablation_cam:" in str(w.message)]
+    seen = {
+        "state": watching.state_dict(),
+        "scalars": metrics.scalars,
+        "alone": [(result.heatmaps, result.scores) for result in metrics.alone],
+        "told": told,
+        "error": error,
+        "inputs": None if watching.probes is None else watching.probes.inputs,
+    }
+    torch.save(seen, folder / f"rank{RANK}.pt")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for case in sys.argv[2:]:
+        folder = Path(sys.argv[1]) / case
+        folder.mkdir(exist_ok=True)
+        run(folder, case)
