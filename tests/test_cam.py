@@ -387,3 +387,28 @@ def test_layers_that_cannot_be_targets_say_why():
         ablation_cam(model, "relu", images())
     with pytest.raises(ValueError, match="'pair' returned a tuple"):
         ablation_cam(model, "pair", images())
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("engine", ["propagate", "replay"])
+@pytest.mark.parametrize("options", [{}, {"ablation": "mean"}, {"score": "probability"}])
+def test_an_image_that_is_not_finite_does_not_spoil_the_others(bad, engine, options):
+    model, inputs = seeded(ConvBN()), images(3)
+    expected = ablation_cam(model, "conv", inputs, [0, 1, 2], engine=engine, **options)
+    inputs[1, 0, 2, 2] = bad
+    result = ablation_cam(seeded(ConvBN()), "conv", inputs, [0, 1, 2], engine=engine, **options)
+    assert result.engine == engine
+    assert not result.heatmaps[1].isfinite().all() or not result.scores[1].isfinite()
+    for name in ("heatmaps", "drops", "scores"):
+        one, other = getattr(result, name)[[0, 2]], getattr(expected, name)[[0, 2]]
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["propagate", "replay", "auto"])
+@pytest.mark.parametrize("target", ["conv", "auto"])
+def test_a_network_that_diverged_gives_nan_and_no_error(engine, target):
+    model = seeded(ConvBN())
+    model.head.weight.data.fill_(torch.nan)
+    result = ablation_cam(model, target, images(2), 0, engine=engine)
+    assert result.scores.isnan().all()
+    assert result.heatmaps.isnan().any()
