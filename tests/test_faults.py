@@ -1,0 +1,336 @@
+"""Whatever goes wrong in a pass ends that pass, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import os
+import re
+import signal
+import warnings
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet
+from lightning_ablationcam import drawing as drawing_module
+from lightning_ablationcam.engine.memory import is_out_of_memory
+from lightning_ablationcam.loggers import tensorboard
+from tests.lightning import BATCHES, Module, fit
+from tests.networks import images
+
+STEPS = [BATCHES, 2 * BATCHES, 3 * BATCHES]
+
+
+class Fault:
+    """Something that goes wrong in a pass for as long as it is active."""
+
+    active = True
+
+    def monitor(self, **options):
+        probes = ProbeSet(images(3, seed=9), labels=[0, 1, 2])
+        return AblationCAMMonitor("model.conv", probes, **options)
+
+    def logger(self, folder):
+        return TensorBoardLogger(folder, name=None, version="run")
+
+
+class InForward(Fault):
+    def __init__(self, action):
+        self.action = action
+
+    def monitor(self, **options):
+        def forward(module, inputs):
+            torch.rand(2)
+            return self.action(module, inputs) if self.active else module(inputs)
+
+        return super().monitor(forward=forward, **options)
+
+
+def raising(error):
+    def action(module, inputs):
+        module(inputs)
+        raise error
+
+    return InForward(action)
+
+
+class InLogger(Fault):
+    """The writer of the event file raises when pictures come."""
+
+    def logger(self, folder):
+        logger = super().logger(folder)
+        writer = logger.experiment._get_file_writer()
+        add_summary = writer.add_summary
+
+        def full(summary, step=None, walltime=None):
+            if self.active and any(value.HasField("image") for value in summary.value):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            add_summary(summary, step, walltime)
+
+        writer.add_summary = full
+        return logger
+
+
+class FullDisk(Fault):
+    def __init__(self, monkeypatch):
+        usage = tensorboard.shutil.disk_usage
+
+        def disk_usage(path):
+            found = usage(path)
+            return found._replace(free=3 << 20) if self.active else found
+
+        monkeypatch.setattr(tensorboard.shutil, "disk_usage", disk_usage)
+
+
+class InDrawing(Fault):
+    def __init__(self, monkeypatch):
+        real = drawing_module.overview_grid
+
+        def overview_grid(*arguments):
+            if self.active:
+                raise ValueError("cannot draw")
+            return real(*arguments)
+
+        monkeypatch.setattr(drawing_module, "overview_grid", overview_grid)
+
+
+FAULTS = {
+    "exception": (
+        lambda m: raising(ZeroDivisionError("injected")),
+        "rejected the inputs.*injected",
+    ),
+    "exception without a text": (lambda m: raising(AssertionError()), "on cpu: AssertionError"),
+    "wrong shape": (lambda m: InForward(lambda net, x: net(x)[:, 0]), "shape|logits"),
+    "no tensor": (lambda m: InForward(lambda net, x: [net(x)]), "list.*pass forward="),
+    "layer not run": (lambda m: InForward(lambda net, x: None), "did not run"),
+    "out of memory on a GPU": (
+        lambda m: raising(torch.OutOfMemoryError("CUDA out of memory. Tried 20 GiB")),
+        "OutOfMemoryError: CUDA out of memory.*memory_budget=<bytes>",
+    ),
+    "out of memory on MPS": (
+        lambda m: raising(RuntimeError("MPS backend out of memory (MPS allocated: 2 GB)")),
+        "MPS backend out of memory.*memory_budget=<bytes>",
+    ),
+    # A petabyte: this one is real.
+    "out of memory": (
+        lambda m: InForward(lambda net, x: net(torch.empty(2**50).mean() + x)),
+        "memory.*memory_budget=<bytes>",
+    ),
+    "out of host memory": (lambda m: raising(MemoryError()), "MemoryError.*memory_budget=<bytes>"),
+    "NaN activations": (
+        lambda m: InForward(lambda net, x: net(x * torch.nan)),
+        "of all 3 probes are NaN or infinite.*diverged",
+    ),
+    "infinite activations": (
+        lambda m: InForward(lambda net, x: net(x * torch.inf)),
+        "of all 3 probes are NaN or infinite.*diverged",
+    ),
+    "infinite scores": (
+        lambda m: InForward(lambda net, x: net(x) * 1e38 * 1e38),
+        "of all 3 probes are NaN or infinite.*diverged",
+    ),
+    "logger": (lambda m: InLogger(), "No space left.*room in the log directory"),
+    "full disk": (FullDisk, "only 3 MiB are free.*room in the log directory"),
+    "drawing": (InDrawing, "ValueError: cannot draw"),
+}
+
+
+class After(Callback):
+    """What the run is like after each validation."""
+
+    def __init__(self):
+        self.seen, self.drift = [], []
+
+    def on_validation_end(self, trainer, pl_module):
+        if trainer.sanity_checking:
+            return
+        self.seen.append(
+            (
+                [part.training for part in pl_module.modules()],
+                [len(part._forward_hooks) for part in pl_module.modules()],
+                sorted(pl_module.__dict__),
+                torch.get_rng_state(),
+                copy.deepcopy(pl_module.state_dict()),
+                torch.is_grad_enabled(),
+            )
+        )
+        self.drift.append(trainer.callback_metrics.get("ablation_cam/drift"))
+
+
+def run(folder, fault=None, **options):
+    torch.manual_seed(0)
+    after, module = After(), Module()
+    watching = fault and fault.monitor(**options)
+    others = [after]
+    if watching:
+        others += [
+            watching,
+            EarlyStopping("ablation_cam/drift", patience=9, check_finite=True),
+            ModelCheckpoint(folder / "checkpoints", monitor="ablation_cam/drift", save_top_k=-1),
+        ]
+    runner = fit(
+        folder,
+        *others,
+        module=module,
+        enable_checkpointing=bool(watching),
+        logger=(fault or Fault()).logger(folder),
+    )
+    return runner, watching, after
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("alone"))[2].seen
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_ends_the_pass_and_is_reported_once(tmp_path, monkeypatch, alone, name):
+    build, report = FAULTS[name]
+    fault = build(monkeypatch)
+    with pytest.warns(UserWarning, match="ablation_cam: no heatmaps this time") as caught:
+        runner, _, after = run(tmp_path, fault)
+    told = [str(w.message) for w in caught if "ablation_cam" in str(w.message)]
+    assert len(told) == 1
+    assert re.search(f"training goes on.*{report}.*next validation tries again", told[0])
+    # Training finished, and drift could be monitored from the first validation on.
+    assert runner.global_step == STEPS[-1]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 3
+    assert all(drift.isfinite() for drift in after.drift)
+    assert after.drift[0] == 1
+    for seen, expected in zip(after.seen, alone, strict=True):
+        modes, hooks, attributes, randoms, state, grad = seen
+        assert (modes, hooks, attributes, grad) == (*expected[:3], expected[5])
+        assert torch.equal(randoms, expected[3])
+        assert all(torch.equal(state[key], value) for key, value in expected[4].items())
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_next_pass_tries_again(tmp_path, monkeypatch, name):
+    fault = FAULTS[name][0](monkeypatch)
+
+    class Repair(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            fault.active = False
+
+    watching = fault.monitor()
+    with pytest.warns(UserWarning, match="ablation_cam: no heatmaps this time"):
+        fit(tmp_path, watching, Repair(), logger=fault.logger(tmp_path))
+    # A pass that could not be shown is still part of the history.
+    shown = name in ("logger", "full disk", "drawing")
+    assert [seen.step for seen in watching.history.passes] == STEPS[0 if shown else 1 :]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_on_error_raise_stops_the_training(tmp_path, monkeypatch, name):
+    build, report = FAULTS[name]
+    fault = build(monkeypatch)
+    with pytest.raises(
+        Exception, match=re.sub(r"\.\*(memory_budget|room).*|\w+Error: ", "", report)
+    ):
+        fit(tmp_path, fault.monitor(on_error="raise"), logger=fault.logger(tmp_path))
+    told = f"{type(raised.value).__name__}: {raised.value}"
+    # Without the advice, which belongs to the warning.
+    assert re.search(re.sub(r"\.\*(memory_budget|room).*", "", FAULTS[name][1]), told)
+
+
+def test_a_logger_that_cannot_be_opened(tmp_path):
+    class Broken(TensorBoardLogger):
+        broken = False
+
+        @property
+        def experiment(self):
+            if self.broken:
+                raise PermissionError(errno.EACCES, "Permission denied", "events")
+            return super().experiment
+
+    logger = Broken(tmp_path, name=None, version="run")
+    logger.experiment  # noqa: B018
+
+    class Breaks(Callback):
+        """Just for the monitor: Lightning logs through it as well."""
+
+        def on_validation_epoch_end(self, trainer, pl_module):
+            logger.broken = not logger.broken
+
+    with pytest.warns(UserWarning, match="Permission denied.*can be written"):
+        runner = fit(tmp_path, Breaks(), Fault().monitor(), Breaks(), logger=logger)
+    assert runner.global_step == STEPS[-1]
+
+
+def test_different_faults_are_reported_each_and_numbers_make_none_different(tmp_path):
+    errors = [RuntimeError("3 of 5"), RuntimeError("4 of 5"), ValueError("other")]
+
+    def action(module, inputs):
+        raise errors[module.trainer.current_epoch]
+
+    fault = InForward(action)
+    with pytest.warns(UserWarning, match="no heatmaps this time") as caught:
+        fit(tmp_path, fault.monitor())
+    told = [str(w.message) for w in caught if "ablation_cam" in str(w.message)]
+    assert len(told) == 2
+    assert "3 of 5" in told[0]
+    assert "other" in told[1]
+
+
+def test_one_broken_probe_does_not_spoil_the_others(tmp_path):
+    def action(module, inputs):
+        return module(torch.cat([inputs[:1] * torch.nan, inputs[1:]])[: len(inputs)])
+
+    watching = InForward(lambda net, x: net(x)).monitor()
+    whole = fit(tmp_path / "whole", watching) and watching.history.passes[-1]
+    torch.manual_seed(0)
+    scalars = []
+
+    class Metrics(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            scalars.append({k: v.item() for k, v in trainer.callback_metrics.items()})
+
+    watching = InForward(action).monitor()
+    with pytest.warns(UserWarning, match="1 of 3 probes are NaN or infinite; they are shown") as c:
+        runner = fit(tmp_path, watching, Metrics())
+    assert sum("ablation_cam" in str(w.message) for w in c) == 1
+    assert runner.global_step == STEPS[-1]
+    newest = watching.history.passes[-1]
+    assert newest.finite.tolist() == [False, True, True]
+    assert newest.heatmaps.shape == whole.heatmaps.shape
+    assert scalars[-1]["ablation_cam/score"] == pytest.approx(newest.scores[1:].mean(), rel=1e-5)
+    assert scalars[-1]["ablation_cam/drift"] == pytest.approx(newest.drift[1:].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("on_error", ["warn", "raise"])
+def test_ctrl_c_stops_the_training_at_once(tmp_path, on_error):
+    def action(module, inputs):
+        os.kill(os.getpid(), signal.SIGINT)
+        return module(inputs)
+
+    module, fault = Module(), InForward(action)
+    epochs = []
+
+    class Counts(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            epochs.append(trainer.current_epoch)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Detected KeyboardInterrupt")
+        with pytest.raises((SystemExit, KeyboardInterrupt)):
+            fit(tmp_path, fault.monitor(on_error=on_error), Counts(), module=module)
+    assert epochs == [0]
+    assert not any(part._forward_hooks for part in module.modules())
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried 8 bytes"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_is_out_of_memory(error, expected):
+    assert is_out_of_memory(error) is expected

@@ -1,0 +1,193 @@
+"""A run with the monitor is, bit for bit, the run without it."""
+
+from __future__ import annotations
+
+import csv
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import seed_everything
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.loggers import CSVLogger
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.classification import MulticlassAccuracy
+
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet
+from tests.lightning import Module, trainer
+from tests.networks import images
+
+
+class Network(nn.Module):
+    """Dropout and batch norm, one block of it frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).requires_grad_(False)
+        self.conv = nn.Conv2d(4, 8, 3)
+        self.norm = nn.BatchNorm2d(8)
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(8, 4))
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.stem.eval()
+        return self
+
+    def forward(self, x):
+        return self.head(F.relu(self.norm(self.conv(self.stem(x)))).mean((2, 3)))
+
+
+class Augmented(Dataset):
+    """Draws from all three generators for every sample, in the workers."""
+
+    def __init__(self, count):
+        self.images = images(count, seed=3)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        noise = torch.rand(()) + random.random() + np.random.rand()  # noqa: NPY002
+        return self.images[index] + float(noise), index % 4
+
+
+class Rich(Module):
+    def __init__(self):
+        super().__init__(Network())
+        self.accuracy = MulticlassAccuracy(4)
+
+    def training_step(self, batch):
+        loss = super().training_step(batch)
+        self.accuracy(self(batch[0]), batch[1])
+        self.log("train_accuracy", self.accuracy, on_step=True, on_epoch=True)
+        return loss
+
+
+class Record(Callback):
+    """What a user could compare between two runs."""
+
+    def __init__(self):
+        self.samples, self.losses, self.gradients, self.randoms = [], [], [], []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.samples.append(batch[0].clone())
+        self.losses.append(outputs["loss"].clone())
+
+    def on_after_backward(self, trainer, pl_module):
+        self.gradients.append([p.grad.clone() for p in pl_module.parameters() if p.requires_grad])
+
+    def on_validation_end(self, trainer, pl_module):
+        self.randoms.append(
+            [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
+        )
+
+
+def run(folder, *callbacks):
+    seed_everything(7, verbose=False)
+    module, record = Rich(), Record()
+    generator = torch.Generator().manual_seed(5)
+    train = DataLoader(Augmented(20), 4, shuffle=True, num_workers=2, generator=generator)
+    validation = DataLoader(Augmented(8), 4, num_workers=2)
+    logger = CSVLogger(folder, name=None, version="csv")
+    runner = trainer(
+        folder,
+        *callbacks,
+        record,
+        EMAWeightAveraging(decay=0.7),
+        logger=logger,
+        num_sanity_val_steps=1,
+        max_epochs=2,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no TensorBoardLogger|.*no heatmaps this time")
+        runner.fit(module, train, validation)
+    with (folder / "csv" / "metrics.csv").open() as file:
+        rows = [
+            {k: v for k, v in row.items() if v and not k.startswith("ablation_cam")}
+            for row in csv.DictReader(file)
+        ]
+    return {
+        "weights": module.state_dict(),
+        "optimizer": runner.optimizers[0].state_dict(),
+        "metrics": [row for row in rows if set(row) - {"step", "epoch"}],
+        "modes": [part.training for part in module.modules()],
+        "requires_grad": [p.requires_grad for p in module.parameters()],
+        "hooks": [
+            (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
+            for m in module.modules()
+        ],
+        "attributes": [sorted(part.__dict__) for part in module.modules()],
+        "accuracy": module.accuracy.metric_state,
+        "loader": generator.get_state(),
+        "samples": record.samples,
+        "losses": record.losses,
+        "gradients": record.gradients,
+        "randoms": record.randoms,
+    }
+
+
+def same(a, b):
+    """Whether two nests of containers hold the same bits."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b) and a.dtype == b.dtype
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(value, b[key]) for key, value in a.items())
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("alone"))
+
+
+def draws_and_breaks(module, inputs):
+    torch.rand(3), random.random(), np.random.rand()  # noqa: NPY002
+    module(inputs)
+    raise RuntimeError("injected")
+
+
+def breaks_in_the_replay(module, inputs):
+    if len(inputs) != 3:
+        raise RuntimeError("injected")
+    return module(inputs)
+
+
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"forward": draws_and_breaks},
+        {"forward": breaks_in_the_replay, "engine": "replay"},
+        {"classes": 99},
+    ],
+    ids=["no fault", "fault in every forward", "fault in every replay", "fault in every score"],
+)
+def test_a_run_does_not_notice(tmp_path, alone, options, captured):
+    probes = 3 if captured else ProbeSet(images(3, seed=9), labels=[0, 1, 2])
+    target = "auto" if captured else "model.conv"
+    watching = AblationCAMMonitor(target, probes, **options)
+    watched = run(tmp_path, watching)
+    assert len(watching.history.passes) == (0 if options else 2)
+    assert watched.keys() == alone.keys()
+    for name, value in alone.items():
+        assert same(watched[name], value), name
+    assert len(alone["samples"]) == 10
+    assert {name for row in alone["metrics"] for name in row} > {
+        "train_loss",
+        "val_loss",
+        "train_accuracy_epoch",
+    }
+
+
+def test_the_comparison_sees_one_bit(alone):
+    changed = {**alone, "weights": {k: v.clone() for k, v in alone["weights"].items()}}
+    changed["weights"]["model.conv.bias"].view(torch.int32)[0] ^= 1
+    assert same(alone, {**alone})
+    assert not same(alone, changed)
