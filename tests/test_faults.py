@@ -227,13 +227,11 @@ def test_the_next_pass_tries_again(tmp_path, monkeypatch, name):
 def test_on_error_raise_stops_the_training(tmp_path, monkeypatch, name):
     build, report = FAULTS[name]
     fault = build(monkeypatch)
-    with pytest.raises(
-        Exception, match=re.sub(r"\.\*(memory_budget|room).*|\w+Error: ", "", report)
-    ):
+    with pytest.raises(Exception) as raised:  # noqa: PT011
         fit(tmp_path, fault.monitor(on_error="raise"), logger=fault.logger(tmp_path))
     told = f"{type(raised.value).__name__}: {raised.value}"
     # Without the advice, which belongs to the warning.
-    assert re.search(re.sub(r"\.\*(memory_budget|room).*", "", FAULTS[name][1]), told)
+    assert re.search(re.sub(r"\.\*(memory_budget|room).*", "", report), told)
 
 
 def test_a_logger_that_cannot_be_opened(tmp_path):

@@ -100,9 +100,10 @@ def run(model: nn.Module, inputs: Tensor, forward: Forward) -> Any:
     except Exception as error:
         if is_out_of_memory(error):
             raise
+        reason = str(error) or type(error).__name__
         raise RuntimeError(
             f"{type(model).__name__} rejected the inputs of shape {tuple(inputs.shape)}, dtype "
-            f"{inputs.dtype} on {inputs.device}: {str(error) or type(error).__name__}. They must be "
+            f"{inputs.dtype} on {inputs.device}: {reason}. They must be "
             "what the model is fed in training; pass forward=(model, inputs) -> logits if it is "
             "called in another way"
         ) from error
