@@ -204,9 +204,10 @@ class AblationCAMMonitor(Callback):
     # ---- before the run ----------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the tags and stand before WeightAveraging, wherever the user put the monitor.
+        """Check the tags and stand before weight averaging, wherever the user put the monitor.
 
-        WeightAveraging swaps the validated weights out again in the hook in which the monitor runs.
+        WeightAveraging swaps the validated weights out again in the hook in which the monitor runs,
+        StochasticWeightAveraging at the end of training, where the monitor may have to catch up.
         """
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         twins = [c for c in callbacks if isinstance(c, AblationCAMMonitor) and c.tag == self.tag]
@@ -215,7 +216,10 @@ class AblationCAMMonitor(Callback):
                 f"{len(twins)} AblationCAMMonitors have tag={self.tag!r} and would overwrite each "
                 "other's pictures; give each its own tag"
             )
-        before = next((i for i, c in enumerate(callbacks) if is_a(c, "WeightAveraging")), None)
+        averaging = ("WeightAveraging", "StochasticWeightAveraging")
+        before = next(
+            (i for i, c in enumerate(callbacks) if any(is_a(c, name) for name in averaging)), None
+        )
         if before is not None and before < callbacks.index(self):
             others = [callback for callback in callbacks if callback is not self]
             # A new list: Lightning is iterating over the old one while it calls this.

@@ -510,3 +510,37 @@ def test_bad_arguments_are_errors_at_construction(arguments, error, pattern):
 def test_statistics_of_the_wrong_length_are_reported_in_the_first_pass(tmp_path):
     with pytest.raises(ValueError, match=r"mean=.* has 2 numbers; expected 1 or 3"):
         fit(tmp_path, monitor(probes=4, mean=[0.1, 0.2]))
+
+
+HOSTILE = [
+    "a/b/../c",
+    "two\nlines\ttab",
+    "x" * 10_000,
+    "x" * 10_000 + "y",
+    '<script>alert(1)</script> &amp; "quoted"',
+    "🐱 кошка 猫 é",
+    "\x00\u202e\ud800",
+    "",
+    "%s {0} $HOME \\",
+]
+
+
+def test_hostile_names_of_probes_and_classes(tmp_path):
+    probes = ProbeSet(
+        images(len(HOSTILE), seed=9),
+        labels=[index % 4 for index in range(len(HOSTILE))],
+        names=HOSTILE,
+        class_names=HOSTILE[2:6],
+    )
+    watching = monitor(probes=probes)
+    fit(tmp_path, watching, max_epochs=2)
+    found = image_steps(tmp_path)
+    assert len(found) == 1 + 2 * len(HOSTILE)
+    for tag, at in found.items():
+        assert at == [BATCHES, 2 * BATCHES]
+        assert tag.isprintable()
+        assert tag == tag.strip()
+        assert len(tag) < 160
+        tag.encode()
+    state = watching.state_dict()
+    assert [p["step"] for p in state["history"]["passes"]] == [BATCHES, 2 * BATCHES]

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, StochasticWeightAveraging
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, StochasticWeightAveraging
 from torch.nn import functional as F
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
@@ -137,13 +137,31 @@ def test_with_weight_averaging_every_map_is_of_the_validated_weights(tmp_path, f
     assert max(found) < FLOAT32
 
 
+class Stops(Callback):
+    """Ends the training after two validations, decided when they are over."""
+
+    def on_validation_end(self, trainer, pl_module):
+        trainer.should_stop = not trainer.sanity_checking and trainer.current_epoch == 1
+
+
 @pytest.mark.parametrize("first", [True, False])
-def test_stochastic_weight_averaging(tmp_path, first):
-    average = StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=2)
+@pytest.mark.parametrize("stopped", [True, False])
+def test_stochastic_weight_averaging(tmp_path, first, stopped):
+    module, average = Watched(), StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1)
+    watching = AblationCAMMonitor(
+        "model.conv", probe_set(), on_error="raise", every_n_validations=2 if stopped else 1
+    )
+    callbacks = [watching, average] if first else [average, watching]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Swapping scheduler|.*lr_scheduler.step")
-        _, found = watch(tmp_path, *((None, average) if first else (average, None)), max_epochs=4)
-    assert max(found) < FLOAT32
+        fit(
+            tmp_path,
+            *callbacks,
+            *([Stops()] if stopped else []),
+            module=module,
+            max_epochs=-1 if stopped else 4,
+        )
+    assert max(errors(watching, module.validated)) < FLOAT32
 
 
 @pytest.mark.parametrize(

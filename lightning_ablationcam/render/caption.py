@@ -41,7 +41,7 @@ def caption_block(
     return block
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def ink(line: str, width: int, zoom: float = 1) -> Image.Image:
     """Return the coverage of ``line``, an "L" image of size (``width``, line height)."""
     height = line_height(zoom)
