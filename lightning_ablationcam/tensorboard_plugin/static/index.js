@@ -1,0 +1,4 @@
+// The page of the Ablation-CAM tab.
+export async function render() {
+  document.documentElement.dataset.ready = "1";
+}
