@@ -103,8 +103,8 @@ def assemble(
         NothingToShowError: If no heat belongs to any probes.
     """
     passes = current(heat)
-    # Of equally old ones the last written.
-    for stamped in sorted(reversed(probes), key=_written, reverse=True):
+    by_age = sorted(enumerate(probes), key=lambda entry: (_written(entry[1]), entry[0]))
+    for _, stamped in reversed(by_age):
         mine = [a_pass for a_pass in passes if _belongs(a_pass.record, stamped.record)]
         if mine:
             break

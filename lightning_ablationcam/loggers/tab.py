@@ -29,7 +29,7 @@ class TensorBoardTab:
     """
 
     def __init__(self, logger: Any, tag: str) -> None:
-        self._experiment: SummaryWriter = logger.experiment
+        self._experiment: Any = logger.experiment
         self._tag = tag
 
     def write_probes(self, record: ProbesRecord, step: int) -> None:

@@ -90,19 +90,13 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         source = self._source(request)
         series = _read(source, run, tag)
         self._recent.keep((source.experiment, run, tag), series)
-        fingerprint = series.probes.fingerprint
+        at = {"run": run, "tag": tag}
+        seen = {**at, "fingerprint": series.probes.fingerprint}
         pictures = [
-            _address(
-                "picture",
-                run=run,
-                tag=tag,
-                index=index,
-                fingerprint=fingerprint,
-                v=_digest(picture),
-            )
+            _address("picture", **seen, index=index, v=_digest(picture))
             for index, picture in enumerate(series.probes.pictures)
         ]
-        maps = _address("maps", run=run, tag=tag, key=series.key)
+        maps = _address("maps", **at, key=series.key)
         data = page_data(series, pictures=pictures, maps=maps)
         return _json(request, {**data, "notes": [*series.notes, *self._on_sampling()]})
 
@@ -188,7 +182,7 @@ def _application(answer: _Answer) -> Any:
 
 def _static(name: str, kind: str) -> _Answer:
     def answer(request: Request) -> Response:
-        content = files(__package__).joinpath("static", name).read_bytes()
+        content = (files(__package__) / "static" / name).read_bytes()
         return _respond(request, content, kind)
 
     return answer

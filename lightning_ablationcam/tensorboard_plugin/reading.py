@@ -132,8 +132,8 @@ def _tensors(source: Source, run: str, tag: str, most: int) -> Sequence[Any]:
 
 
 def _strings(tensor: NDArray[Any]) -> list[bytes]:
-    strings = tensor.tolist() if tensor.ndim == 1 and tensor.dtype == np.object_ else [None]
-    if not all(isinstance(string, bytes) for string in strings):
+    strings = [string for string in tensor.flat if isinstance(string, bytes)]
+    if tensor.ndim != 1 or len(strings) != tensor.size:
         raise RecordError(f"{tensor.dtype} of shape {tensor.shape}; expected a list of strings")
     return strings
 

@@ -8,7 +8,10 @@ from collections import OrderedDict
 from lightning_ablationcam.series import Series
 
 MOST_BYTES = 64 * 2**20
-"""How many bytes of maps and pictures are kept."""
+"""How many bytes of maps and pictures are kept, unless a single series has more."""
+
+MOST_SERIES = 8
+"""How many series are kept."""
 
 _Place = tuple[str, str, str]
 
@@ -16,8 +19,8 @@ _Place = tuple[str, str, str]
 class RecentSeries:
     """A few series, by experiment, run and tag; safe to use from several threads.
 
-    With them, 64 pictures are not 64 readings of all of them, and the page gets the maps of the data
-    it was given even though the run has grown in between.
+    With them, 64 pictures are not 64 readings of all of them, and the page gets the maps that go
+    with its data even though the run has grown in between.
 
     Args:
         most_bytes: Bound on the maps and pictures kept.
@@ -40,12 +43,16 @@ class RecentSeries:
             return self._kept.get(place)
 
     def keep(self, place: _Place, series: Series) -> None:
-        """Keep a series; those not asked for longest go."""
+        """Keep a series; those not asked for longest go, the one just kept never does."""
         with self._lock:
             self._kept[place] = series
             self._kept.move_to_end(place)
-            while sum(map(_size, self._kept.values())) > self._most_bytes:
+            while len(self._kept) > 1 and self._too_much():
                 self._kept.popitem(last=False)
+
+    def _too_much(self) -> bool:
+        many = len(self._kept) > MOST_SERIES
+        return many or sum(map(_size, self._kept.values())) > self._most_bytes
 
 
 def _size(series: Series) -> int:
