@@ -99,8 +99,10 @@ def write_report(source: str | Path | Monitor, path: str | Path) -> Path:
         ValueError: If nothing was recorded.
 
     Example:
-        >>> write_report("lightning_logs", "report.html")  # doctest: +SKIP
-        PosixPath('report.html')
+        >>> write_report("no_such_logs", "report.html")
+        Traceback (most recent call last):
+        FileNotFoundError: source='no_such_logs': there is no such directory; give the one that
+        tensorboard --logdir gets
     """
     target = Path(path)
     if target.is_dir():
@@ -148,10 +150,11 @@ def _of_directory(directory: Path) -> list[Series]:
         except NothingToShowError as error:
             problems.append(str(error))
     if not series:
-        raise ValueError(
+        message = (
             f"source={str(directory)!r} holds no Ablation-CAM data that can be shown. Train with "
-            "an AblationCAMMonitor and a TensorBoardLogger that writes there. " + " ".join(problems)
+            "an AblationCAMMonitor and a TensorBoardLogger that writes there."
         )
+        raise ValueError(" ".join([message, *problems]))
     for problem in problems:
         warnings.warn(f"write_report left out a series: {problem}", stacklevel=3)
     return series
