@@ -159,9 +159,7 @@ def test_what_cannot_be_done_is_said(source, path, error, message, tmp_path):
 
 
 def test_a_directory_without_records(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"source=.*holds no Ablation-CAM data"
-    ):
+    with pytest.raises(ValueError, match=r"source=.*holds no Ablation-CAM data"):
         write_report(tmp_path, tmp_path / "r.html")
     with EventFile(tmp_path / "logs") as file:
         file.probes(probes())
