@@ -54,7 +54,6 @@ with tempfile.TemporaryDirectory() as folder:
     venv.create(folder, with_pip=True)
     python = str(Path(folder) / "bin" / "python")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
     wanted = [
         requirement
         for requirement in metadata.get_all("Requires-Dist")
@@ -62,6 +61,7 @@ with tempfile.TemporaryDirectory() as folder:
     ]
     assert len(wanted) == 4, wanted
     subprocess.run([*install, *wanted], check=True)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
     # Not from the checkout, where the package itself could be imported.
     subprocess.run([python, "-c", LOAD_THE_TAB], check=True, cwd=folder)
 print(f"{wheel.name}: the tab loads without torch")
