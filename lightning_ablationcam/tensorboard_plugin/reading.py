@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -49,12 +50,9 @@ class Source:
 
 def list_series(source: Source) -> list[tuple[str, str]]:
     """Run and tag of each monitor that wrote probes and heat, sorted."""
-    listed = source.provider.list_tensors(
-        source.context, experiment_id=source.experiment, plugin_name=PLUGIN_NAME
-    )
     return sorted(
         (run, tag.removesuffix(HEAT_TAG))
-        for run, tags in listed.items()
+        for run, tags in _listed(source).items()
         for tag in tags
         if tag.endswith(HEAT_TAG) and tag.removesuffix(HEAT_TAG) + PROBES_TAG in tags
     )
@@ -90,6 +88,30 @@ def read_series(source: Source, run: str, tag: str) -> Series:
     return assemble(run, tag, probes, heat, notes)
 
 
+def _listed(source: Source) -> dict[str, Any]:
+    """The tags of each run."""
+
+    def ask(runs: list[str] | None) -> dict[str, Any]:
+        found: dict[str, Any] = source.provider.list_tensors(
+            source.context,
+            experiment_id=source.experiment,
+            plugin_name=PLUGIN_NAME,
+            run_tag_filter=RunTagFilter(runs),
+        )
+        return found
+
+    try:
+        return ask(None)
+    # What the slow loader raises as long as a tag is announced, but has no value. The other runs
+    # must not vanish because of it.
+    except KeyError:
+        listed: dict[str, Any] = {}
+        for run in source.provider.list_runs(source.context, experiment_id=source.experiment):
+            with contextlib.suppress(KeyError):
+                listed.update(ask([run.run_name]))
+        return listed
+
+
 def _read(
     source: Source, run: str, tag: str, decode: Callable[[Sequence[bytes]], _Record]
 ) -> tuple[list[Stamped[_Record]], list[str], bool]:
@@ -121,9 +143,9 @@ def _tensors(source: Source, run: str, tag: str, most: int) -> Sequence[Any]:
             downsample=most,
             run_tag_filter=RunTagFilter([run], [tag]),
         )
-    # What the provider raises on a tensor whose size or type is not that of its content. It
-    # unpacks a series as a whole, so that the other records are lost with it.
-    except (ValueError, TypeError, MemoryError) as error:
+    # What the provider raises on a tensor whose size or type is not that of its content; it unpacks
+    # a series as a whole, so that the other records are lost with it. KeyError: see _listed.
+    except (KeyError, ValueError, TypeError, MemoryError) as error:
         raise NothingToShowError(
             f"TensorBoard cannot unpack what run {run!r} has under {tag!r}: {error}"
         ) from error
