@@ -58,7 +58,7 @@ const ANCHORS = {
   gray: "000000ffffff",
 };
 
-/** Light blue over black to amber: told apart with every kind of colour vision. */
+/** Light blue (more in B) over black to amber (more in A): told apart with every colour vision. */
 const DIVERGING =
   "81e7ff7bd7f576c7ec70b8e36baada669cd0608ec75c81bd5775b35369a8505d9c4d518e4c457f4c3b6f4e3260522c53" +
   "5829485f2941692b3c7431398139398e423a9a4c3da6573fb16243bb6d46c5794ace864fd89353e1a158ebb05df5bf62" +
@@ -341,6 +341,9 @@ const shorten = (text, most = LONGEST_OPTION) =>
 const whole = (value) => value.toLocaleString("en-US");
 const percent = (share) => (share === null ? UNKNOWN : `${(100 * share).toFixed(1)} %`);
 
+/** Drift: between 0 and 1, so that a fixed number of decimals keeps columns still. */
+const decimals = (value) => (value === null ? UNKNOWN : value.toFixed(3));
+
 function number(value) {
   if (value === null || !Number.isFinite(value)) return UNKNOWN;
   if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)) return value.toExponential(1);
@@ -416,7 +419,8 @@ class Server {
     if (response.ok || response.status === 409) return response;
     const said = shorten((await response.text()).trim(), 300);
     const what = path.split("?")[0];
-    throw new Problem(`TensorBoard answered ${response.status} to “${what}”${said ? `: ${said}` : "."}`);
+    throw new Problem(`TensorBoard answered ${response.status} to “${what}”${said ? ` (${said})` : ""}. ` +
+      "What went wrong stands in the terminal where it runs.");
   }
 
   async json(path) {
@@ -654,14 +658,14 @@ class Frame {
     });
   }
 
-  /** Draw what B has more (amber) or less (blue) than A. */
+  /** Draw what A has more (amber) or less (blue) than B. */
   difference(canvas, picture, longest, probe) {
     drawOverlay(canvas, picture, longest, (height, width, pixels) => {
       const [a, b] = [this.a, this.b].map((side) => this.interpolated(side, probe, height, width));
       const [gainA, gainB] = [this.gain(this.a, probe), this.gain(this.b, probe)];
       const clip = (share) => (share < 0 ? 0 : share > 1 ? 1 : share);
       for (let i = 0; i < pixels.length; i++) {
-        const more = clip(b[i] * gainB) - clip(a[i] * gainA);
+        const more = clip(a[i] * gainA) - clip(b[i] * gainB);
         pixels[i] = this.tables.difference[Math.round(127.5 + 127.5 * more)];
       }
     }, true);
@@ -851,7 +855,7 @@ class Curves {
 }
 
 const CARD_CURVES = [
-  ["drift", "Drift", number, [0, null]],
+  ["drift", "Drift", decimals, [0, null]],
   ["scores", "Score", number],
 ];
 const ALL_CURVES = [
@@ -875,34 +879,38 @@ class Facts {
       this.rows.set(label, cells);
       this.body.append(el("tr", {}, el("th", { scope: "row" }, label), ...cells));
     }
-    this.rows.get(label).forEach((cell, i) => {
+    const cells = this.rows.get(label);
+    cells[0].parentNode.hidden = !values.length;
+    cells.forEach((cell, i) => {
+      const value = values[i] ?? "";
       cell.hidden = i >= values.length;
-      setText(cell, values[i] ?? "");
-      cell.title = (values[i] ?? "").length > 12 ? shorten(values[i], 500) : "";
+      setText(cell, value);
+      cell.title = value.length > 12 ? shorten(value, 500) : "";
       cell.className = kinds[i] ?? "";
     });
   }
 
   update(frame, probe, complete) {
-    const sides = frame.compare === "off" ? [frame.a] : [frame.a, frame.b];
+    const comparing = frame.compare !== "off";
+    const sides = comparing ? [frame.a, frame.b] : [frame.a];
     const of = (field, text) => sides.map((side) => text(side.at(field, probe), side));
+    const names = (index, side) => shorten(side.evolution.className(index), 300);
     const { label } = frame.a.evolution.probes[probe];
-    this.head.parentNode.hidden = sides.length === 1;
-    if (complete) this.row("Label", [frame.a.evolution.className(label)]);
-    this.row("Explains", of("classes", (index, side) => side.evolution.className(index)));
-    const verdicts = of("predicted", (index) => (index === null || label === null ? "" : index === label ? "right" : "wrong"));
-    this.row("Predicts", of("predicted", (index, side) => side.evolution.className(index)), verdicts);
-    const name = { probability: "Score (probability)", logit: "Score (logit)" }[frame.a.evolution.score] ?? "Score";
-    this.row(complete ? name : "Score", of("scores", number));
+    const verdict = (index) => {
+      if (index === null || label === null) return "";
+      return index === label ? "right" : "wrong";
+    };
+    this.head.parentNode.hidden = !comparing;
+    this.row("Label", complete ? [names(label, frame.a), ...(comparing ? [""] : [])] : []);
+    this.row("Explains", of("classes", names));
+    this.row("Predicts", of("predicted", names), of("predicted", verdict));
+    // A single score stands beside its curve already.
+    this.row("Score", complete || comparing ? of("scores", number) : []);
     this.row("Probability", of("probabilities", percent));
-    if (complete) {
-      this.row("Drift", of("drift", number));
-      this.row("Concentration", of("concentration", percent));
-      this.row("Largest heat", of("maxima", number));
-    }
-    if (frame.compare !== "off") this.row("Drift A to B", ["", number(frame.drift(probe))]);
-    const last = this.rows.get("Drift A to B");
-    if (last) last[0].parentNode.hidden = frame.compare === "off";
+    this.row("Drift", complete ? of("drift", decimals) : []);
+    this.row("Concentration", complete ? of("concentration", percent) : []);
+    this.row("Largest heat", complete ? of("maxima", number) : []);
+    this.row("Drift A to B", comparing ? ["", decimals(frame.drift(probe))] : []);
   }
 }
 
@@ -921,7 +929,7 @@ class Transport {
     this.speed = el("select", { className: "speed", "aria-label": "Speed", title: "Steps a second", on: { change: () => page.set({ speed: this.speed.value }) } });
     options(this.speed, CHOICES.speed.map((speed) => [speed, `${speed}/s`]), "4");
     this.slider = el("input", { type: "range", min: 0, step: 1, "aria-label": side === "a" ? "Step" : "Step of B", "data-step": side, on: { input: () => go(Number(this.slider.value)) } });
-    this.overview = new Plot("", (share) => go(Math.round(share * this.slider.max)), { extent: [0, null] });
+    this.overview = new Plot("mean drift", (share) => go(Math.round(share * this.slider.max)), { extent: [0, null] });
     this.overview.node.classList.add("overview");
     this.overview.box.title = "Mean drift of all probes: how much their maps changed at each step";
     this.readout = el("div", { className: "readout" });
@@ -1011,9 +1019,9 @@ class Legend {
   update(frame) {
     const difference = frame.compare === "difference";
     const scale = { map: "each map's own maximum", probe: "each probe's maximum", run: `maximum of the run, ${number(Math.max(frame.a.evolution.peak, frame.b?.evolution.peak ?? 0))}` }[frame.scale];
-    setText(this.low, difference ? "more in A" : "0");
-    setText(this.high, difference ? "more in B" : scale);
-    const label = difference ? `Difference map: blue where A has more heat, amber where B has more; full colour is ${scale}` : `Colour scale: from 0 to ${scale}`;
+    setText(this.low, difference ? "more in B" : "0");
+    setText(this.high, difference ? "more in A" : scale);
+    const label = difference ? `Difference map: amber where A has more heat, blue where B has more; full colour is ${scale}` : `Colour scale: from 0 to ${scale}`;
     setAttribute(this.node, "aria-label", label);
     this.node.title = label;
     const table = difference ? frame.tables.difference : frame.tables.heat;
@@ -1040,13 +1048,15 @@ class LargeView {
     this.captions = this.canvases.map(() => el("figcaption", {}));
     this.figures = this.canvases.map((canvas, i) => el("figure", {}, canvas, this.captions[i]));
     this.transports = ["a", "b"].map((side) => new Transport(page, side, { series: false }));
+    this.transports[0].slider.autofocus = true;
     this.facts = new Facts();
     this.curves = new Curves(ALL_CURVES, (index) => page.seek("a", index));
     this.strip = el("div", { className: "strip", role: "group", "aria-label": "All steps" });
     this.legend = new Legend();
     this.body = el("div", { className: "large-body" },
-      el("div", { className: "stage" }, el("div", { className: "figures" }, ...this.figures), this.facts.node),
-      this.legend.node, this.curves.node, el("h3", {}, "All steps"), this.strip);
+      el("div", { className: "stage" },
+        el("div", { className: "figures" }, ...this.figures, this.legend.node), this.facts.node, this.curves.node),
+      el("h3", {}, "All steps"), this.strip);
     this.node = el("dialog", { className: "large", "aria-labelledby": "large-title", on: { close: () => page.set({ probe: "" }) } },
       el("header", {}, this.title, iconButton("before", "Previous probe", () => this.turn(-1)), iconButton("after", "Next probe", () => this.turn(1)), iconButton("close", "Close (escape)", () => this.node.close())),
       el("div", { className: "large-time" }, ...this.transports.map(({ node }) => node)), this.body);
@@ -1092,7 +1102,7 @@ class LargeView {
       frame.overlay(this.canvases[0], picture, LARGE, frame.a, probe);
       if (comparing && !missing) {
         setText(this.captions[1], `B: ${title(frame.b)}`);
-        setText(this.captions[2], "Difference: amber is more in B, blue more in A");
+        setText(this.captions[2], "A − B: amber is more in A, blue more in B");
         frame.overlay(this.canvases[1], picture, LARGE, frame.b, probe);
         frame.difference(this.canvases[2], picture, LARGE, probe);
       }
@@ -1140,7 +1150,7 @@ class Panel {
       return node;
     };
     this.page = page;
-    this.compare = new Segments("View", [["off", "One", "One step of one run"], ["side", "A | B", "Two steps or two runs side by side"], ["difference", "B − A", "Where B has more or less heat than A"]], set("compare"));
+    this.compare = new Segments("View", [["off", "One", "One step of one run"], ["side", "A | B", "Two steps or two runs side by side"], ["difference", "A − B", "Where A has more or less heat than B"]], set("compare"));
     this.together = el("input", { type: "checkbox", on: { change: () => page.set({ together: this.together.checked ? "yes" : "no" }) } });
     this.tie = el("label", { className: "check", title: "B shows the step closest to A's" }, this.together, "Same step in both runs");
     this.colors = select("colors");
@@ -1404,11 +1414,9 @@ class Page {
     this.alert.hidden = !message;
     if (!message) return;
     const kept = this.a ? " What was loaded before is still shown." : "";
+    this.root.classList.toggle("nothing", !this.a);
     this.alert.replaceChildren(el("p", {}, message + kept), el("button", { type: "button", on: { click: () => this.refresh() } }, "Try again"));
-    if (!this.a) {
-      this.empty.hidden = true;
-      this.root.classList.add("nothing");
-    }
+    if (!this.a) this.empty.hidden = true;
     this.ready();
   }
 
@@ -1601,7 +1609,7 @@ class Page {
     }
     const all = this.a.probes.length;
     const count = this.order.length === all ? `${all} ${all === 1 ? "probe" : "probes"}` : `${this.order.length} of ${all} probes`;
-    const words = [count, `layer ${shorten(this.a.layer)}`];
+    const words = [count, `layer ${shorten(this.a.layer)}`, `score: ${shorten(this.a.score)}`];
     if (this.pictures.failed) words.push(`${this.pictures.failed} pictures could not be loaded`);
     setText(this.summary, words.join(" · "));
   }
