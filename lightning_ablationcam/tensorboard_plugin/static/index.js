@@ -463,7 +463,8 @@ class Report {
     return { series: this.all.map(({ run, tag }) => ({ run, tag })), message: null };
   }
 
-  async load({ run, tag }) {
+  async load({ run, tag }, known = null) {
+    if (known) return known;
     const data = this.all.find((series) => series.run === run && series.tag === tag);
     const text = atob(data.maps.slice(data.maps.indexOf(",") + 1));
     return new Evolution(data, Uint8Array.from(text, (character) => character.charCodeAt(0)));
@@ -570,6 +571,7 @@ function drawOverlay(canvas, picture, longest, fill, dimmed = false) {
   const [width, height] = drawnSize(picture, longest);
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d");
+  context.clearRect(0, 0, width, height);
   context.imageSmoothingEnabled = Math.max(picture.width, picture.height) > CRISP;
   context.drawImage(dimmed ? picture.dimmed : picture.bitmap, 0, 0, width, height);
   const fine = Math.min(1, FINEST_HEAT / Math.max(width, height));
@@ -1318,7 +1320,7 @@ class Page {
     this.panel = new Panel(this);
     this.large = new LargeView(this);
     this.legend = new Legend();
-    this.summary = el("p", { className: "summary" });
+    this.summary = el("p", { className: "summary", role: "status" });
     this.tune = iconButton("tune", "Settings", () => this.togglePanel());
     this.tune.setAttribute("aria-controls", "panel");
     this.alert = el("div", { className: "alert", role: "alert", hidden: true });
@@ -1371,13 +1373,13 @@ class Page {
     }
   }
 
+  /** The series that was asked for, or the first where none was, or it is gone. */
   find(series, run, tag) {
-    return series.find((one) => one.run === run && (!tag || one.tag === tag)) ?? series.find((one) => !run && one) ?? (run ? this.missing(series, run) : null);
-  }
-
-  missing(series, run) {
-    if (series.length) this.announce(`There is no run “${shorten(run)}”; this is another one.`);
-    return series[0] ?? null;
+    const found = series.find((one) => one.run === run && (!tag || one.tag === tag));
+    if (!found && run && series.length) {
+      this.toast(`There is no run “${shorten(run)}” with tag “${shorten(tag || PLUGIN)}” here; this is another one.`);
+    }
+    return found ?? series[0] ?? null;
   }
 
   show(a, b, message) {
@@ -1437,7 +1439,13 @@ class Page {
     const before = this.state;
     this.state = { ...before, ...change };
     this.address.write(stateToText(this.state));
-    const loads = ["run", "tag", "brun", "btag"].some((key) => before[key] !== this.state[key]) || (before.compare === "off") !== (this.state.compare === "off");
+    const loads = ["run", "tag", "brun", "btag"].some((key) => before[key] !== this.state[key]);
+    const compares = this.state.compare !== "off";
+    if (compares !== (before.compare !== "off")) {
+      // B starts as A's own run, which is here already.
+      this.b = compares && !this.state.brun ? this.a : null;
+      if (compares && !this.b) return this.load();
+    }
     if (loads) this.load();
     this.redraw();
   }
@@ -1524,8 +1532,10 @@ class Page {
     const step = { ArrowLeft: () => this.move("a", -1), ArrowRight: () => this.move("a", 1), Home: () => this.seek("a", 0), End: () => this.seek("a", this.a.length - 1) }[event.key];
     if (!step && (event.key !== " " || target.matches?.("button, a"))) return;
     event.preventDefault();
-    if (step) step();
-    else this.toggle();
+    if (!step) return this.toggle();
+    step();
+    // The slider speaks for itself, but only where it has the focus.
+    if (!slider) this.announce(`Step ${this.a.numbers[this.index]}, epoch ${this.a.steps[this.index].epoch}`);
   }
 
   announce(text) {
