@@ -41,7 +41,7 @@ const ANCHORS = {
     "1aeae51afde725",
   cividis:
     "00224e00285b002e6a0533711a386f273e6e32436d3b496c434e6c4b546c535a6d5a5f6e61656f686a716f707376" +
-    "767d7c788381798b8778928d789a9376a29975aaa073b3a670bbad6dc3b369ccba64d4c15fddc858e6d051efd748" +
+    "76767d7c788381798b8778928d789a9376a29975aaa073b3a670bbad6dc3b369ccba64d4c15fddc858e6d051efd748" +
     "f8df3cfee838",
   inferno:
     "0000040403120b0724150b37210c4a2f0a5b3d09654a0c6b57106e64156e71196e7d1e6d8a226a972766a32c61b0" +
@@ -81,7 +81,9 @@ export function colorTable(anchors) {
     const from = Math.round((left * 255) / last);
     const share = (level - from) / (Math.round(((left + 1) * 255) / last) - from);
     for (let c = 0; c < 3; c++) {
-      const [low, high] = [left, left + 1].map((i) => parseInt(anchors.substr(i * 6 + c * 2, 2), 16));
+      const [low, high] = [left, left + 1].map((i) =>
+        parseInt(anchors.substr(i * 6 + c * 2, 2), 16),
+      );
       table[level * 3 + c] = Math.round(low + share * (high - low));
     }
   }
@@ -241,7 +243,8 @@ export function selectProbes(evolution, state, step, other = null) {
   };
   const keys = {
     drift: (probe) => -largest(evolution.curve("drift", probe)),
-    now: (probe) => -(other ? (other(probe)?.drift ?? 0) : (evolution.at("drift", step, probe) ?? 0)),
+    now: (probe) =>
+      -(other ? (other(probe)?.drift ?? 0) : (evolution.at("drift", step, probe) ?? 0)),
     score: (probe) => evolution.at("scores", step, probe) ?? Infinity,
   };
   const chosen = evolution.probes.map((_, probe) => probe).filter(passes);
@@ -291,7 +294,12 @@ const CHOICES = {
   size: ["s", "m", "l"],
   speed: ["1", "2", "4", "8", "16", "32"],
 };
-const NUMBERS = { step: /^-?\d+$/, bstep: /^(first|newest|-?\d+)$/, probe: /^\d+$/, opacity: /^(\d\d?|100)$/ };
+const NUMBERS = {
+  step: /^-?\d+$/,
+  bstep: /^(first|newest|-?\d+)$/,
+  probe: /^\d+$/,
+  opacity: /^(\d\d?|100)$/,
+};
 
 /** What of a state differs from the defaults, as a query string. */
 export function stateToText(state) {
@@ -315,7 +323,10 @@ const HOST_KEY = `p.${PLUGIN}.view=`;
 
 /** Our part of TensorBoard's own address: `#ablation_cam&p.ablation_cam.view=...`. */
 export function readHostHash(hash) {
-  const part = hash.replace(/^#/, "").split("&").find((piece) => piece.startsWith(HOST_KEY));
+  const part = hash
+    .replace(/^#/, "")
+    .split("&")
+    .find((piece) => piece.startsWith(HOST_KEY));
   try {
     return part ? decodeURIComponent(part.slice(HOST_KEY.length)) : "";
   } catch {
@@ -346,7 +357,8 @@ const decimals = (value) => (value === null ? UNKNOWN : value.toFixed(3));
 
 function number(value) {
   if (value === null || !Number.isFinite(value)) return UNKNOWN;
-  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)) return value.toExponential(1);
+  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5))
+    return value.toExponential(1);
   return Math.abs(value) >= 1000 ? whole(Math.round(value)) : String(Number(value.toPrecision(3)));
 }
 
@@ -359,8 +371,10 @@ class Evolution {
   constructor(data, maps) {
     const cells = data.steps.length * data.probes.length * data.shape[0] * data.shape[1];
     if (maps.length !== cells) {
-      throw new Problem(`The heatmaps of “${shorten(data.run)}” came incomplete: ` +
-        `${whole(maps.length)} bytes of ${whole(cells)}.`);
+      throw new Problem(
+        `The heatmaps of “${shorten(data.run)}” came incomplete: ` +
+          `${whole(maps.length)} bytes of ${whole(cells)}.`,
+      );
     }
     Object.assign(this, data, { maps, length: data.steps.length });
     this.numbers = data.steps.map(({ step }) => step);
@@ -414,13 +428,17 @@ class Server {
     try {
       response = await fetch(new URL(path, this.base));
     } catch {
-      throw new Problem("TensorBoard does not answer. Is it still running, and this machine still connected to it?");
+      throw new Problem(
+        "TensorBoard does not answer. Is it still running, and this machine still connected to it?",
+      );
     }
     if (response.ok || response.status === 409) return response;
     const said = shorten((await response.text()).trim(), 300);
     const what = path.split("?")[0];
-    throw new Problem(`TensorBoard answered ${response.status} to “${what}”${said ? ` (${said})` : ""}. ` +
-      "What went wrong stands in the terminal where it runs.");
+    throw new Problem(
+      `TensorBoard answered ${response.status} to “${what}”${said ? ` (${said})` : ""}. ` +
+        "What went wrong stands in the terminal where it runs.",
+    );
   }
 
   async json(path) {
@@ -428,7 +446,9 @@ class Server {
       return await (await this.ask(path)).json();
     } catch (error) {
       if (error instanceof Problem) throw error;
-      throw new Problem(`The answer to “${path.split("?")[0]}” could not be read. Do the page and TensorBoard have the same version? Reload the page.`);
+      throw new Problem(
+        `The answer to “${path.split("?")[0]}” could not be read. Do the page and TensorBoard have the same version? Reload the page.`,
+      );
     }
   }
 
@@ -441,9 +461,11 @@ class Server {
     // A live run may grow between the two requests; then the maps no longer fit the steps.
     for (let tries = 0; tries < 4; tries++) {
       const data = await this.json(`data?${new URLSearchParams({ run, tag })}`);
-      if (known && known.maps_key === data.maps_key && known.fingerprint === data.fingerprint) return known;
+      if (known && known.maps_key === data.maps_key && known.fingerprint === data.fingerprint)
+        return known;
       const response = await this.ask(data.maps);
-      if (response.status !== 409) return new Evolution(data, new Uint8Array(await response.arrayBuffer()));
+      if (response.status !== 409)
+        return new Evolution(data, new Uint8Array(await response.arrayBuffer()));
     }
     throw new Problem("The run grows faster than it can be read. Wait a moment and reload.");
   }
@@ -467,7 +489,10 @@ class Report {
     if (known) return known;
     const data = this.all.find((series) => series.run === run && series.tag === tag);
     const text = atob(data.maps.slice(data.maps.indexOf(",") + 1));
-    return new Evolution(data, Uint8Array.from(text, (character) => character.charCodeAt(0)));
+    return new Evolution(
+      data,
+      Uint8Array.from(text, (character) => character.charCodeAt(0)),
+    );
   }
 
   picture(url) {
@@ -521,8 +546,16 @@ class Pictures {
       this.found.set(key, new Picture(await createImageBitmap(image)));
     } catch {
       // Heat over plain grey still tells more than no card at all.
-      const blank = new OffscreenCanvas(CARD, Math.round((CARD * evolution.shape[0]) / evolution.shape[1]));
-      Object.assign(blank.getContext("2d"), { fillStyle: "#808080" }).fillRect(0, 0, CARD, CARD * 8);
+      const blank = new OffscreenCanvas(
+        CARD,
+        Math.round((CARD * evolution.shape[0]) / evolution.shape[1]),
+      );
+      Object.assign(blank.getContext("2d"), { fillStyle: "#808080" }).fillRect(
+        0,
+        0,
+        CARD,
+        CARD * 8,
+      );
       this.found.set(key, new Picture(blank));
       this.failed++;
     }
@@ -662,15 +695,23 @@ class Frame {
 
   /** Draw what A has more (amber) or less (blue) than B. */
   difference(canvas, picture, longest, probe) {
-    drawOverlay(canvas, picture, longest, (height, width, pixels) => {
-      const [a, b] = [this.a, this.b].map((side) => this.interpolated(side, probe, height, width));
-      const [gainA, gainB] = [this.gain(this.a, probe), this.gain(this.b, probe)];
-      const clip = (share) => (share < 0 ? 0 : share > 1 ? 1 : share);
-      for (let i = 0; i < pixels.length; i++) {
-        const more = clip(a[i] * gainA) - clip(b[i] * gainB);
-        pixels[i] = this.tables.difference[Math.round(127.5 + 127.5 * more)];
-      }
-    }, true);
+    drawOverlay(
+      canvas,
+      picture,
+      longest,
+      (height, width, pixels) => {
+        const [a, b] = [this.a, this.b].map((side) =>
+          this.interpolated(side, probe, height, width),
+        );
+        const [gainA, gainB] = [this.gain(this.a, probe), this.gain(this.b, probe)];
+        const clip = (share) => (share < 0 ? 0 : share > 1 ? 1 : share);
+        for (let i = 0; i < pixels.length; i++) {
+          const more = clip(a[i] * gainA) - clip(b[i] * gainB);
+          pixels[i] = this.tables.difference[Math.round(127.5 + 127.5 * more)];
+        }
+      },
+      true,
+    );
   }
 
   /** 1 - cosine between the two sides' maps of a probe. */
@@ -711,14 +752,29 @@ const ICONS = {
   last: "M16 6h2v12h-2zM6 18l8.5-6L6 6z",
   before: "M15.4 7.4 14 6l-6 6 6 6 1.4-1.4L10.8 12z",
   after: "M8.6 16.6 13.2 12 8.6 7.4 10 6l6 6-6 6z",
-  close: "M19 6.4 17.6 5 12 10.6 6.4 5 5 6.4 10.6 12 5 17.6 6.4 19 12 13.4 17.6 19 19 17.6 13.4 12z",
+  close:
+    "M19 6.4 17.6 5 12 10.6 6.4 5 5 6.4 10.6 12 5 17.6 6.4 19 12 13.4 17.6 19 19 17.6 13.4 12z",
   tune: "M3 17v2h6v-2zM3 5v2h10V5zm10 16v-2h8v-2h-8v-2h-2v6zM7 9v2H3v2h4v2h2V9zm14 4v-2H11v2zm-6-4h2V7h4V5h-4V3h-2z",
 };
 const icon = (name) =>
-  svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true", class: "icon" }, svg("path", { d: ICONS[name] }));
+  svg(
+    "svg",
+    { viewBox: "0 0 24 24", "aria-hidden": "true", class: "icon" },
+    svg("path", { d: ICONS[name] }),
+  );
 
 function iconButton(name, label, press) {
-  return el("button", { type: "button", className: "icon-button", title: label, "aria-label": label, on: { click: press } }, icon(name));
+  return el(
+    "button",
+    {
+      type: "button",
+      className: "icon-button",
+      title: label,
+      "aria-label": label,
+      on: { click: press },
+    },
+    icon(name),
+  );
 }
 
 /** Changing text to what it is already would make screen readers and layout work for nothing. */
@@ -733,7 +789,12 @@ let ids = 0;
 /** A labelled control. */
 function field(label, control, hint = "") {
   control.id = `field-${++ids}`;
-  return el("div", { className: "field", title: hint }, el("label", { for: control.id }, label), control);
+  return el(
+    "div",
+    { className: "field", title: hint },
+    el("label", { for: control.id }, label),
+    control,
+  );
 }
 
 function options(select, entries, value) {
@@ -741,7 +802,9 @@ function options(select, entries, value) {
   const key = JSON.stringify(entries);
   if (select.dataset.entries !== key) {
     select.dataset.entries = key;
-    select.replaceChildren(...entries.map(([value, text]) => el("option", { value, textContent: shorten(text) })));
+    select.replaceChildren(
+      ...entries.map(([value, text]) => el("option", { value, textContent: shorten(text) })),
+    );
   }
   if (select.value !== value) select.value = value;
 }
@@ -750,9 +813,21 @@ function options(select, entries, value) {
 class Segments {
   constructor(label, entries, change) {
     const name = `segments-${++ids}`;
-    this.inputs = entries.map(([value]) => el("input", { type: "radio", name, value, on: { change: () => change(value) } }));
-    this.node = el("fieldset", { className: "segments" }, el("legend", {}, label), el("div", {},
-      ...entries.map(([, text, hint = ""], i) => el("label", { title: hint }, this.inputs[i], el("span", {}, text)))));
+    this.inputs = entries.map(([value]) =>
+      el("input", { type: "radio", name, value, on: { change: () => change(value) } }),
+    );
+    this.node = el(
+      "fieldset",
+      { className: "segments" },
+      el("legend", {}, label),
+      el(
+        "div",
+        {},
+        ...entries.map(([, text, hint = ""], i) =>
+          el("label", { title: hint }, this.inputs[i], el("span", {}, text)),
+        ),
+      ),
+    );
   }
 
   set value(value) {
@@ -769,7 +844,12 @@ class Plot {
     this.extent = extent;
     this.lines = svg("g", {});
     this.marks = svg("g", {});
-    this.chart = svg("svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none", class: "chart" }, this.lines, this.marks);
+    this.chart = svg(
+      "svg",
+      { viewBox: "0 0 1000 100", preserveAspectRatio: "none", class: "chart" },
+      this.lines,
+      this.marks,
+    );
     this.value = el("output", {});
     this.box = el("div", { className: "chart-box", title: "Click to go to that step" }, this.chart);
     this.box.addEventListener("click", (event) => {
@@ -777,27 +857,46 @@ class Plot {
       seek(Math.min(1, Math.max(0, (event.clientX - left) / width)));
     });
     this.range = el("span", { className: "range" });
-    this.node = el("div", { className: "plot" }, el("span", { className: "plot-label" }, label), this.box, this.value, this.range);
+    this.node = el(
+      "div",
+      { className: "plot" },
+      el("span", { className: "plot-label" }, label),
+      this.box,
+      this.value,
+      this.range,
+    );
   }
 
   /** @param {{places: number[], values: (number|null)[], kind: string}[]} curves */
   draw(curves) {
-    const values = finite(curves.flatMap((curve) => curve.values.filter((value) => value !== null)));
-    let [low, high] = this.extent ?? [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
-    if (this.extent && this.extent[1] === null) high = values.length ? Math.max(...[0].concat(largest(values))) : 1;
+    const values = finite(
+      curves.flatMap((curve) => curve.values.filter((value) => value !== null)),
+    );
+    let [low, high] = this.extent ?? [
+      values.reduce((a, b) => Math.min(a, b), Infinity),
+      values.reduce((a, b) => Math.max(a, b), -Infinity),
+    ];
+    if (this.extent && this.extent[1] === null)
+      high = values.length ? Math.max(...[0].concat(largest(values))) : 1;
     const height = high - low || 1;
     const y = (value) => (95 - (90 * (value - low)) / height).toFixed(1);
-    this.lines.replaceChildren(...curves.map((curve) => {
-      let path = "";
-      curve.values.forEach((value, i) => {
-        if (value === null) return;
-        const x = (1000 * curve.places[i]).toFixed(1);
-        const alone = curve.values[i - 1] == null && curve.values[i + 1] == null;
-        path += curve.values[i - 1] == null ? `M${x} ${y(value)}` : `L${x} ${y(value)}`;
-        if (alone) path += "h4";
-      });
-      return svg("path", { d: path, class: `line ${curve.kind}`, "vector-effect": "non-scaling-stroke" });
-    }));
+    this.lines.replaceChildren(
+      ...curves.map((curve) => {
+        let path = "";
+        curve.values.forEach((value, i) => {
+          if (value === null) return;
+          const x = (1000 * curve.places[i]).toFixed(1);
+          const alone = curve.values[i - 1] == null && curve.values[i + 1] == null;
+          path += curve.values[i - 1] == null ? `M${x} ${y(value)}` : `L${x} ${y(value)}`;
+          if (alone) path += "h4";
+        });
+        return svg("path", {
+          d: path,
+          class: `line ${curve.kind}`,
+          "vector-effect": "non-scaling-stroke",
+        });
+      }),
+    );
     setText(this.range, values.length ? `${number(low)} … ${number(high)}` : "");
   }
 
@@ -805,7 +904,9 @@ class Plot {
   mark(places) {
     while (this.marks.children.length < places.length) {
       const kind = this.marks.children.length ? "mark b" : "mark a";
-      this.marks.append(svg("path", { d: "M0 0V100", class: kind, "vector-effect": "non-scaling-stroke" }));
+      this.marks.append(
+        svg("path", { d: "M0 0V100", class: kind, "vector-effect": "non-scaling-stroke" }),
+      );
     }
     [...this.marks.children].forEach((mark, i) => {
       const shown = i < places.length && places[i] !== null;
@@ -827,7 +928,9 @@ class Curves {
   constructor(fields, seek) {
     this.fields = fields;
     this.seek = seek;
-    this.plots = fields.map(([, label, , extent]) => new Plot(label, (share) => this.go(share), { extent }));
+    this.plots = fields.map(
+      ([, label, , extent]) => new Plot(label, (share) => this.go(share), { extent }),
+    );
     this.node = el("div", { className: "plots" }, ...this.plots.map(({ node }) => node));
   }
 
@@ -838,15 +941,26 @@ class Curves {
   update(frame, probe) {
     const sides = [frame.a, frame.b].filter((side) => side && side.place(probe) !== null);
     const evolutions = [...new Set(sides.map(({ evolution }) => evolution))];
-    if (evolutions.length !== this.drawn?.length || evolutions.some((e, i) => e !== this.drawn[i]) || this.probe !== probe) {
+    if (
+      evolutions.length !== this.drawn?.length ||
+      evolutions.some((e, i) => e !== this.drawn[i]) ||
+      this.probe !== probe
+    ) {
       this.drawn = evolutions;
       this.probe = probe;
       this.places = evolutions.map((evolution) => placesOf(evolution, evolutions));
-      this.plots.forEach((plot, i) => plot.draw(evolutions.map((evolution, e) => ({
-        places: this.places[e],
-        values: evolution.curve(this.fields[i][0], sides.find((side) => side.evolution === evolution).place(probe)),
-        kind: `${this.fields[i][0]} ${e ? "b" : "a"}`,
-      }))));
+      this.plots.forEach((plot, i) =>
+        plot.draw(
+          evolutions.map((evolution, e) => ({
+            places: this.places[e],
+            values: evolution.curve(
+              this.fields[i][0],
+              sides.find((side) => side.evolution === evolution).place(probe),
+            ),
+            kind: `${this.fields[i][0]} ${e ? "b" : "a"}`,
+          })),
+        ),
+      );
     }
     const marks = sides.map((side) => this.places[evolutions.indexOf(side.evolution)][side.index]);
     this.plots.forEach((plot, i) => {
@@ -869,7 +983,13 @@ const ALL_CURVES = [
 /** The numbers of a probe, one column for each side. */
 class Facts {
   constructor() {
-    this.head = el("tr", {}, el("td", {}), el("th", { scope: "col" }, "A"), el("th", { scope: "col" }, "B"));
+    this.head = el(
+      "tr",
+      {},
+      el("td", {}),
+      el("th", { scope: "col" }, "A"),
+      el("th", { scope: "col" }, "B"),
+    );
     this.body = el("tbody", {});
     this.node = el("table", { className: "facts" }, el("thead", {}, this.head), this.body);
     this.rows = new Map();
@@ -926,25 +1046,65 @@ class Transport {
     this.page = page;
     this.side = side;
     const go = (index) => page.seek(side, index);
-    this.run = el("select", { className: "series", "aria-label": `Run ${side.toUpperCase()}`, on: { change: () => page.choose(side, Number(this.run.value)) } });
+    this.run = el("select", {
+      className: "series",
+      "aria-label": `Run ${side.toUpperCase()}`,
+      on: { change: () => page.choose(side, Number(this.run.value)) },
+    });
     this.play = iconButton("play", "Play (space)", () => page.toggle());
-    this.speed = el("select", { className: "speed", "aria-label": "Speed", title: "Steps a second", on: { change: () => page.set({ speed: this.speed.value }) } });
-    options(this.speed, CHOICES.speed.map((speed) => [speed, `${speed}/s`]), "4");
-    this.slider = el("input", { type: "range", min: 0, step: 1, "aria-label": side === "a" ? "Step" : "Step of B", "data-step": side, on: { input: () => go(Number(this.slider.value)) } });
-    this.overview = new Plot("mean drift", (share) => go(Math.round(share * this.slider.max)), { extent: [0, null] });
+    this.speed = el("select", {
+      className: "speed",
+      "aria-label": "Speed",
+      title: "Steps a second",
+      on: { change: () => page.set({ speed: this.speed.value }) },
+    });
+    options(
+      this.speed,
+      CHOICES.speed.map((speed) => [speed, `${speed}/s`]),
+      "4",
+    );
+    this.slider = el("input", {
+      type: "range",
+      min: 0,
+      step: 1,
+      "aria-label": side === "a" ? "Step" : "Step of B",
+      "data-step": side,
+      on: { input: () => go(Number(this.slider.value)) },
+    });
+    this.overview = new Plot("mean drift", (share) => go(Math.round(share * this.slider.max)), {
+      extent: [0, null],
+    });
     this.overview.node.classList.add("overview");
     this.overview.box.title = "Mean drift of all probes: how much their maps changed at each step";
     this.readout = el("div", { className: "readout" });
-    [this.step, this.epoch, this.count] = ["step", "epoch", "count"].map((name) => el("span", { className: name }));
+    [this.step, this.epoch, this.count] = ["step", "epoch", "count"].map((name) =>
+      el("span", { className: name }),
+    );
     this.readout.append(this.step, this.epoch, this.count);
-    this.node = el("div", { className: `transport side-${side}`, role: "group", "aria-label": side === "a" ? "Time" : "Time of B" },
-      el("span", { className: "badge" }, side.toUpperCase()), ...(series ? [this.run] : []),
-      el("div", { className: "buttons" },
-        iconButton("before", side === "a" ? "Step back (left arrow)" : "B: step back", () => page.move(side, -1)),
+    this.node = el(
+      "div",
+      {
+        className: `transport side-${side}`,
+        role: "group",
+        "aria-label": side === "a" ? "Time" : "Time of B",
+      },
+      el("span", { className: "badge" }, side.toUpperCase()),
+      ...(series ? [this.run] : []),
+      el(
+        "div",
+        { className: "buttons" },
+        iconButton("before", side === "a" ? "Step back (left arrow)" : "B: step back", () =>
+          page.move(side, -1),
+        ),
         ...(side === "a" ? [this.play] : []),
-        iconButton("after", side === "a" ? "Step on (right arrow)" : "B: step on", () => page.move(side, 1)),
-        ...(side === "a" ? [this.speed] : [])),
-      el("div", { className: "track" }, ...(series ? [this.overview.node] : []), this.slider), this.readout);
+        iconButton("after", side === "a" ? "Step on (right arrow)" : "B: step on", () =>
+          page.move(side, 1),
+        ),
+        ...(side === "a" ? [this.speed] : []),
+      ),
+      el("div", { className: "track" }, ...(series ? [this.overview.node] : []), this.slider),
+      this.readout,
+    );
   }
 
   update(side, playing, state) {
@@ -964,7 +1124,11 @@ class Transport {
     setText(this.step, `Step ${whole(entry.step)}`);
     setText(this.epoch, `Epoch ${entry.epoch}`);
     setText(this.count, `${index + 1} of ${last + 1}`);
-    setAttribute(this.slider, "aria-valuetext", `Step ${entry.step}, epoch ${entry.epoch}, ${index + 1} of ${last + 1}`);
+    setAttribute(
+      this.slider,
+      "aria-valuetext",
+      `Step ${entry.step}, epoch ${entry.epoch}, ${index + 1} of ${last + 1}`,
+    );
     if (this.speed.value !== state.speed) this.speed.value = state.speed;
     const label = playing ? "Pause (space)" : "Play (space)";
     if (this.play.title !== label) {
@@ -981,17 +1145,35 @@ class Card {
     Object.assign(this, { page, probe, visible: false });
     const { name } = page.a.probes[probe];
     this.canvases = [el("canvas", {}), el("canvas", { hidden: true })];
-    this.open = el("button", { type: "button", className: "picture", on: { click: () => page.set({ probe: String(probe) }) } }, ...this.canvases);
+    this.open = el(
+      "button",
+      {
+        type: "button",
+        className: "picture",
+        on: { click: () => page.set({ probe: String(probe) }) },
+      },
+      ...this.canvases,
+    );
     this.facts = new Facts();
     this.curves = new Curves(CARD_CURVES, (index) => page.seek("a", index));
-    this.node = el("li", { className: "card", "data-probe": probe }, this.open,
-      el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }), this.facts.node, this.curves.node);
+    this.node = el(
+      "li",
+      { className: "card", "data-probe": probe },
+      this.open,
+      el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }),
+      this.facts.node,
+      this.curves.node,
+    );
   }
 
   draw(frame) {
     const { probe, canvases } = this;
     const entry = frame.a.entry;
-    setAttribute(this.open, "aria-label", `Enlarge ${shorten(frame.a.evolution.probes[probe].name)}, step ${entry.step}`);
+    setAttribute(
+      this.open,
+      "aria-label",
+      `Enlarge ${shorten(frame.a.evolution.probes[probe].name)}, step ${entry.step}`,
+    );
     this.facts.update(frame, probe, false);
     this.curves.update(frame, probe);
     const missing = frame.b && frame.b.place(probe) === null;
@@ -999,10 +1181,12 @@ class Card {
     canvases[1].hidden = frame.compare !== "side";
     const picture = this.page.pictures.get(frame.a.evolution, probe);
     if (!picture) return false;
-    if (frame.compare === "difference" && !missing) frame.difference(canvases[0], picture, CARD, probe);
+    if (frame.compare === "difference" && !missing)
+      frame.difference(canvases[0], picture, CARD, probe);
     else frame.overlay(canvases[0], picture, CARD, frame.a, probe);
     if (frame.compare === "side") {
-      if (missing) Object.assign(canvases[1], { width: canvases[0].width, height: canvases[0].height });
+      if (missing)
+        Object.assign(canvases[1], { width: canvases[0].width, height: canvases[0].height });
       else frame.overlay(canvases[1], picture, CARD, frame.b, probe);
     }
     return true;
@@ -1020,10 +1204,16 @@ class Legend {
 
   update(frame) {
     const difference = frame.compare === "difference";
-    const scale = { map: "each map's own maximum", probe: "each probe's maximum", run: `maximum of the run, ${number(Math.max(frame.a.evolution.peak, frame.b?.evolution.peak ?? 0))}` }[frame.scale];
+    const scale = {
+      map: "each map's own maximum",
+      probe: "each probe's maximum",
+      run: `maximum of the run, ${number(Math.max(frame.a.evolution.peak, frame.b?.evolution.peak ?? 0))}`,
+    }[frame.scale];
     setText(this.low, difference ? "more in B" : "0");
     setText(this.high, difference ? "more in A" : scale);
-    const label = difference ? `Difference map: amber where A has more heat, blue where B has more; full colour is ${scale}` : `Colour scale: from 0 to ${scale}`;
+    const label = difference
+      ? `Difference map: amber where A has more heat, blue where B has more; full colour is ${scale}`
+      : `Colour scale: from 0 to ${scale}`;
     setAttribute(this.node, "aria-label", label);
     this.node.title = label;
     const table = difference ? frame.tables.difference : frame.tables.heat;
@@ -1055,20 +1245,48 @@ class LargeView {
     this.curves = new Curves(ALL_CURVES, (index) => page.seek("a", index));
     this.strip = el("div", { className: "strip", role: "group", "aria-label": "All steps" });
     this.legend = new Legend();
-    this.body = el("div", { className: "large-body" },
-      el("div", { className: "stage" },
-        el("div", { className: "figures" }, ...this.figures, this.legend.node), this.facts.node, this.curves.node),
-      el("h3", {}, "All steps"), this.strip);
-    this.node = el("dialog", { className: "large", "aria-labelledby": "large-title", on: { close: () => page.set({ probe: "" }) } },
-      el("header", {}, this.title, iconButton("before", "Previous probe", () => this.turn(-1)), iconButton("after", "Next probe", () => this.turn(1)), iconButton("close", "Close (escape)", () => this.node.close())),
-      el("div", { className: "large-time" }, ...this.transports.map(({ node }) => node)), this.body);
+    this.body = el(
+      "div",
+      { className: "large-body" },
+      el(
+        "div",
+        { className: "stage" },
+        el("div", { className: "figures" }, ...this.figures, this.legend.node),
+        this.facts.node,
+        this.curves.node,
+      ),
+      el("h3", {}, "All steps"),
+      this.strip,
+    );
+    this.node = el(
+      "dialog",
+      {
+        className: "large",
+        "aria-labelledby": "large-title",
+        on: { close: () => page.set({ probe: "" }) },
+      },
+      el(
+        "header",
+        {},
+        this.title,
+        iconButton("before", "Previous probe", () => this.turn(-1)),
+        iconButton("after", "Next probe", () => this.turn(1)),
+        iconButton("close", "Close (escape)", () => this.node.close()),
+      ),
+      el("div", { className: "large-time" }, ...this.transports.map(({ node }) => node)),
+      this.body,
+    );
     // A click on the backdrop is one on the dialog itself.
     this.node.addEventListener("click", (event) => event.target === this.node && this.node.close());
     this.frames = [];
-    this.seen = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) this.frames[target.dataset.index].visible = isIntersecting;
-      page.redraw();
-    }, { root: this.body, rootMargin: "100px" });
+    this.seen = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries)
+          this.frames[target.dataset.index].visible = isIntersecting;
+        page.redraw();
+      },
+      { root: this.body, rootMargin: "100px" },
+    );
   }
 
   turn(by) {
@@ -1082,7 +1300,7 @@ class LargeView {
     const shown = this.page.state.probe !== "" && probe < frame.a.evolution.probes.length;
     if (!shown) {
       if (this.node.open) this.node.close();
-      return;
+      return true;
     }
     if (!this.node.open) this.node.showModal();
     const { evolution } = frame.a;
@@ -1110,6 +1328,7 @@ class LargeView {
       }
       this.drawStrip(frame, probe, picture);
     }
+    return Boolean(picture);
   }
 
   drawStrip(frame, probe, picture) {
@@ -1119,7 +1338,19 @@ class LargeView {
       this.seen.disconnect();
       this.frames = evolution.steps.map(({ step }, i) => {
         const canvas = el("canvas", { width: 1, height: 1 });
-        const node = el("button", { type: "button", tabIndex: -1, "data-index": i, "aria-label": `Step ${step}`, title: `Step ${whole(step)}`, on: { click: () => this.page.seek("a", i) } }, canvas, el("span", {}, whole(step)));
+        const node = el(
+          "button",
+          {
+            type: "button",
+            tabIndex: -1,
+            "data-index": i,
+            "aria-label": `Step ${step}`,
+            title: `Step ${whole(step)}`,
+            on: { click: () => this.page.seek("a", i) },
+          },
+          canvas,
+          el("span", {}, whole(step)),
+        );
         return { node, canvas, visible: false, drawn: "" };
       });
       this.strip.replaceChildren(...this.frames.map(({ node }) => node));
@@ -1152,31 +1383,113 @@ class Panel {
       return node;
     };
     this.page = page;
-    this.compare = new Segments("View", [["off", "One", "One step of one run"], ["side", "A | B", "Two steps or two runs side by side"], ["difference", "A − B", "Where A has more or less heat than B"]], set("compare"));
-    this.together = el("input", { type: "checkbox", on: { change: () => page.set({ together: this.together.checked ? "yes" : "no" }) } });
-    this.tie = el("label", { className: "check", title: "B shows the step closest to A's" }, this.together, "Same step in both runs");
+    this.compare = new Segments(
+      "View",
+      [
+        ["off", "One", "One step of one run"],
+        ["side", "A | B", "Two steps or two runs side by side"],
+        ["difference", "A − B", "Where A has more or less heat than B"],
+      ],
+      set("compare"),
+    );
+    this.together = el("input", {
+      type: "checkbox",
+      on: { change: () => page.set({ together: this.together.checked ? "yes" : "no" }) },
+    });
+    this.tie = el(
+      "label",
+      { className: "check", title: "B shows the step closest to A's" },
+      this.together,
+      "Same step in both runs",
+    );
     this.colors = select("colors");
-    options(this.colors, [["viridis", "Viridis"], ["cividis", "Cividis"], ["inferno", "Inferno"], ["magma", "Magma"], ["gray", "Grey"], ["turbo", "Turbo (uneven, not for all eyes)"]], "viridis");
-    this.opacity = el("input", { type: "range", min: 0, max: 100, step: 5, on: { input: () => page.set({ opacity: this.opacity.value }) } });
+    options(
+      this.colors,
+      [
+        ["viridis", "Viridis"],
+        ["cividis", "Cividis"],
+        ["inferno", "Inferno"],
+        ["magma", "Magma"],
+        ["gray", "Grey"],
+        ["turbo", "Turbo (uneven, not for all eyes)"],
+      ],
+      "viridis",
+    );
+    this.opacity = el("input", {
+      type: "range",
+      min: 0,
+      max: 100,
+      step: 5,
+      on: { input: () => page.set({ opacity: this.opacity.value }) },
+    });
     this.opacityValue = el("output", {});
-    this.scale = new Segments("Full colour is the maximum of", [["map", "Map", "Each map's own maximum: compares shapes"], ["probe", "Probe", "The probe's maximum over the whole run"], ["run", "Run", "The maximum of all probes over the whole run"]], set("scale"));
-    this.search = el("input", { type: "search", placeholder: "Name", on: { input: () => page.set({ search: this.search.value }) } });
+    this.scale = new Segments(
+      "Full colour is the maximum of",
+      [
+        ["map", "Map", "Each map's own maximum: compares shapes"],
+        ["probe", "Probe", "The probe's maximum over the whole run"],
+        ["run", "Run", "The maximum of all probes over the whole run"],
+      ],
+      set("scale"),
+    );
+    this.search = el("input", {
+      type: "search",
+      placeholder: "Name",
+      on: { input: () => page.set({ search: this.search.value }) },
+    });
     this.class = select("class");
     this.prediction = select("prediction");
     this.sort = select("sort");
-    this.size = new Segments("Size", [["s", "S", "Small"], ["m", "M", "Medium"], ["l", "L", "Large"]], set("size"));
+    this.size = new Segments(
+      "Size",
+      [
+        ["s", "S", "Small"],
+        ["m", "M", "Medium"],
+        ["l", "L", "Large"],
+      ],
+      set("size"),
+    );
     this.alone = el("a", { target: "_blank", rel: "noopener" }, "Open alone");
     this.predictionField = field("Prediction", this.prediction);
     const section = (title, ...children) => el("section", {}, el("h2", {}, title), ...children);
-    const opacity = field("Opacity", this.opacity, "Of the hottest places; colder ones are more transparent");
+    const opacity = field(
+      "Opacity",
+      this.opacity,
+      "Of the hottest places; colder ones are more transparent",
+    );
     opacity.append(this.opacityValue);
     opacity.classList.add("slider");
-    this.node = el("aside", { id: "panel", "aria-label": "Settings" },
+    this.node = el(
+      "aside",
+      { id: "panel", "aria-label": "Settings" },
       section("Compare", this.compare.node, this.tie),
       section("Heat", field("Colours", this.colors), opacity, this.scale.node),
-      section("Probes", field("Search", this.search), field("Class", this.class, "The probe's label, or the class explained where it has none"), this.predictionField, field("Sort", this.sort), this.size.node),
-      section("Share", el("div", { className: "share" }, el("button", { type: "button", on: { click: () => page.share() } }, "Copy link"), this.alone),
-        el("p", { className: "keys" }, ...[["←", "→"], ["Home", "End"], ["Space"]].flatMap((keys, i) => [...keys.map((key) => el("kbd", {}, key)), [" step ", " ends ", " play"][i]]))));
+      section(
+        "Probes",
+        field("Search", this.search),
+        field("Class", this.class, "The probe's label, or the class explained where it has none"),
+        this.predictionField,
+        field("Sort", this.sort),
+        this.size.node,
+      ),
+      section(
+        "Share",
+        el(
+          "div",
+          { className: "share" },
+          el("button", { type: "button", on: { click: () => page.share() } }, "Copy link"),
+          this.alone,
+        ),
+        el(
+          "p",
+          { className: "keys" },
+          ...[["←", "→"], ["Home", "End"], ["Space"]].flatMap((keys, i) => [
+            ...keys.map((key) => el("kbd", {}, key)),
+            [" step ", " ends ", " play"][i],
+          ]),
+        ),
+      ),
+    );
   }
 
   update(frame) {
@@ -1190,14 +1503,43 @@ class Panel {
     setText(this.opacityValue, `${state.opacity} %`);
     this.scale.value = frame.scale;
     if (this.search.value !== state.search) this.search.value = state.search;
-    const classes = [...new Set(a.probes.map((_, probe) => classOf(a, probe)))].sort((x, y) => x - y);
-    options(this.class, [["", "All classes"], ...classes.map((index) => [String(index), a.className(index)])], state.class);
+    const classes = [...new Set(a.probes.map((_, probe) => classOf(a, probe)))].sort(
+      (x, y) => x - y,
+    );
+    options(
+      this.class,
+      [["", "All classes"], ...classes.map((index) => [String(index), a.className(index)])],
+      state.class,
+    );
     const comparing = frame.compare !== "off";
     const known = a.steps.some(({ predicted }) => predicted);
     this.prediction.disabled = !known;
-    options(this.prediction, [["", "All"], ["changed", comparing ? "Differs between A and B" : "Changed since the first step"], ["wrong", "Wrong at this step"], ["right", "Right at this step"]], state.prediction);
-    this.predictionField.title = !known ? "The run holds no predictions" : comparing ? "Differs: the class predicted for A is not the one predicted for B" : "Changed: the class predicted at the step shown is not the one predicted at the first step";
-    options(this.sort, [["logged", "As logged"], ["drift", "Largest drift at any step"], ["now", comparing ? "Largest drift from A to B" : "Largest drift at this step"], ["score", "Lowest score at this step"], ["name", "Name"]], state.sort);
+    options(
+      this.prediction,
+      [
+        ["", "All"],
+        ["changed", comparing ? "Differs between A and B" : "Changed since the first step"],
+        ["wrong", "Wrong at this step"],
+        ["right", "Right at this step"],
+      ],
+      state.prediction,
+    );
+    this.predictionField.title = !known
+      ? "The run holds no predictions"
+      : comparing
+        ? "Differs: the class predicted for A is not the one predicted for B"
+        : "Changed: the class predicted at the step shown is not the one predicted at the first step";
+    options(
+      this.sort,
+      [
+        ["logged", "As logged"],
+        ["drift", "Largest drift at any step"],
+        ["now", comparing ? "Largest drift from A to B" : "Largest drift at this step"],
+        ["score", "Lowest score at this step"],
+        ["name", "Name"],
+      ],
+      state.sort,
+    );
     this.size.value = state.size;
   }
 }
@@ -1243,11 +1585,26 @@ function followTheme(host) {
 function borrowFonts(host) {
   for (const { cssRules } of host.document.styleSheets) {
     for (const rule of cssRules) {
-      if (!(rule instanceof host.CSSFontFaceRule) || !/^["']?Roboto["']?$/.test(rule.style.fontFamily)) continue;
-      const source = rule.style.getPropertyValue("src").replace(/url\(["']?([^"')]+)["']?\)/g, (_, url) => `url("${new URL(url, host.location.href)}")`);
+      if (
+        !(rule instanceof host.CSSFontFaceRule) ||
+        !/^["']?Roboto["']?$/.test(rule.style.fontFamily)
+      )
+        continue;
+      const source = rule.style
+        .getPropertyValue("src")
+        .replace(
+          /url\(["']?([^"')]+)["']?\)/g,
+          (_, url) => `url("${new URL(url, host.location.href)}")`,
+        );
       const { fontWeight: weight, fontStyle: style } = rule.style;
       const unicodeRange = rule.style.getPropertyValue("unicode-range") || "U+0-10FFFF";
-      document.fonts.add(new FontFace("Roboto", source, { weight: weight || "400", style: style || "normal", unicodeRange }));
+      document.fonts.add(
+        new FontFace("Roboto", source, {
+          weight: weight || "400",
+          style: style || "normal",
+          unicodeRange,
+        }),
+      );
     }
   }
 }
@@ -1302,7 +1659,16 @@ async function copy(text) {
 
 class Page {
   constructor(source, host) {
-    Object.assign(this, { source, host, series: [], a: null, b: null, order: [], cards: [], playing: false });
+    Object.assign(this, {
+      source,
+      host,
+      series: [],
+      a: null,
+      b: null,
+      order: [],
+      cards: [],
+      playing: false,
+    });
     this.address = new Address(host, () => this.open(this.address.read()));
     this.state = textToState(this.address.read());
     this.pictures = new Pictures(source, () => this.redraw());
@@ -1310,7 +1676,10 @@ class Page {
     document.addEventListener("keydown", (event) => this.key(event));
     if (source instanceof Report) return;
     if (host) onHostReload(host, () => this.refresh());
-    for (const [target, event] of [[document, "visibilitychange"], [window, "resize"]]) {
+    for (const [target, event] of [
+      [document, "visibilitychange"],
+      [window, "resize"],
+    ]) {
       target.addEventListener(event, () => this.missed && this.visible && this.refresh());
     }
   }
@@ -1328,14 +1697,33 @@ class Page {
     this.live = el("p", { className: "unseen", "aria-live": "polite" });
     this.gallery = el("ul", { className: "gallery", "aria-label": "Probes" });
     this.empty = el("div", { className: "empty", role: "status" });
-    this.top = el("header", { className: "top" }, this.transports.a.node, this.transports.b.node, el("div", { className: "line-up" }, this.tune, this.summary, this.legend.node));
+    this.top = el(
+      "header",
+      { className: "top" },
+      this.transports.a.node,
+      this.transports.b.node,
+      el("div", { className: "line-up" }, this.tune, this.summary, this.legend.node),
+    );
     this.main = el("main", {}, this.top, this.alert, this.notes, this.gallery, this.empty);
-    this.root = el("div", { id: "ablation-cam" }, el("h1", { className: "unseen" }, "Ablation-CAM"), this.panel.node, this.main, this.large.node, this.live);
+    this.root = el(
+      "div",
+      { id: "ablation-cam" },
+      el("h1", { className: "unseen" }, "Ablation-CAM"),
+      this.panel.node,
+      this.main,
+      this.large.node,
+      this.live,
+    );
     this.togglePanel(matchMedia("(min-width: 960px)").matches);
-    this.seen = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) this.cards[target.dataset.probe].visible = isIntersecting;
-      this.redraw();
-    }, { root: this.main, rootMargin: "200px" });
+    this.seen = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries)
+          this.cards[target.dataset.probe].visible = isIntersecting;
+        this.looked = true;
+        this.redraw();
+      },
+      { root: this.main, rootMargin: "200px" },
+    );
     this.say("Loading …");
     document.body.append(this.root);
   }
@@ -1358,8 +1746,12 @@ class Page {
     try {
       const { series, message } = await this.source.list();
       const a = this.find(series, this.state.run, this.state.tag);
-      const b = a && this.state.compare !== "off" ? this.find(series, this.state.brun || a.run, this.state.btag || a.tag) : null;
-      const known = (wanted) => [this.a, this.b].find((e) => e && wanted && e.run === wanted.run && e.tag === wanted.tag);
+      const b =
+        a && this.state.compare !== "off"
+          ? this.find(series, this.state.brun || a.run, this.state.btag || a.tag)
+          : null;
+      const known = (wanted) =>
+        [this.a, this.b].find((e) => e && wanted && e.run === wanted.run && e.tag === wanted.tag);
       const first = a ? await this.source.load(a, known(a)) : null;
       const second = b && b !== a ? await this.source.load(b, known(b)) : b && first;
       if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
@@ -1369,7 +1761,11 @@ class Page {
     } catch (error) {
       if (ticket !== this.ticket) return;
       if (!(error instanceof Problem)) console.error(error);
-      this.complain(error instanceof Problem ? error.message : `The page could not show this data (${error.message}).`);
+      this.complain(
+        error instanceof Problem
+          ? error.message
+          : `The page could not show this data (${error.message}).`,
+      );
     }
   }
 
@@ -1377,18 +1773,31 @@ class Page {
   find(series, run, tag) {
     const found = series.find((one) => one.run === run && (!tag || one.tag === tag));
     if (!found && run && series.length) {
-      this.toast(`There is no run “${shorten(run)}” with tag “${shorten(tag || PLUGIN)}” here; this is another one.`);
+      this.toast(
+        `There is no run “${shorten(run)}” with tag “${shorten(tag || PLUGIN)}” here; this is another one.`,
+      );
     }
     return found ?? series[0] ?? null;
   }
 
   show(a, b, message) {
     const changed = a !== this.a;
-    if (changed && this.a && a && (a.fingerprint !== this.a.fingerprint || a.run !== this.a.run || a.tag !== this.a.tag)) this.cards = [];
+    if (
+      changed &&
+      this.a &&
+      a &&
+      (a.fingerprint !== this.a.fingerprint || a.run !== this.a.run || a.tag !== this.a.tag)
+    )
+      this.cards = [];
     Object.assign(this, { a: a?.length ? a : null, b: b?.length ? b : null });
     this.root.classList.toggle("nothing", !this.a);
     if (!this.a) {
-      this.say(a ? "The first heatmaps of this run have not been written yet. They come with its first validation." : "No heatmaps yet", a ? null : message ?? "");
+      this.say(
+        a
+          ? "The first heatmaps of this run have not been written yet. They come with its first validation."
+          : "No heatmaps yet",
+        a ? null : (message ?? ""),
+      );
       return this.ready();
     }
     if (!this.cards.length) {
@@ -1397,9 +1806,12 @@ class Page {
       this.gallery.replaceChildren();
       this.order = [];
     }
-    const notes = [...(this.a.notes ?? []), ...(this.b && this.b !== this.a ? (this.b.notes ?? []).map((note) => `B: ${note}`) : [])];
+    const notes = [
+      ...(this.a.notes ?? []),
+      ...(this.b && this.b !== this.a ? (this.b.notes ?? []).map((note) => `B: ${note}`) : []),
+    ];
     this.notes.hidden = !notes.length;
-    this.notes.replaceChildren(...notes.map((note) => el("li", {}, note)));
+    this.notes.replaceChildren(...notes.map((note) => el("li", {}, shorten(String(note), 500))));
     this.redraw();
   }
 
@@ -1408,8 +1820,16 @@ class Page {
     this.empty.hidden = false;
     this.empty.replaceChildren(el("h2", {}, title));
     if (more === null) return;
-    const example = "from lightning_ablationcam import AblationCAMMonitor\n\nTrainer(callbacks=[AblationCAMMonitor()]).fit(module, datamodule)";
-    this.empty.append(el("p", {}, more || "Add the callback to a Trainer and let a validation pass. The tab fills by itself."), el("pre", {}, example));
+    const example =
+      "from lightning_ablationcam import AblationCAMMonitor\n\nTrainer(callbacks=[AblationCAMMonitor()]).fit(module, datamodule)";
+    this.empty.append(
+      el(
+        "p",
+        {},
+        more || "Add the callback to a Trainer and let a validation pass. The tab fills by itself.",
+      ),
+      el("pre", {}, example),
+    );
   }
 
   complain(message) {
@@ -1417,7 +1837,10 @@ class Page {
     if (!message) return;
     const kept = this.a ? " What was loaded before is still shown." : "";
     this.root.classList.toggle("nothing", !this.a);
-    this.alert.replaceChildren(el("p", {}, message + kept), el("button", { type: "button", on: { click: () => this.refresh() } }, "Try again"));
+    this.alert.replaceChildren(
+      el("p", {}, message + kept),
+      el("button", { type: "button", on: { click: () => this.refresh() } }, "Try again"),
+    );
     if (!this.a) this.empty.hidden = true;
     this.ready();
   }
@@ -1430,7 +1853,8 @@ class Page {
     clearTimeout(this.poll);
     await this.load();
     const took = performance.now() - started;
-    if (!(this.source instanceof Report)) this.poll = setTimeout(() => this.refresh(), Math.max(POLL, took * POLL_SHARE));
+    if (!(this.source instanceof Report))
+      this.poll = setTimeout(() => this.refresh(), Math.max(POLL, took * POLL_SHARE));
   }
 
   // State --------------------------------------------------------------------------------------
@@ -1468,14 +1892,18 @@ class Page {
   }
 
   get index() {
-    return this.state.step === "" ? this.a.length - 1 : nearestIndex(this.a.numbers, Number(this.state.step));
+    return this.state.step === ""
+      ? this.a.length - 1
+      : nearestIndex(this.a.numbers, Number(this.state.step));
   }
 
   get indexB() {
     const { numbers, length } = this.b;
     if (this.tied) return nearestIndex(numbers, this.a.numbers[this.index]);
     if (this.state.bstep === "first") return 0;
-    return this.state.bstep === "newest" ? length - 1 : nearestIndex(numbers, Number(this.state.bstep));
+    return this.state.bstep === "newest"
+      ? length - 1
+      : nearestIndex(numbers, Number(this.state.bstep));
   }
 
   seek(side, index, playing = false) {
@@ -1529,13 +1957,19 @@ class Page {
     const slider = target.matches?.("input[data-step]");
     // Fields, lists and switches have their own use for these keys.
     if (target.matches?.("input, select, textarea") && !(slider && event.key === " ")) return;
-    const step = { ArrowLeft: () => this.move("a", -1), ArrowRight: () => this.move("a", 1), Home: () => this.seek("a", 0), End: () => this.seek("a", this.a.length - 1) }[event.key];
+    const step = {
+      ArrowLeft: () => this.move("a", -1),
+      ArrowRight: () => this.move("a", 1),
+      Home: () => this.seek("a", 0),
+      End: () => this.seek("a", this.a.length - 1),
+    }[event.key];
     if (!step && (event.key !== " " || target.matches?.("button, a"))) return;
     event.preventDefault();
     if (!step) return this.toggle();
     step();
     // The slider speaks for itself, but only where it has the focus.
-    if (!slider) this.announce(`Step ${this.a.numbers[this.index]}, epoch ${this.a.steps[this.index].epoch}`);
+    if (!slider)
+      this.announce(`Step ${this.a.numbers[this.index]}, epoch ${this.a.steps[this.index].epoch}`);
   }
 
   announce(text) {
@@ -1574,14 +2008,28 @@ class Page {
     const frame = new Frame(this.state, a, b);
     this.root.dataset.compare = frame.compare;
     this.gallery.dataset.size = this.state.size;
-    for (const [name, side] of [["a", a], ["b", b]]) {
+    for (const [name, side] of [
+      ["a", a],
+      ["b", b],
+    ]) {
       this.transports[name].node.hidden = !side;
       if (!side) continue;
-      options(this.transports[name].run, this.names(), String(this.series.findIndex(({ run, tag }) => run === side.evolution.run && tag === side.evolution.tag)));
+      options(
+        this.transports[name].run,
+        this.names(),
+        String(
+          this.series.findIndex(
+            ({ run, tag }) => run === side.evolution.run && tag === side.evolution.tag,
+          ),
+        ),
+      );
       this.transports[name].update(side, this.playing, this.state);
     }
     this.panel.update(frame);
-    const alone = this.source instanceof Report ? location.href.split("#")[0] : new URL(`../../plugin_entry.html?name=${PLUGIN}`, this.source.base).href;
+    const alone =
+      this.source instanceof Report
+        ? location.href.split("#")[0]
+        : new URL(`../../plugin_entry.html?name=${PLUGIN}`, this.source.base).href;
     const text = stateToText(this.state);
     this.panel.alone.hidden = !this.host;
     this.panel.alone.href = `${alone}#${text}`;
@@ -1589,22 +2037,30 @@ class Page {
     this.arrange(frame);
     let complete = !this.pictures.busy;
     for (const card of this.cards) if (card.visible) complete = card.draw(frame) && complete;
-    this.large.draw(frame);
-    if (complete && (this.cards.some(({ visible }) => visible) || !this.order.length)) this.ready();
+    complete = this.large.draw(frame) && complete;
+    if (complete && (this.looked || !this.order.length)) this.ready();
   }
 
   names() {
     const tags = new Map();
     for (const { run } of this.series) tags.set(run, (tags.get(run) ?? 0) + 1);
-    return this.series.map(({ run, tag }, i) => [String(i), (run || ".") + (tags.get(run) > 1 || tag !== PLUGIN ? ` · ${tag}` : "")]);
+    return this.series.map(({ run, tag }, i) => [
+      String(i),
+      (run || ".") + (tags.get(run) > 1 || tag !== PLUGIN ? ` · ${tag}` : ""),
+    ]);
   }
 
   /** Put the right cards into the gallery. While playing they stay: nobody can watch a moving card. */
   arrange(frame) {
     if (!this.playing || !this.order.length) {
-      const other = frame.b && ((probe) => ({ predicted: frame.b.at("predicted", probe), drift: frame.drift(probe) }));
+      const other =
+        frame.b &&
+        ((probe) => ({ predicted: frame.b.at("predicted", probe), drift: frame.drift(probe) }));
       const order = selectProbes(this.a, this.state, frame.a.index, other);
-      if (order.length !== this.gallery.children.length || order.some((probe, i) => probe !== this.order[i])) {
+      if (
+        order.length !== this.gallery.children.length ||
+        order.some((probe, i) => probe !== this.order[i])
+      ) {
         this.order = order;
         this.gallery.replaceChildren(...order.map((probe) => this.cards[probe].node));
         this.seen.disconnect();
@@ -1614,13 +2070,27 @@ class Page {
       this.empty.hidden = order.length > 0;
       if (!order.length) {
         this.say("No probe passes the filters");
-        this.empty.append(el("button", { type: "button", on: { click: () => this.set({ search: "", class: "", prediction: "" }) } }, "Show all probes"));
+        this.empty.append(
+          el(
+            "button",
+            {
+              type: "button",
+              on: { click: () => this.set({ search: "", class: "", prediction: "" }) },
+            },
+            "Show all probes",
+          ),
+        );
       }
     }
     const all = this.a.probes.length;
-    const count = this.order.length === all ? `${all} ${all === 1 ? "probe" : "probes"}` : `${this.order.length} of ${all} probes`;
+    const count =
+      this.order.length === all
+        ? `${all} ${all === 1 ? "probe" : "probes"}`
+        : `${this.order.length} of ${all} probes`;
     const words = [count, `layer ${shorten(this.a.layer)}`, `score: ${shorten(this.a.score)}`];
-    if (this.pictures.failed) words.push(`${this.pictures.failed} pictures could not be loaded`);
+    const { failed } = this.pictures;
+    if (failed)
+      words.push(`${failed} ${failed === 1 ? "picture" : "pictures"} could not be loaded`);
     setText(this.summary, words.join(" · "));
   }
 
@@ -1638,8 +2108,13 @@ export async function render() {
   const host = findHost();
   followTheme(host);
   if (!embedded) {
-    const style = el("link", { rel: "stylesheet", href: new URL("style.css", import.meta.url).href });
-    const styled = new Promise((done) => ["load", "error"].forEach((event) => style.addEventListener(event, done)));
+    const style = el("link", {
+      rel: "stylesheet",
+      href: new URL("style.css", import.meta.url).href,
+    });
+    const styled = new Promise((done) =>
+      ["load", "error"].forEach((event) => style.addEventListener(event, done)),
+    );
     document.head.append(el("meta", { name: "viewport", content: "width=device-width" }), style);
     await styled;
     if (host) borrowFonts(host);
