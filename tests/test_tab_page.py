@@ -416,6 +416,9 @@ class TestLargeView:
             assert frame.get_attribute("aria-current") == "step"
             shown = pixels(frame.locator("canvas"))
             assert shown.shape == (64, 64, 3)
+            # The step stands below its frame, not beside it.
+            above, below = (frame.locator(part).bounding_box() for part in ("canvas", "span"))
+            assert below["y"] >= above["y"] + above["height"]
             page.get_by_role("button", name="Next probe").click()
             expect(dialog.locator("h2")).to_have_text("coffee 2")
             for _ in range(40):  # the focus stays inside
