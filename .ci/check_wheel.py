@@ -1,6 +1,12 @@
-"""Check that a wheel holds the package as it stands in the checkout, its licence, and no more."""
+"""Check that a wheel holds the package as it stands in the checkout, its licence, and no more.
 
+Then install it without torch, as in an environment that only has TensorBoard, and load the tab.
+"""
+
+import subprocess
 import sys
+import tempfile
+import venv
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -27,3 +33,35 @@ assert metadata["Requires-Python"] == ">=3.10", metadata["Requires-Python"]
 extras = metadata.get_all("Provides-Extra")
 assert set(extras) == {"examples", "test", "benchmark"}, extras
 print(f"{wheel.name}: {len(found)} files, licence and metadata as they should be")
+
+LOAD_THE_TAB = """
+import importlib.util, sys
+from importlib.metadata import entry_points
+from types import SimpleNamespace
+
+assert importlib.util.find_spec("torch") is None, "this environment has torch"
+(entry,) = entry_points(group="tensorboard_plugins", name="ablation_cam")
+context = SimpleNamespace(data_provider=None, logdir="", sampling_hints=None)
+plugin = entry.load()().load(context)
+assert plugin is not None, "the tab cannot be loaded"
+assert plugin.frontend_metadata().es_module_path in plugin.get_plugin_apps()
+import lightning_ablationcam
+lightning_ablationcam.write_report
+assert "torch" not in sys.modules
+"""
+
+with tempfile.TemporaryDirectory() as folder:
+    venv.create(folder, with_pip=True)
+    python = str(Path(folder) / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    wanted = [
+        requirement
+        for requirement in metadata.get_all("Requires-Dist")
+        if requirement.startswith(("cmap", "numpy", "pillow", "Pillow", "tensorboard"))
+    ]
+    assert len(wanted) == 4, wanted
+    subprocess.run([*install, *wanted], check=True)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
+    # Not from the checkout, where the package itself could be imported.
+    subprocess.run([python, "-c", LOAD_THE_TAB], check=True, cwd=folder)
+print(f"{wheel.name}: the tab loads without torch")

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from lightning_ablationcam.callback import AblationCAMMonitor
     from lightning_ablationcam.cam import AblationResult, ablation_cam
     from lightning_ablationcam.probes import ProbeSet
+    from lightning_ablationcam.report import write_report
 
 __version__ = "0.1.0"
 
-__all__ = ["AblationCAMMonitor", "AblationResult", "ProbeSet", "ablation_cam"]
+__all__ = ["AblationCAMMonitor", "AblationResult", "ProbeSet", "ablation_cam", "write_report"]
 
 # Lazy (PEP 562): the TensorBoard process must be able to import a subpackage without torch.
 _HOMES = {
@@ -20,6 +21,7 @@ _HOMES = {
     "AblationResult": "cam",
     "ProbeSet": "probes",
     "ablation_cam": "cam",
+    "write_report": "report",
 }
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class ProbeSet:
         shape = "x".join(str(size) for size in self.inputs.shape[1:])
         return f"ProbeSet({len(self)} images of {shape}, {self.fingerprint[:12]})"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the images and labels in hexadecimal: equal content, equal fingerprint."""
         digest = hashlib.sha256()

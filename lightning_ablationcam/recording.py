@@ -1,0 +1,104 @@
+"""Records of what is watched and of what was seen, for the tab and the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lightning_ablationcam.records import HeatRecord, ProbesRecord, quantised
+from lightning_ablationcam.render import encode_jpeg, encode_png
+
+if TYPE_CHECKING:
+    from lightning_ablationcam.history import Pass, Scale
+    from lightning_ablationcam.probes import ProbeSet
+
+LONGEST_SIDE = 256
+"""Pixels of a probe's picture; larger ones are reduced."""
+
+SMALL_PICTURE = 64 * 64
+"""Pictures of at most so many pixels are PNG: exact, and still small."""
+
+
+def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> ProbesRecord:
+    """What is watched.
+
+    Args:
+        probes: The probes.
+        layer: Dotted name of the target layer.
+        scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
+        score: What the class score is: ``"logit"``, ``"probability"`` or ``"score"``.
+
+    Returns:
+        The record, with pictures of at most :data:`LONGEST_SIDE` pixels a side.
+
+    Raises:
+        RecordError: If ``scale`` or ``score`` is not known.
+    """
+    count = len(probes)
+    labels = [None] * count if probes.labels is None else probes.labels.tolist()
+    return ProbesRecord(
+        fingerprint=probes.fingerprint,
+        layer=layer,
+        scale=scale,
+        score=score,
+        names=tuple(probes.names),
+        labels=tuple(labels),
+        pictures=tuple(_encoded(picture) for picture in probes.pictures()),
+        class_names=None if probes.class_names is None else tuple(probes.class_names),
+    )
+
+
+def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
+    """What one pass saw.
+
+    Args:
+        seen: The pass, over N probes.
+        fingerprint: Of the probes.
+
+    Returns:
+        The record; numbers are kept to seven digits, and one that is not finite is None.
+
+    Raises:
+        RecordError: If the lengths do not fit each other.
+    """
+    maps, maxima = quantised(seen.heatmaps)
+    count, height, width = maps.shape
+    unknown = [math.nan] * count
+    return HeatRecord(
+        fingerprint=fingerprint,
+        layer=seen.layer,
+        epoch=int(seen.epoch),
+        shape=(count, height, width),
+        maps=maps.tobytes(),
+        maxima=_numbers(maxima),
+        classes=_integers(seen.classes),
+        scores=_numbers(seen.scores),
+        predicted=None if seen.predicted is None else _integers(seen.predicted),
+        probabilities=None if seen.probabilities is None else _numbers(seen.probabilities),
+        drift=_numbers(unknown if seen.drift is None else seen.drift),
+        concentration=_numbers(unknown if seen.concentration is None else seen.concentration),
+    )
+
+
+def _encoded(picture: NDArray[np.uint8]) -> bytes:
+    height, width, _ = picture.shape
+    if max(height, width) > LONGEST_SIDE:
+        image = Image.fromarray(picture)
+        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC)
+        picture = np.asarray(image)
+    small = picture.shape[0] * picture.shape[1] <= SMALL_PICTURE
+    return encode_png(picture) if small else encode_jpeg(picture)
+
+
+def _integers(values: Sequence[int] | NDArray[Any]) -> tuple[int, ...]:
+    return tuple(int(value) for value in values)
+
+
+def _numbers(values: Sequence[float] | NDArray[Any]) -> tuple[float | None, ...]:
+    # Seven digits are what float32 holds; the other ten are noise and double the record.
+    return tuple(float(f"{v:.7g}") if math.isfinite(v) else None for v in map(float, values))

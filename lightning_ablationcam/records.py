@@ -1,0 +1,392 @@
+"""The records in an event file that the tab and the report are made of.
+
+Each is one list of byte strings, the first of them JSON, and is written as one string tensor:
+
+* probes, under ``<tag>/probes``: ``[json, picture_0, ..., picture_N-1]``, PNG or JPEG.
+* heat, under ``<tag>/heat``, one a pass: ``[json, maps]``; ``maps`` holds N x h x w bytes in C
+  order, 255 = that map's own maximum.
+
+Event files come from anywhere, so decoding is strict: no size or type in them is trusted, and
+whatever does not fit is a :class:`RecordError` that says what.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = 1
+"""Version of both records."""
+
+PLUGIN_NAME = "ablation_cam"
+"""TensorBoard's name for the owner of these records, part of the tab's address."""
+
+PROBES_TAG = "/probes"
+"""What follows the monitor's tag in the tag of its probes records."""
+
+HEAT_TAG = "/heat"
+"""What follows the monitor's tag in the tag of its heat records."""
+
+MOST_INTEGER = 2**53
+"""Whole numbers up to here are the same in JavaScript."""
+
+_SCALES = ("map", "probe", "run")
+_SCORES = ("logit", "probability", "score")
+_PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+# It becomes part of addresses.
+_FINGERPRINT = re.compile(r"[0-9A-Za-z_.-]{1,128}")
+
+_T = TypeVar("_T")
+
+
+class RecordError(ValueError):
+    """A record is not what it should be; the message says in which way."""
+
+
+@dataclass(frozen=True)
+class ProbesRecord:
+    """The probes of a run.
+
+    Attributes:
+        fingerprint: Of the :class:`~lightning_ablationcam.ProbeSet`.
+        layer: Dotted name of the target layer.
+        scale: What 100 % of the colour scale is: ``"map"``, ``"probe"`` or ``"run"``.
+        score: What the class score is: ``"logit"``, ``"probability"`` or ``"score"``.
+        names: N names.
+        labels: N class indices, None where there is none.
+        pictures: N PNG or JPEG files.
+        class_names: Name of each class index, or None.
+
+    Raises:
+        RecordError: If the fields do not fit each other.
+    """
+
+    fingerprint: str
+    layer: str
+    scale: str
+    score: str
+    names: tuple[str, ...]
+    labels: tuple[int | None, ...]
+    pictures: tuple[bytes, ...]
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check_fingerprint(self.fingerprint)
+        _check_choice("scale", self.scale, _SCALES)
+        _check_choice("score", self.score, _SCORES)
+        if not self.names:
+            raise RecordError("there is no probe")
+        _check_length("labels", self.labels, len(self.names))
+        _check_length("pictures", self.pictures, len(self.names))
+        for picture in self.pictures:
+            picture_type(picture)
+
+
+@dataclass(frozen=True)
+class HeatRecord:
+    """One pass over N probes.
+
+    Attributes:
+        fingerprint: Of the probes.
+        layer: Dotted name of the target layer.
+        epoch: Epoch of the pass.
+        shape: (N, h, w).
+        maps: N x h x w bytes in C order, 255 = that map's own maximum.
+        maxima: N maxima, at least 0; None where nothing of a map is finite.
+        classes: N classes explained.
+        scores: N class scores, in the unit of the probes' ``score``; None where not finite.
+        predicted: N predicted classes, or None.
+        probabilities: N softmax probabilities of ``classes``, or None.
+        drift: N changes since the previous pass, 0 ... 1; None where not known.
+        concentration: N shares of heat in the hottest tenth of the area, 0 ... 1; None likewise.
+
+    Raises:
+        RecordError: If the fields do not fit each other.
+    """
+
+    fingerprint: str
+    layer: str
+    epoch: int
+    shape: tuple[int, int, int]
+    maps: bytes
+    maxima: tuple[float | None, ...]
+    classes: tuple[int, ...]
+    scores: tuple[float | None, ...]
+    predicted: tuple[int, ...] | None
+    probabilities: tuple[float | None, ...] | None
+    drift: tuple[float | None, ...]
+    concentration: tuple[float | None, ...]
+
+    def __post_init__(self) -> None:
+        _check_fingerprint(self.fingerprint)
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise RecordError(f"shape is {list(self.shape)!r:.80}; expected [N, h, w], all above 0")
+        if len(self.maps) != math.prod(self.shape):
+            raise RecordError(f"shape is {list(self.shape)}, but there are {len(self.maps)} bytes")
+        for name in ("maxima", "classes", "scores", "drift", "concentration"):
+            _check_length(name, getattr(self, name), self.shape[0])
+        for name in ("predicted", "probabilities"):
+            if getattr(self, name) is not None:
+                _check_length(name, getattr(self, name), self.shape[0])
+        if any(maximum is not None and maximum < 0 for maximum in self.maxima):
+            raise RecordError("maxima holds a negative number")
+
+
+def quantised(heatmaps: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Heatmaps as bytes, each map on a scale of its own.
+
+    Heat that is not finite counts as none. A map of which nothing is finite is all zero, and its
+    maximum is NaN, null in the record: nothing is known about it, other than of a map without heat,
+    whose maximum is 0.
+
+    Args:
+        heatmaps: (N, h, w), not normalised; negative heat counts as none.
+
+    Returns:
+        (N, h, w) uint8, 255 = that map's maximum, and the (N,) maxima.
+
+    Raises:
+        ValueError: If ``heatmaps`` is not three-dimensional or has no element.
+
+    Example:
+        >>> maps, maxima = quantised(np.array([[[0.0, 1.0], [2.0, np.nan]]]))
+        >>> maps.tolist(), maxima.tolist()
+        ([[[0, 128], [255, 0]]], [2.0])
+    """
+    heat = np.asarray(heatmaps, dtype=np.float64)
+    if heat.ndim != 3 or not heat.size:
+        raise ValueError(f"heatmaps has shape {heat.shape}; expected (N, h, w), each above 0")
+    finite = np.isfinite(heat)
+    heat = np.where(finite & (heat > 0), heat, 0)
+    maxima = heat.max(axis=(1, 2))
+    shares = heat / np.where(maxima > 0, maxima, 1)[:, None, None]
+    maps = np.rint(shares * 255).astype(np.uint8)
+    return maps, np.where(finite.any(axis=(1, 2)), maxima, np.nan)
+
+
+def picture_type(picture: bytes) -> str:
+    """The content type of an image file.
+
+    Raises:
+        RecordError: If it is neither PNG nor JPEG.
+
+    Example:
+        >>> picture_type(b"\\xff\\xd8\\xff\\xe0")
+        'image/jpeg'
+    """
+    for start, kind in _PICTURE_TYPES.items():
+        if picture.startswith(start):
+            return kind
+    raise RecordError(f"a picture starts with {picture[:8]!r}; expected PNG or JPEG")
+
+
+def encode_probes(record: ProbesRecord) -> list[bytes]:
+    """The strings of a probes record."""
+    probes = [
+        {"name": name, "label": label}
+        for name, label in zip(record.names, record.labels, strict=True)
+    ]
+    fields = {
+        "fingerprint": record.fingerprint,
+        "layer": record.layer,
+        "scale": record.scale,
+        "score": record.score,
+        "probes": probes,
+        "class_names": record.class_names,
+    }
+    return [_json(fields), *record.pictures]
+
+
+def decode_probes(strings: Sequence[bytes]) -> ProbesRecord:
+    """Read the strings of a probes record.
+
+    Raises:
+        RecordError: If they are anything but a probes record.
+    """
+    if not strings:
+        raise RecordError("the record is empty")
+    fields = _Fields(strings[0])
+    probes = [_Fields.of(probe) for probe in fields.list_of("probes", _anything)]
+    return ProbesRecord(
+        fingerprint=fields.one("fingerprint", _text),
+        layer=fields.one("layer", _text),
+        scale=fields.one("scale", _text),
+        score=fields.one("score", _text),
+        names=tuple(probe.one("name", _text) for probe in probes),
+        labels=tuple(probe.one("label", _optional(_integer)) for probe in probes),
+        pictures=tuple(strings[1:]),
+        class_names=fields.optional_list_of("class_names", _text),
+    )
+
+
+def encode_heat(record: HeatRecord) -> list[bytes]:
+    """The strings of a heat record. Numbers that are not finite become null.
+
+    Example:
+        >>> record = HeatRecord(
+        ...     "f00d", "layer4", 3, (1, 1, 2), b"\\x00\\xff", maxima=(0.5,), classes=(7,),
+        ...     scores=(float("nan"),), predicted=None, probabilities=None, drift=(None,),
+        ...     concentration=(1.0,),
+        ... )
+        >>> decode_heat(encode_heat(record)).scores
+        (None,)
+    """
+    fields = {
+        "fingerprint": record.fingerprint,
+        "layer": record.layer,
+        "epoch": record.epoch,
+        "shape": record.shape,
+        "maxima": _finite(record.maxima),
+        "classes": record.classes,
+        "scores": _finite(record.scores),
+        "predicted": record.predicted,
+        "probabilities": _finite(record.probabilities),
+        "drift": _finite(record.drift),
+        "concentration": _finite(record.concentration),
+    }
+    return [_json(fields), record.maps]
+
+
+def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
+    """Read the strings of a heat record.
+
+    Raises:
+        RecordError: If they are anything but a heat record.
+    """
+    if len(strings) != 2:
+        raise RecordError(f"the record has {len(strings)} parts; expected 2, JSON and maps")
+    fields = _Fields(strings[0])
+    shape = fields.list_of("shape", _integer)
+    if len(shape) != 3:
+        raise RecordError(f"shape is {list(shape)!r:.80}; expected [N, h, w]")
+    return HeatRecord(
+        fingerprint=fields.one("fingerprint", _text),
+        layer=fields.one("layer", _text),
+        epoch=fields.one("epoch", _integer),
+        shape=(shape[0], shape[1], shape[2]),
+        maps=strings[1],
+        maxima=fields.list_of("maxima", _optional(_number)),
+        classes=fields.list_of("classes", _integer),
+        scores=fields.list_of("scores", _optional(_number)),
+        predicted=fields.optional_list_of("predicted", _integer),
+        probabilities=fields.optional_list_of("probabilities", _optional(_number)),
+        drift=fields.list_of("drift", _optional(_number)),
+        concentration=fields.list_of("concentration", _optional(_number)),
+    )
+
+
+class _Fields:
+    """The fields of a JSON object, each read as the type it must have."""
+
+    def __init__(self, text: bytes) -> None:
+        try:
+            values = json.loads(text.decode("utf-8"))
+        # A ValueError is what both decoders raise; brackets within brackets exhaust the stack.
+        except (ValueError, RecursionError) as error:
+            raise RecordError(f"the first part is no JSON ({type(error).__name__})") from error
+        self._values = _object(values)
+        version = self._values.get("version")
+        if version != VERSION or isinstance(version, bool):
+            raise RecordError(
+                f"version is {version!r:.80}, but this lightning_ablationcam reads version "
+                f"{VERSION}; install in TensorBoard's environment what wrote the record"
+            )
+
+    @classmethod
+    def of(cls, values: Any) -> _Fields:
+        """The fields of an object inside another."""
+        inner = cls.__new__(cls)
+        inner._values = _object(values)
+        return inner
+
+    def one(self, name: str, read: Callable[[Any], _T]) -> _T:
+        if name not in self._values:
+            raise RecordError(f"{name} is missing")
+        try:
+            return read(self._values[name])
+        except RecordError as error:
+            raise RecordError(f"{name} {error}") from error
+
+    def list_of(self, name: str, read: Callable[[Any], _T]) -> tuple[_T, ...]:
+        def read_all(value: Any) -> tuple[_T, ...]:
+            if not isinstance(value, list):
+                raise _unlike(value, "a list")
+            return tuple(read(entry) for entry in value)
+
+        return self.one(name, read_all)
+
+    def optional_list_of(self, name: str, read: Callable[[Any], _T]) -> tuple[_T, ...] | None:
+        if name in self._values and self._values[name] is None:
+            return None
+        return self.list_of(name, read)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _unlike(value, "an object")
+    return value
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _unlike(value, "text")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST_INTEGER:
+        raise _unlike(value, "a whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    # JSON as Python reads it also has NaN and Infinity, and 1e999 is infinite too.
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return float(_integer(value))
+
+
+def _optional(read: Callable[[Any], _T]) -> Callable[[Any], _T | None]:
+    return lambda value: None if value is None else read(value)
+
+
+def _unlike(value: Any, expected: str) -> RecordError:
+    # Not the value itself: turning a huge one into text can fail or take long.
+    return RecordError(f"is or holds a {type(value).__name__}; expected {expected}")
+
+
+def _check_fingerprint(fingerprint: str) -> None:
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise RecordError(f"fingerprint is {fingerprint[:80]!r}; expected a hash")
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise RecordError(f"{name} is {value[:80]!r}; expected one of {', '.join(choices)}")
+
+
+def _check_length(name: str, values: Sequence[object], expected: int) -> None:
+    if len(values) != expected:
+        raise RecordError(f"{name} has {len(values)} entries for {expected} probes")
+
+
+def _finite(values: Sequence[float | None] | None) -> list[float | None] | None:
+    if values is None:
+        return None
+    return [None if value is None or not math.isfinite(value) else value for value in values]
+
+
+def _json(fields: dict[str, Any]) -> bytes:
+    text = json.dumps({"version": VERSION, **fields}, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii")

@@ -1,0 +1,226 @@
+"""What was recorded under one tag of one run, as the tab and the report show it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from lightning_ablationcam.records import HeatRecord, ProbesRecord
+
+VERSION = 1
+"""Version of what the page is given."""
+
+MOST_STEPS = 1000
+"""How many steps of a series are shown; of more, an even selection."""
+
+Record = TypeVar("Record", ProbesRecord, HeatRecord)
+
+
+class NothingToShowError(LookupError):
+    """There is no such series, or nothing in it can be shown; the message says why."""
+
+
+@dataclass(frozen=True)
+class Stamped(Generic[Record]):
+    """A record and when it was written.
+
+    Attributes:
+        step: ``trainer.global_step``.
+        wall_time: Seconds since the epoch of the clock, finite; None where not known.
+        record: The record.
+    """
+
+    step: int
+    wall_time: float | None
+    record: Record
+
+
+@dataclass(frozen=True)
+class Series:
+    """What is shown of one tag of one run.
+
+    Attributes:
+        run: The run.
+        tag: The monitor's tag.
+        probes: What is watched.
+        steps: At least one pass, each step once, ascending; all of one layer and one map shape.
+        total_steps: How many there were before thinning.
+        notes: Sentences on what is not shown.
+    """
+
+    run: str
+    tag: str
+    probes: ProbesRecord
+    steps: tuple[Stamped[HeatRecord], ...]
+    total_steps: int
+    notes: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Stands for exactly these steps, in 32 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for part in (self.probes.fingerprint, self.probes.layer, self.steps[0].record.shape):
+            digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\n")
+        for stamped in self.steps:
+            digest.update(f"{stamped.step} {stamped.wall_time!r}\n".encode())
+        return digest.hexdigest()[:32]
+
+    @property
+    def maps(self) -> bytes:
+        """The maps of all steps, steps x N x h x w bytes in C order."""
+        return b"".join(stamped.record.maps for stamped in self.steps)
+
+
+def assemble(
+    run: str,
+    tag: str,
+    probes: Sequence[Stamped[ProbesRecord]],
+    heat: Sequence[Stamped[HeatRecord]],
+    notes: Iterable[str] = (),
+) -> Series:
+    """Bring the records of one tag of one run together.
+
+    The newest probes that have heat count. Heat of other probes, of another layer or of another map
+    size than the newest is left out, and a note says so.
+
+    Args:
+        run: The run.
+        tag: The monitor's tag.
+        probes: In the order in which they were written.
+        heat: Likewise.
+        notes: What is already known to be missing.
+
+    Returns:
+        The series.
+
+    Raises:
+        NothingToShowError: If no heat belongs to any probes.
+    """
+    passes = current(heat)
+    by_age = sorted(enumerate(probes), key=lambda entry: (_written(entry[1]), entry[0]))
+    for _, stamped in reversed(by_age):
+        mine = [a_pass for a_pass in passes if _belongs(a_pass.record, stamped.record)]
+        if mine:
+            break
+    else:
+        raise NothingToShowError(
+            f"run {run!r} has {len(probes)} probes records and {len(passes)} passes under {tag!r}, "
+            "but none that belong together"
+        )
+    shape = max(reversed(mine), key=_written).record.shape
+    shown = [a_pass for a_pass in mine if a_pass.record.shape == shape]
+    steps = thinned(shown, MOST_STEPS)
+    found = list(notes)
+    if others := len(passes) - len(shown):
+        found.append(
+            f"{_counted(others, 'pass', 'passes')} over other probes, at another layer or with "
+            f"maps of another size {'is' if others == 1 else 'are'} left out."
+        )
+    if len(steps) < len(shown):
+        found.append(
+            f"Shows {len(steps)} of {len(shown)} steps: the first, the last and an even selection "
+            "of those between."
+        )
+    return Series(run, tag, stamped.record, tuple(steps), len(shown), tuple(found))
+
+
+def current(heat: Iterable[Stamped[HeatRecord]]) -> list[Stamped[HeatRecord]]:
+    """The passes that count, by step.
+
+    A run that is resumed, or started again, goes back to an earlier step. What had been written at
+    that step and later belongs to a past that is no more, so it goes, as in TensorBoard's own
+    dashboards. A clock that goes back alone removes nothing.
+
+    Args:
+        heat: In the order in which they were written.
+
+    Returns:
+        Each step once, ascending.
+    """
+    kept: list[Stamped[HeatRecord]] = []
+    for new in heat:
+        place = bisect_left(kept, new.step, key=lambda stamped: stamped.step)
+        newer = [later for later in kept[place:] if _written(later) > _written(new)]
+        if newer and newer[0].step == new.step:
+            continue
+        kept[place:] = [new, *newer]
+    return kept
+
+
+def thinned(items: Sequence[Stamped[HeatRecord]], most: int) -> list[Stamped[HeatRecord]]:
+    """At most ``most`` items, the first and the last among them, the others evenly spread."""
+    if len(items) <= most:
+        return list(items)
+    chosen = np.linspace(0, len(items) - 1, most).round().astype(int)
+    return [items[index] for index in chosen]
+
+
+def page_data(series: Series, *, pictures: Sequence[str], maps: str) -> dict[str, Any]:
+    """What the page is told about a series, ready for JSON.
+
+    Args:
+        series: The series.
+        pictures: Address of each probe's picture.
+        maps: Address of the maps.
+
+    Returns:
+        The object that the tab's ``data`` answers and that the report embeds.
+    """
+    probes, shape = series.probes, series.steps[0].record.shape
+    named = zip(probes.names, probes.labels, strict=True)
+    return {
+        "version": VERSION,
+        "run": series.run,
+        "tag": series.tag,
+        "fingerprint": probes.fingerprint,
+        "layer": probes.layer,
+        "scale": probes.scale,
+        "score": probes.score,
+        "probes": [{"name": name, "label": label} for name, label in named],
+        "class_names": probes.class_names,
+        "shape": shape[1:],
+        "steps": [_step(stamped) for stamped in series.steps],
+        "total_steps": series.total_steps,
+        "notes": series.notes,
+        "pictures": list(pictures),
+        "maps": maps,
+        "maps_key": series.key,
+    }
+
+
+def _step(stamped: Stamped[HeatRecord]) -> dict[str, Any]:
+    record = stamped.record
+    return {
+        "step": stamped.step,
+        "epoch": record.epoch,
+        "wall_time": stamped.wall_time,
+        "maxima": record.maxima,
+        "classes": record.classes,
+        "scores": record.scores,
+        "predicted": record.predicted,
+        "probabilities": record.probabilities,
+        "drift": record.drift,
+        "concentration": record.concentration,
+    }
+
+
+def _belongs(heat: HeatRecord, probes: ProbesRecord) -> bool:
+    return (heat.fingerprint, heat.layer, heat.shape[0]) == (
+        probes.fingerprint,
+        probes.layer,
+        len(probes.names),
+    )
+
+
+def _written(stamped: Stamped[Any]) -> float:
+    return -math.inf if stamped.wall_time is None else stamped.wall_time
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

@@ -1,0 +1,57 @@
+"""The Ablation-CAM tab of TensorBoard.
+
+TensorBoard imports this module when it starts, and whatever that raises ends TensorBoard. So it
+imports next to nothing, and above all not torch; the rest comes in :meth:`Loader.load`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from tensorboard.plugins import base_plugin
+
+_NAME = "ablation_cam"
+
+
+class Loader(base_plugin.TBLoader):  # type: ignore[misc]
+    """Loads the tab, or leaves TensorBoard without it."""
+
+    def fix_flags(self, flags: Any) -> None:
+        """Ask TensorBoard to keep every step of ours, unless the user says how many.
+
+        Otherwise it keeps ten, chosen at random.
+
+        Args:
+            flags: The flags of TensorBoard, to be changed.
+        """
+        samples = getattr(flags, "samples_per_plugin", None)
+        # None where TensorBoard is started from Python with that value.
+        if samples is None and flags is not None:
+            samples = flags.samples_per_plugin = {}
+        if isinstance(samples, dict):
+            samples.setdefault(_NAME, 0)
+
+    def load(self, context: Any) -> Any:
+        """Build the plugin.
+
+        Args:
+            context: TensorBoard's ``TBContext``.
+
+        Returns:
+            The plugin, or None where it cannot be loaded; the log says why.
+        """
+        # The one place that catches everything: whatever is broken here, in an installation of
+        # which only half is there or a TensorBoard of another version, concerns this tab alone.
+        try:
+            from lightning_ablationcam.tensorboard_plugin.plugin import AblationCAMPlugin
+
+            return AblationCAMPlugin(context)
+        except Exception as error:
+            logging.getLogger("tensorboard").error(
+                "The Ablation-CAM tab cannot be shown; everything else works. %s: %s",
+                type(error).__name__,
+                error,
+                exc_info=True,
+            )
+            return None

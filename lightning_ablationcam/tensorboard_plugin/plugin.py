@@ -1,0 +1,233 @@
+"""The server's half of the tab: answers the page's requests, reads, and writes nothing."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlencode
+
+from tensorboard import plugin_util
+from tensorboard.backend import http_util
+from tensorboard.plugins import base_plugin
+from werkzeug.wrappers import Request, Response
+
+from lightning_ablationcam.records import PLUGIN_NAME, picture_type
+from lightning_ablationcam.series import VERSION, NothingToShowError, Series, page_data
+from lightning_ablationcam.tensorboard_plugin.reading import Source, list_series, read_series
+from lightning_ablationcam.tensorboard_plugin.recent import RecentSeries
+
+_STATIC = {"index.js": "text/javascript", "style.css": "text/css"}
+
+# Their address names their content.
+_PICTURE_EXPIRES = 24 * 60 * 60
+
+_Answer = Callable[[Request], Response]
+
+
+class _RefusedError(Exception):
+    """A request that gets no data.
+
+    Args:
+        code: HTTP status, 4xx.
+        message: What is wrong with it.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
+    """Serves the page and its data.
+
+    Args:
+        context: TensorBoard's ``TBContext``; of it, only what both of TensorBoard's loaders give.
+    """
+
+    plugin_name = PLUGIN_NAME
+
+    def __init__(self, context: base_plugin.TBContext) -> None:
+        self._provider = context.data_provider
+        self._logdir = context.logdir
+        self._hints: Mapping[str, int] = context.sampling_hints or {}
+        self._recent = RecentSeries()
+
+    def get_plugin_apps(self) -> dict[str, Any]:
+        """The routes below ``/data/plugin/ablation_cam``, each a WSGI application."""
+        answers: dict[str, _Answer] = {
+            "/series": self._series,
+            "/data": self._data,
+            "/maps": self._maps,
+            "/picture": self._picture,
+        }
+        for name, kind in _STATIC.items():
+            answers[f"/{name}"] = _static(name, kind)
+        return {route: _application(answer) for route, answer in answers.items()}
+
+    def is_active(self) -> bool:
+        """TensorBoard asks its data provider who has data; only where that fails it asks here."""
+        return False
+
+    def frontend_metadata(self) -> Any:
+        """Where the page is and what its tab is called."""
+        return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Ablation-CAM")
+
+    def _series(self, request: Request) -> Response:
+        series = list_series(self._source(request))
+        answer = {
+            "version": VERSION,
+            "series": [{"run": run, "tag": tag} for run, tag in series],
+            "message": None if series else self._what_to_do(),
+        }
+        return _json(request, answer)
+
+    def _data(self, request: Request) -> Response:
+        run, tag = _parameters(request, "run", "tag")
+        source = self._source(request)
+        series = _read(source, run, tag)
+        self._recent.keep((source.experiment, run, tag), series)
+        at = {"run": run, "tag": tag}
+        seen = {**at, "fingerprint": series.probes.fingerprint}
+        pictures = [
+            _address("picture", **seen, index=index, v=_digest(picture))
+            for index, picture in enumerate(series.probes.pictures)
+        ]
+        maps = _address("maps", **at, key=series.key)
+        data = page_data(series, pictures=pictures, maps=maps)
+        return _json(request, {**data, "notes": [*series.notes, *self._on_sampling()]})
+
+    def _maps(self, request: Request) -> Response:
+        run, tag, key = _parameters(request, "run", "tag", "key")
+        series = self._found(request, run, tag, lambda recent: recent.key == key)
+        if series.key != key:
+            raise _RefusedError(409, "The run has changed since; ask for its data again.")
+        packed = gzip.compress(series.maps, compresslevel=1, mtime=0)
+        return _respond(request, packed, "application/octet-stream", content_encoding="gzip")
+
+    def _picture(self, request: Request) -> Response:
+        run, tag, number, fingerprint = _parameters(request, "run", "tag", "index", "fingerprint")
+        index = _index(number)
+        series = self._found(
+            request, run, tag, lambda recent: recent.probes.fingerprint == fingerprint
+        )
+        pictures = series.probes.pictures
+        if series.probes.fingerprint != fingerprint or index >= len(pictures):
+            raise _RefusedError(404, "There is no such picture.")
+        picture = pictures[index]
+        return _respond(request, picture, picture_type(picture), expires=_PICTURE_EXPIRES)
+
+    def _found(
+        self, request: Request, run: str, tag: str, fits: Callable[[Series], bool]
+    ) -> Series:
+        """The series as it was given last, if that is the one, else as it is now."""
+        source = self._source(request)
+        place = (source.experiment, run, tag)
+        recent = self._recent.get(place)
+        if recent is not None and fits(recent):
+            return recent
+        series = _read(source, run, tag)
+        self._recent.keep(place, series)
+        return series
+
+    def _source(self, request: Request) -> Source:
+        environ = request.environ
+        return Source(
+            self._provider, plugin_util.context(environ), plugin_util.experiment_id(environ)
+        )
+
+    def _what_to_do(self) -> str:
+        place = f" in {self._logdir}" if self._logdir else ""
+        return (
+            f"There is no Ablation-CAM data{place} yet. Train with "
+            "Trainer(callbacks=[AblationCAMMonitor(...)], logger=TensorBoardLogger(...)) and start "
+            "TensorBoard with --logdir at the folder the logger writes to; data comes with the "
+            "first validation."
+        )
+
+    def _on_sampling(self) -> list[str]:
+        most = self._hints.get(PLUGIN_NAME)
+        if not most:
+            return []
+        return [
+            f"TensorBoard was started with --samples_per_plugin={PLUGIN_NAME}={most}: of longer "
+            "series it keeps a random choice of so many steps."
+        ]
+
+
+def _application(answer: _Answer) -> Any:
+    """A WSGI application that answers GET, and everything refused with 4xx and a reason."""
+
+    @Request.application
+    def application(request: Request) -> Response:
+        try:
+            if request.method != "GET":
+                raise _RefusedError(405, f"Only GET is answered, not {request.method}.")
+            return answer(request)
+        except _RefusedError as refused:
+            headers = [("Allow", "GET")] if refused.code == 405 else []
+            return _respond(
+                request,
+                json.dumps({"error": str(refused)}),
+                "application/json",
+                code=refused.code,
+                headers=headers,
+            )
+
+    return application
+
+
+def _static(name: str, kind: str) -> _Answer:
+    def answer(request: Request) -> Response:
+        content = (files(__package__) / "static" / name).read_bytes()
+        return _respond(request, content, kind)
+
+    return answer
+
+
+def _read(source: Source, run: str, tag: str) -> Series:
+    try:
+        return read_series(source, run, tag)
+    except NothingToShowError as error:
+        raise _RefusedError(404, str(error)) from error
+
+
+def _parameters(request: Request, *names: str) -> list[str]:
+    """The value of each parameter, which must be there once."""
+    values = []
+    for name in names:
+        given = request.args.getlist(name)
+        if len(given) != 1:
+            raise _RefusedError(400, f"Parameter {name} is given {len(given)} times; expected 1.")
+        values.extend(given)
+    return values
+
+
+def _index(text: str) -> int:
+    # More digits than any index has; Python refuses to convert thousands of them.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise _RefusedError(400, "Parameter index is no index.")
+    return int(text)
+
+
+def _address(route: str, **parameters: object) -> str:
+    return f"{route}?{urlencode(parameters)}"
+
+
+def _digest(picture: bytes) -> str:
+    # Equal probes can look different: a fingerprint does not know how they are shown.
+    return hashlib.sha256(picture).hexdigest()[:16]
+
+
+def _json(request: Request, answer: dict[str, Any]) -> Response:
+    # Not left to TensorBoard, which walks through all of it in Python and turns NaN into text.
+    text = json.dumps(answer, separators=(",", ":"), allow_nan=False)
+    return _respond(request, text, "application/json")
+
+
+def _respond(request: Request, content: str | bytes, kind: str, **options: Any) -> Response:
+    response: Response = http_util.Respond(request, content, kind, **options)
+    return response

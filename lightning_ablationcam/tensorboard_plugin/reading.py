@@ -1,0 +1,175 @@
+"""Reading records through TensorBoard's data provider, whatever stands behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tensorboard.data.provider import RunTagFilter
+
+from lightning_ablationcam.records import (
+    HEAT_TAG,
+    PLUGIN_NAME,
+    PROBES_TAG,
+    HeatRecord,
+    ProbesRecord,
+    RecordError,
+    decode_heat,
+    decode_probes,
+)
+from lightning_ablationcam.series import NothingToShowError, Series, Stamped, assemble
+
+MOST_BYTES = 128 * 2**20
+"""How much of one series is read at once: TensorBoard's fast loader sends at most 256 MiB."""
+
+# More records than any series has: the provider then leaves none out. 0 would ask for none.
+_ALL = 2**30
+
+_Record = TypeVar("_Record", ProbesRecord, HeatRecord)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where records are read from.
+
+    Attributes:
+        provider: A ``tensorboard.data.provider.DataProvider``.
+        context: The ``RequestContext`` of the request that is answered.
+        experiment: The experiment's id, usually empty.
+    """
+
+    provider: Any
+    context: Any
+    experiment: str
+
+
+def list_series(source: Source) -> list[tuple[str, str]]:
+    """Run and tag of each monitor that wrote probes and heat, sorted."""
+    return sorted(
+        (run, tag.removesuffix(HEAT_TAG))
+        for run, tags in _listed(source).items()
+        for tag in tags
+        if tag.endswith(HEAT_TAG) and tag.removesuffix(HEAT_TAG) + PROBES_TAG in tags
+    )
+
+
+def read_series(source: Source, run: str, tag: str) -> Series:
+    """Read what is to be shown of one tag of one run.
+
+    Args:
+        source: Where from.
+        run: The run.
+        tag: The monitor's tag.
+
+    Returns:
+        The series. Records that cannot be read are left out; a note counts them.
+
+    Raises:
+        NothingToShowError: If there is no such series, or nothing in it can be shown.
+    """
+    probes, probes_problems, _ = _read(source, run, tag + PROBES_TAG, decode_probes)
+    heat, heat_problems, sampled = _read(source, run, tag + HEAT_TAG, decode_heat)
+    notes = _on_problems([*probes_problems, *heat_problems])
+    if sampled:
+        notes.append(
+            f"The series is too large to be read at once: {len(heat)} of its steps, which "
+            "TensorBoard chose at random, are read."
+        )
+    if not probes or not heat:
+        what = "probes" if not probes else "heat"
+        raise NothingToShowError(
+            " ".join([f"run {run!r} has no {what} under {tag!r} that can be read.", *notes])
+        )
+    return assemble(run, tag, probes, heat, notes)
+
+
+def _listed(source: Source) -> dict[str, Any]:
+    """The tags of each run."""
+
+    def ask(runs: list[str] | None) -> dict[str, Any]:
+        found: dict[str, Any] = source.provider.list_tensors(
+            source.context,
+            experiment_id=source.experiment,
+            plugin_name=PLUGIN_NAME,
+            run_tag_filter=RunTagFilter(runs),
+        )
+        return found
+
+    try:
+        return ask(None)
+    # What the slow loader raises as long as a tag is announced, but has no value. The other runs
+    # must not vanish because of it.
+    except KeyError:
+        listed: dict[str, Any] = {}
+        for run in source.provider.list_runs(source.context, experiment_id=source.experiment):
+            with contextlib.suppress(KeyError):
+                listed.update(ask([run.run_name]))
+        return listed
+
+
+def _read(
+    source: Source, run: str, tag: str, decode: Callable[[Sequence[bytes]], _Record]
+) -> tuple[list[Stamped[_Record]], list[str], bool]:
+    """The records of one tag, what is wrong with the others, and whether there are even more."""
+    newest = _tensors(source, run, tag, 1)
+    if not newest:
+        raise NothingToShowError(f"run {run!r} has no Ablation-CAM data under {tag!r}")
+    most = min(_ALL, max(2, MOST_BYTES // max(1, _size(newest[-1].numpy))))
+    data = _tensors(source, run, tag, most)
+    records, problems = [], []
+    for datum in data:
+        try:
+            if not math.isfinite(datum.wall_time):
+                raise RecordError("its wall time is not a number")
+            record = decode(_strings(datum.numpy))
+        except RecordError as error:
+            problems.append(f"step {datum.step}: {error}")
+        else:
+            records.append(Stamped(int(datum.step), float(datum.wall_time), record))
+    return records, problems, len(data) >= most
+
+
+def _tensors(source: Source, run: str, tag: str, most: int) -> Sequence[Any]:
+    try:
+        found = source.provider.read_tensors(
+            source.context,
+            experiment_id=source.experiment,
+            plugin_name=PLUGIN_NAME,
+            downsample=most,
+            run_tag_filter=RunTagFilter([run], [tag]),
+        )
+    # What the provider raises on a tensor whose size or type is not that of its content; it unpacks
+    # a series as a whole, so that the other records are lost with it. KeyError: see _listed.
+    except (KeyError, ValueError, TypeError, MemoryError) as error:
+        raise NothingToShowError(
+            f"TensorBoard cannot unpack what run {run!r} has under {tag!r}: {error}"
+        ) from error
+    series: Sequence[Any] = found.get(run, {}).get(tag, ())
+    return series
+
+
+def _strings(tensor: NDArray[Any]) -> list[bytes]:
+    strings = [string for string in tensor.flat if isinstance(string, bytes)]
+    if tensor.ndim != 1 or len(strings) != tensor.size:
+        raise RecordError(f"{tensor.dtype} of shape {tensor.shape}; expected a list of strings")
+    return strings
+
+
+def _size(tensor: NDArray[Any]) -> int:
+    if tensor.dtype != np.object_:
+        return tensor.nbytes
+    return sum(len(string) for string in tensor.flat)
+
+
+def _on_problems(problems: Iterable[str]) -> list[str]:
+    listed = list(problems)
+    if not listed:
+        return []
+    if len(listed) == 1:
+        return [f"1 record could not be read and is left out ({listed[0]})."]
+    return [f"{len(listed)} records could not be read and are left out ({listed[0]}; ...)."]

@@ -1,0 +1,311 @@
+"""Data for the tab's page as a real run would give it, and small servers that hand it out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import numpy as np
+from PIL import Image
+from skimage import data as photographs
+from sklearn.datasets import load_digits
+
+STATIC = Path(__file__).parents[1] / "lightning_ablationcam" / "tensorboard_plugin" / "static"
+BASE = "/data/plugin/ablation_cam/"
+CLASSES = ["astronaut", "cat", "coffee", "rocket", "digit"]
+
+# As TensorBoard 2.21 sends it (`backend/http_util.py`).
+POLICY = (
+    "default-src 'self';font-src 'self' data:;frame-src 'self' https://ui.perfetto.dev;"
+    "img-src 'self' data: blob:;object-src 'none';"
+    "style-src 'self' https://www.gstatic.com data: 'unsafe-inline';connect-src 'self';"
+    "script-src 'self' 'unsafe-eval' 'sha256-{}'"
+)
+
+
+@cache
+def picture(index: int, size: int = 192) -> Image.Image:
+    """A photograph, cut out somewhere else for every index, or a handwritten digit."""
+    kind = index % len(CLASSES)
+    if kind == 4:
+        pixels = (load_digits().images[index] * 15.9).astype(np.uint8)
+        return Image.fromarray(pixels).convert("RGB")
+    photograph = [photographs.astronaut, photographs.chelsea, photographs.coffee][kind % 3]
+    pixels = photographs.rocket() if kind == 3 else photograph()
+    side = min(pixels.shape[:2]) * (10 - index // 5 % 4) // 10
+    top = (pixels.shape[0] - side) * (index // 5 % 3) // 2
+    left = (pixels.shape[1] - side) // 2
+    return Image.fromarray(pixels[top : top + side, left : left + side]).resize((size, size))
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG" if max(image.size) < 64 else "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+@dataclass
+class Made:
+    """One series: what the server holds of it."""
+
+    data: dict
+    maps: np.ndarray
+    pictures: list[bytes]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.data["run"], self.data["tag"]
+
+    def first(self, steps: int) -> Made:
+        """The same run when it had only seen that many steps."""
+        data = {**self.data, "steps": self.data["steps"][:steps], "total_steps": steps}
+        return Made(with_addresses(data), self.maps[:steps], self.pictures)
+
+    def replaced(self, **changes) -> Made:
+        return Made(with_addresses({**self.data, **changes}), self.maps, self.pictures)
+
+
+def with_addresses(data: dict) -> dict:
+    series = {"run": data["run"], "tag": data["tag"]}
+    steps = [step["step"] for step in data["steps"]]
+    key = hashlib.sha256(repr((data["fingerprint"], steps)).encode()).hexdigest()[:12]
+    pictures = [
+        "picture?" + urlencode({**series, "index": i, "fingerprint": data["fingerprint"]})
+        for i in range(len(data["probes"]))
+    ]
+    maps = "maps?" + urlencode({**series, "key": key})
+    return {**data, "pictures": pictures, "maps": maps, "maps_key": key}
+
+
+def evolution(run="version_0", tag="ablation_cam", probes=16, steps=40, cells=7, seed=0) -> Made:
+    """A network that learns: its heat wanders from anywhere to the object, and sharpens."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:cells, 0:cells] / (cells - 1)
+    start, goal = rng.uniform(0.05, 0.95, (probes, 2)), rng.uniform(0.3, 0.7, (probes, 2))
+    labels = np.arange(probes) % len(CLASSES)
+    learnt_at = rng.uniform(0.1, 0.9, probes)
+    learnt_at[probes // 2] = 2.0  # one is never learnt
+    entries, maps, before = [], np.zeros((steps, probes, cells, cells), np.uint8), None
+    for i in range(steps):
+        t = i / max(1, steps - 1)
+        share = 1 / (1 + np.exp(-12 * (t - learnt_at)))
+        center = start + (goal - start) * share[:, None] + rng.normal(0, 0.012, (probes, 2))
+        width = 0.34 - 0.2 * share[:, None, None]
+        offsets = (y - center[:, 0, None, None]) ** 2 + (x - center[:, 1, None, None]) ** 2
+        heat = np.exp(-offsets / (2 * width**2)) + rng.uniform(0, 0.08, (probes, cells, cells))
+        heat = np.maximum(0, heat - 0.08) * (0.25 + 2 * share[:, None, None])
+        maxima = heat.max(axis=(1, 2))
+        maps[i] = np.rint(heat / maxima[:, None, None] * 255)
+        flat = heat.reshape(probes, -1)
+        drift = [None] * probes
+        if before is not None:
+            norms = np.linalg.norm(flat, axis=1) * np.linalg.norm(before, axis=1)
+            drift = np.maximum(0, 1 - (flat * before).sum(1) / norms).tolist()
+        before = flat
+        scores = -0.5 + 9 * share + rng.normal(0, 0.25, probes)
+        chosen = np.where(share > 0.4, labels, (labels + 1 + i // 9) % len(CLASSES))
+        hottest = np.sort(flat, axis=1)[:, -max(1, cells * cells // 10) :].sum(1)
+        entries.append(
+            {
+                "step": 24 * (i + 1),
+                "epoch": i,
+                "wall_time": 1.7e9 + 60 * i,
+                "maxima": maxima.tolist(),
+                "classes": labels.tolist(),
+                "scores": scores.tolist(),
+                "predicted": chosen.tolist(),
+                "probabilities": (1 / (1 + np.exp(2 - scores))).tolist(),
+                "drift": drift,
+                "concentration": (hottest / flat.sum(1)).tolist(),
+            }
+        )
+    data = {
+        "version": 1,
+        "run": run,
+        "tag": tag,
+        "fingerprint": f"set-of-{probes}",
+        "layer": "model.layer4",
+        "scale": "probe",
+        "score": "logit",
+        "probes": [
+            {"name": f"{CLASSES[label]} {i}", "label": int(label)} for i, label in enumerate(labels)
+        ],
+        "class_names": CLASSES,
+        "shape": [cells, cells],
+        "steps": entries,
+        "total_steps": steps,
+        "notes": [],
+    }
+    return Made(with_addresses(data), maps, [png(picture(i)) for i in range(probes)])
+
+
+@dataclass
+class Tab:
+    """Answers the page's requests as the plugin does, from series that a test can exchange."""
+
+    series: dict[tuple[str, str], Made] = field(default_factory=dict)
+    message: str | None = None
+    broken: dict[str, int] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    sent: int = 0
+
+    def put(self, *made: Made) -> Tab:
+        self.series.update({one.key: one for one in made})
+        return self
+
+    def answer(self, address: str) -> tuple[int, str, bytes]:
+        """Status, content type and body."""
+        status, kind, body = self._answer(address)
+        self.asked.append(address)
+        self.sent += len(body)
+        return status, kind, body
+
+    def _answer(self, address: str) -> tuple[int, str, bytes]:
+        parts = urlsplit(address)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        route = parts.path.removeprefix(BASE)
+        if route in self.broken:
+            return self.broken[route], "text/plain", b"forced to fail"
+        if parts.path == "/favicon.ico":
+            return 204, "image/png", b""
+        if parts.path == "/data/plugin_entry.html":
+            return 200, "text/html", ENTRY.encode()
+        if route in ("index.js", "style.css"):
+            kind = "text/javascript" if route.endswith("js") else "text/css"
+            return 200, f"{kind}; charset=utf-8", (STATIC / route).read_bytes()
+        if route == "series":
+            listed = [{"run": run, "tag": tag} for run, tag in self.series]
+            answer = {"version": 1, "series": listed, "message": self.message}
+            return 200, "application/json", json.dumps(answer).encode()
+        made = self.series.get((query.get("run", ""), query.get("tag", "")))
+        if made is None:
+            return 404, "text/plain", b"no such series"
+        if route == "data":
+            return 200, "application/json", json.dumps(made.data).encode()
+        if route == "maps":
+            if query["key"] != made.data["maps_key"]:
+                return 409, "text/plain", b"the run has grown"
+            return 200, "application/octet-stream", made.maps.tobytes()
+        if route == "picture":
+            body = made.pictures[int(query["index"])]
+            return 200, "image/png" if body[:4] == b"\x89PNG" else "image/jpeg", body
+        return 404, "text/plain", b"no such page"
+
+
+SCRIPT = 'import("./index.js").then((m) => void m.render());'
+ENTRY = (
+    '\n<!DOCTYPE html>\n<head><base href="plugin/ablation_cam/" /></head>\n'
+    f'<body><script type="module">{SCRIPT}</script></body>\n'
+)
+DIGEST = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+
+
+@contextmanager
+def served(tab: Tab):
+    """Serve a tab on loopback; yields the address of the page."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            status, kind, body = tab.answer(self.path)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("X-Content-Type-Options", "nosniff")
+            cached = "private, max-age=3600" if "/picture?" in self.path else "no-cache"
+            self.send_header("Cache-Control", cached)
+            if kind == "text/html":
+                self.send_header("Content-Security-Policy", POLICY.format(DIGEST))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/data/plugin_entry.html?name=ablation_cam"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def tensorboard(tab: Tab, logdir: Path):
+    """A real TensorBoard whose plugin answers from `tab`; yields its address."""
+    from tensorboard import default, program
+    from tensorboard.backend import http_util
+    from tensorboard.plugins import base_plugin
+    from werkzeug import wrappers
+
+    class Plugin(base_plugin.TBPlugin):
+        plugin_name = "ablation_cam"
+
+        def get_plugin_apps(self):
+            names = ("series", "data", "maps", "picture", "index.js", "style.css")
+            return {f"/{name}": self.answer for name in names}
+
+        @wrappers.Request.application
+        def answer(self, request):
+            address = request.full_path[request.full_path.index(BASE) :]
+            status, kind, body = tab.answer(address)
+            return http_util.Respond(request, body, kind.split(";")[0], code=status)
+
+        def is_active(self):
+            return True
+
+        def frontend_metadata(self):
+            return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Ablation-CAM")
+
+    board = program.TensorBoard(plugins=[*default.get_static_plugins(), Plugin])
+    board.configure(argv=[None, "--logdir", str(logdir), "--port", "0", "--load_fast", "false"])
+    server = board._make_server()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def report(*series: Made) -> str:
+    """A report: the page and its data in one file."""
+
+    def embedded(made: Made) -> dict:
+        def url(kind: str, body: bytes) -> str:
+            return f"data:{kind};base64,{base64.b64encode(body).decode()}"
+
+        pictures = [
+            url("image/png" if body[:4] == b"\x89PNG" else "image/jpeg", body)
+            for body in made.pictures
+        ]
+        maps = url("application/octet-stream", made.maps.tobytes())
+        return {**made.data, "pictures": pictures, "maps": maps}
+
+    data = json.dumps({"version": 1, "series": [embedded(made) for made in series]})
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width">\n'
+        f"<title>Ablation-CAM</title>\n<style>{(STATIC / 'style.css').read_text()}</style>\n"
+        "</head>\n<body>\n"
+        '<script type="application/json" id="ablation-cam-data">'
+        + data.replace("<", "\\u003c")
+        + f'</script>\n<script type="module">\n{(STATIC / "index.js").read_text()}\nrender();\n'
+        "</script>\n</body>\n</html>\n"
+    )

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lightning_ablationcam import ProbeSet
+from lightning_ablationcam.history import Pass
+from lightning_ablationcam.recording import heat_record, probes_record
+from lightning_ablationcam.records import RecordError, picture_type
+
+
+def a_pass(**changes):
+    heatmaps = np.zeros((2, 3, 4), np.float32)
+    heatmaps[0, 1, 2] = 0.1
+    heatmaps[0, 0, 0] = 0.05
+    heatmaps[1] = np.nan
+    seen = Pass(
+        step=30,
+        epoch=2,
+        layer="net.0",
+        heatmaps=heatmaps,
+        classes=np.array([4, 5]),
+        scores=np.array([np.float32(1.1), np.inf], np.float64),
+    )
+    return replace(seen, **changes)
+
+
+def test_a_pass_becomes_a_record():
+    record = heat_record(a_pass(), fingerprint="f00d")
+    assert (record.layer, record.fingerprint, record.epoch) == ("net.0", "f00d", 2)
+    maps = np.frombuffer(record.maps, np.uint8).reshape(record.shape)
+    assert maps[0, 1, 2] == 255
+    assert maps[0, 0, 0] == 128
+    assert not maps[1].any()
+    assert record.maxima == (0.1, None)
+    assert record.classes == (4, 5)
+    # 1.1 as float32 is 1.10000002384...: its noise would double the record.
+    assert record.scores == (1.1, None)
+    assert record.predicted is None
+    assert record.probabilities is None
+    assert record.drift == record.concentration == (None, None)
+
+
+def test_what_is_measured_goes_along():
+    seen = a_pass(
+        predicted=np.array([1, 2]),
+        probabilities=np.array([0.5, np.nan]),
+        drift=np.array([0.25, 1.0]),
+        concentration=np.array([1, 0.125]),
+    )
+    record = heat_record(seen, fingerprint="f")
+    assert record.predicted == (1, 2)
+    assert record.probabilities == (0.5, None)
+    assert record.drift == (0.25, 1.0)
+    assert record.concentration == (1.0, 0.125)
+    with pytest.raises(RecordError, match="drift has 1 entries for 2 probes"):
+        heat_record(replace(seen, drift=np.array([0.25])), fingerprint="f")
+
+
+def pixels(picture):
+    return np.asarray(Image.open(io.BytesIO(picture)))
+
+
+def test_probes_become_a_record():
+    inputs = torch.rand(2, 1, 8, 6)
+    probes = ProbeSet(
+        inputs, labels=[1, 0], names=["<i>", "b"], class_names=["x", "y"], mean=0, std=1
+    )
+    record = probes_record(probes, layer="net.0", scale="run", score="logit")
+    assert record.fingerprint == probes.fingerprint
+    assert record.names == ("<i>", "b")
+    assert record.labels == (1, 0)
+    assert record.class_names == ("x", "y")
+    assert (record.layer, record.scale, record.score) == ("net.0", "run", "logit")
+    # Small pictures are exact, and as large as they are.
+    for picture, shown in zip(record.pictures, probes.pictures(), strict=True):
+        assert picture_type(picture) == "image/png"
+        np.testing.assert_array_equal(pixels(picture), shown)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((64, 65), (64, 65)), ((256, 100), (256, 100)), ((300, 600), (128, 256))],
+)
+def test_large_pictures_are_reduced_jpeg(size, shown):
+    rows = torch.linspace(0, 1, size[0])[:, None].expand(size)
+    record = probes_record(
+        ProbeSet(rows.expand(1, 3, *size), mean=0, std=1), layer="0", scale="map", score="score"
+    )
+    (picture,) = record.pictures
+    assert picture_type(picture) == "image/jpeg"
+    read = pixels(picture)
+    assert read.shape == (*shown, 3)
+    assert np.abs(read[:, 0, 0] - np.linspace(0, 255, shown[0])).max() < 12
+    assert record.labels == (None,)
+    assert record.class_names is None
+
+
+def test_an_unknown_score_is_refused():
+    with pytest.raises(RecordError, match="score is 'loss'"):
+        probes_record(ProbeSet(torch.rand(1, 1, 2, 2)), layer="0", scale="map", score="loss")

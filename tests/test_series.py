@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_ablationcam.series import (
+    MOST_STEPS,
+    NothingToShowError,
+    Stamped,
+    assemble,
+    current,
+    page_data,
+    thinned,
+)
+from tests.tab_events import heat, probes
+
+
+def stamped(steps, start=100.0, **changes):
+    return [Stamped(s, start + i, heat(s, **changes)) for i, s in enumerate(steps)]
+
+
+def steps_of(series):
+    return [entry.step for entry in series.steps]
+
+
+def test_passes_of_the_probes_are_shown():
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], stamped([0, 5, 9]))
+    assert steps_of(series) == [0, 5, 9]
+    assert (series.total_steps, series.notes) == (3, ())
+    assert series.maps == b"".join(heat(step).maps for step in (0, 5, 9))
+
+
+def test_a_resumed_run_replaces_what_it_goes_back_over():
+    resumed = [*stamped([0, 1, 2, 3, 4]), *stamped([2, 3], start=200.0)]
+    kept = current(resumed)
+    assert [(entry.step, entry.wall_time) for entry in kept] == [
+        (0, 100.0),
+        (1, 101.0),
+        (2, 200.0),
+        (3, 201.0),
+    ]
+
+
+def test_a_clock_that_goes_back_removes_nothing():
+    kept = current([*stamped([0, 1, 2]), *stamped([3, 4], start=50.0)])
+    assert [entry.step for entry in kept] == [0, 1, 2, 3, 4]
+
+
+def test_an_older_record_read_later_does_not_replace_a_newer_one():
+    kept = current([*stamped([0, 1, 2], start=200.0), *stamped([1], start=100.0)])
+    assert [(entry.step, entry.wall_time) for entry in kept] == [(0, 200.0), (1, 201.0), (2, 202.0)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5))))
+def test_each_step_counts_once_and_the_last_written_always(entries):
+    # The clock moves on, now and then by nothing.
+    times = accumulate(wait for _, wait in entries)
+    record = heat()
+    given_ = [Stamped(s, float(t), record) for (s, _), t in zip(entries, times, strict=True)]
+    kept = [entry.step for entry in current(given_)]
+    assert kept == sorted(set(kept))
+    if given_:
+        assert kept[-1] == given_[-1].step
+        # What is left is what no later record went back over.
+        expected = [
+            entry.step
+            for i, entry in enumerate(given_)
+            if all(later.step > entry.step for later in given_[i + 1 :])
+        ]
+        assert kept == expected
+
+
+def test_the_newest_probes_that_have_heat_count():
+    old, new, bare = (probes(fingerprint=name) for name in ("old", "new", "bare"))
+    seen = [*stamped([0, 1], fingerprint="old"), *stamped([2], start=200.0, fingerprint="new")]
+    written = [Stamped(0, 1.0, old), Stamped(2, 2.0, new), Stamped(3, 3.0, bare)]
+    series = assemble("run", "tag", written, seen)
+    assert series.probes == new
+    assert steps_of(series) == [2]
+    assert series.notes == (
+        "2 passes over other probes, at another layer or with maps of another size are left out.",
+    )
+
+
+@pytest.mark.parametrize("other", [{"layer": "net.layer3"}, {"h": 5}, {"n": 3}])
+def test_passes_that_cannot_be_compared_are_left_out(other):
+    seen = [*stamped([0], **other), *stamped([1, 2], start=200.0)]
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], seen)
+    assert steps_of(series) == [1, 2]
+    assert series.notes[0].startswith("1 pass over other probes")
+
+
+def test_nothing_that_belongs_together():
+    with pytest.raises(NothingToShowError, match="1 probes records and 2 passes under 'tag'"):
+        assemble("run", "tag", [Stamped(0, 1.0, probes())], stamped([0, 1], fingerprint="other"))
+
+
+def test_long_series_are_thinned_evenly():
+    count = 3 * MOST_STEPS
+    record = heat()
+    seen = [Stamped(step, float(step), record) for step in range(count)]
+    series = assemble("run", "tag", [Stamped(0, 0.0, probes())], seen)
+    steps = steps_of(series)
+    assert len(set(steps)) == MOST_STEPS
+    assert (steps[0], steps[-1], series.total_steps) == (0, count - 1, count)
+    assert {b - a for a, b in pairwise(steps)} <= {2, 3, 4}
+    assert series.notes == (
+        "Shows 1000 of 3000 steps: the first, the last and an even selection of those between.",
+    )
+    assert len(thinned(seen[:MOST_STEPS], MOST_STEPS)) == MOST_STEPS
+
+
+def test_the_key_stands_for_the_steps():
+    def key(steps, start=100.0, **changes):
+        of = probes(**changes)
+        return assemble("run", "tag", [Stamped(0, 1.0, of)], stamped(steps, start, **changes)).key
+
+    keys = [
+        key([0, 1]),
+        key([0, 1, 2]),
+        key([0, 2]),
+        key([0, 1], start=101.0),
+        key([0, 1], layer="other \ud800"),
+        key([0, 1], fingerprint="other"),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key([0, 1]) == keys[0]
+
+
+def test_the_page_gets_what_was_agreed():
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], stamped([7]), ["A note."])
+    data = json.loads(json.dumps(page_data(series, pictures=["p0", "p1"], maps="m")))
+    assert data.pop("maps_key") == series.key
+    assert data == {
+        "version": 1,
+        "run": "run",
+        "tag": "tag",
+        "fingerprint": probes().fingerprint,
+        "layer": "net.layer4",
+        "scale": "probe",
+        "score": "logit",
+        "probes": [{"name": "probe 0", "label": 0}, {"name": "probe 1", "label": 1}],
+        "class_names": ["cat", "<b>dog</b>"],
+        "shape": [3, 4],
+        "steps": [
+            {
+                "step": 7,
+                "epoch": 7,
+                "wall_time": 100.0,
+                "maxima": list(heat(7).maxima),
+                "classes": [1, 1],
+                "scores": [7.5, 7.5],
+                "predicted": [0, 0],
+                "probabilities": [0.25, 0.25],
+                "drift": [None, None],
+                "concentration": [0.125, 0.125],
+            }
+        ],
+        "total_steps": 1,
+        "notes": ["A note."],
+        "pictures": ["p0", "p1"],
+        "maps": "m",
+    }

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.util import tensor_util
+
+from lightning_ablationcam.loggers.tab import tensorboard_tabs
+from lightning_ablationcam.records import decode_heat, decode_probes
+from tests.tab_events import heat, probes
+
+
+def test_records_are_read_back_as_written(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    (tab,) = tensorboard_tabs([CSVLogger(tmp_path), logger], "mine/cam")
+    tab.write_probes(probes(), 0)
+    for step in (0, 10):
+        tab.write_heat(heat(step), step)
+    tab.flush()
+    events = EventAccumulator(logger.log_dir, tensor_size_guidance={"ablation_cam": 0}).Reload()
+
+    def read(tag, decode):
+        found = events.Tensors(tag)
+        return [(e.step, decode(tensor_util.make_ndarray(e.tensor_proto).tolist())) for e in found]
+
+    assert read("mine/cam/probes", decode_probes) == [(0, probes())]
+    assert read("mine/cam/heat", decode_heat) == [(0, heat(0)), (10, heat(10))]
+    for tag in ("mine/cam/probes", "mine/cam/heat"):
+        metadata = events.SummaryMetadata(tag)
+        assert metadata.plugin_data.plugin_name == "ablation_cam"
+        assert metadata.data_class == summary_pb2.DATA_CLASS_TENSOR
+
+
+def test_nothing_is_written_with_another_writer(tmp_path):
+    class OtherLogger(TensorBoardLogger):
+        experiment = object()
+
+    assert tensorboard_tabs([OtherLogger(tmp_path)], "ablation_cam") == []
