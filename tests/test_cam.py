@@ -412,3 +412,26 @@ def test_a_network_that_diverged_gives_nan_and_no_error(engine, target):
     result = ablation_cam(model, target, images(2), 0, engine=engine)
     assert result.scores.isnan().all()
     assert result.heatmaps.isnan().any()
+
+
+class Normalises(nn.Module):
+    """Writes into what it is fed."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.in_place, self.body = in_place, seeded(ConvBN())
+
+    def forward(self, x):
+        return self.body(x.sub_(0.3).mul_(2) if self.in_place else (x - 0.3) * 2)
+
+
+@pytest.mark.parametrize("engine", ["propagate", "replay"])
+@pytest.mark.parametrize("target", ["body.conv", "auto"])
+def test_a_network_that_writes_into_its_inputs(engine, target):
+    inputs = images(3)
+    given = inputs.clone()
+    expected = ablation_cam(Normalises(False), target, inputs, [0, 1, 2], engine=engine)
+    result = ablation_cam(Normalises(True), target, inputs, [0, 1, 2], engine=engine)
+    assert torch.equal(inputs, given)
+    torch.testing.assert_close(result.drops, expected.drops, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result.heatmaps, expected.heatmaps, rtol=1e-4, atol=1e-5)

@@ -94,9 +94,13 @@ def _program(tapes: list[Tape], output: Any) -> Program | PropagationError:
 
 
 def run(model: nn.Module, inputs: Tensor, forward: Forward) -> Any:
-    """Run the user's model; an error of its own is passed on with the inputs' description."""
+    """Run the user's model; an error of its own is passed on with the inputs' description.
+
+    The model gets a copy, since it may write into what it is fed. Rows that share their memory
+    cannot be written to, so that they need none.
+    """
     try:
-        return forward(model, inputs)
+        return forward(model, inputs if 0 in inputs.stride() else inputs.clone())
     except Exception as error:
         if is_out_of_memory(error):
             raise
