@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch import distributed
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
 from tests.lightning import Module, fit
@@ -110,3 +111,5 @@ if __name__ == "__main__":
         folder = Path(sys.argv[1]) / case
         folder.mkdir(exist_ok=True)
         run(folder, case)
+    if distributed.is_initialized():  # After an error Lightning leaves the group as it is.
+        distributed.destroy_process_group()
