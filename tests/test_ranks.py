@@ -20,7 +20,7 @@ from tests.lightning import Module, fit
 from tests.test_callback import monitor
 
 ROOT = Path(__file__).parent.parent
-WHOLE = ["same", "fewer_probes_than_ranks", "listed", "auto", "captured"]
+WHOLE = ["same", "fewer_probes_than_ranks", "listed", "auto", "captured", "batch_statistics"]
 # The run that ends with an error comes last: it leaves the processes' group as it is.
 CASES = [*WHOLE, "overhead", "fault", "fault_on_first", "fault_raised"]
 SECONDS = 240

@@ -16,7 +16,7 @@ from torch import distributed
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
 from tests.lightning import Module, fit
-from tests.networks import Dropouts, images, seeded
+from tests.networks import BatchStatistics, Dropouts, images, seeded
 
 RANK = int(os.environ.get("LOCAL_RANK", 0))
 
@@ -75,7 +75,9 @@ class Metrics(Callback):
 
 def run(folder: Path, case: str) -> None:
     torch.manual_seed(0)
-    watching, module = monitor(case), Module(seeded(Dropouts()).train())
+    # Where the statistics are those of the batch, it must not be split.
+    network = BatchStatistics() if case == "batch_statistics" else Dropouts()
+    watching, module = monitor(case), Module(seeded(network).train())
     metrics, error = Metrics(watching), None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
