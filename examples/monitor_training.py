@@ -119,7 +119,8 @@ def main() -> None:
     print(
         f"\nSee what the network looked at:\n\n"
         f"    {tensorboard()} --logdir {options.logdir}\n\n"
-        "then open http://localhost:6006, tab IMAGES:\n"
+        "then open http://localhost:6006. The tab ABLATION-CAM plays the whole training;\n"
+        "TIME SERIES and SCALARS show the numbers, and IMAGES:\n"
         "    ablation_cam_evolution/<digit>  the heatmap from the first validation to the last\n"
         "    ablation_cam/overview           all digits at a glance, one picture a validation\n"
         "    ablation_cam_probes/<digit>     each digit with its heatmap, large"

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
+from lightning_ablationcam.records import decode_heat, decode_probes
 from tests.lightning import BATCHES, Module, data, fit, loaders, trainer
 from tests.networks import Skip, images, seeded
 
@@ -60,6 +61,24 @@ def test_the_event_file_holds_every_validation_and_no_sanity_check(tmp_path):
     assert steps(watching) == expected
     assert runner.global_step == expected[-1]
     assert [seen.epoch for seen in watching.history.passes] == [0, 1, 2]
+
+
+def test_the_event_file_holds_the_tabs_records(tmp_path):
+    watching = monitor()
+    fit(tmp_path, watching)
+    events = EventAccumulator(str(tmp_path / "run"), size_guidance={"tensors": 0}).Reload()
+    (probes,) = events.Tensors("ablation_cam/probes")
+    described = decode_probes(probes.tensor_proto.string_val)
+    assert described.names == ("ant", "bee", "cat")
+    assert described.layer == "model.conv"
+    heat = events.Tensors("ablation_cam/heat")
+    assert [record.step for record in heat] == steps(watching)
+    for record, seen in zip(heat, watching.history.passes, strict=True):
+        decoded = decode_heat(record.tensor_proto.string_val)
+        assert decoded.fingerprint == described.fingerprint
+        np.testing.assert_allclose(decoded.maxima, seen.heatmaps.max((1, 2)), rtol=1e-6)
+        np.testing.assert_allclose(decoded.concentration, seen.concentration, rtol=1e-6)
+        assert (decoded.drift[0] is None) == (seen.drift is None)
 
 
 def test_heatmaps_are_those_of_the_validated_weights(tmp_path):
@@ -217,6 +236,27 @@ def test_probes_are_captured_balanced_and_once(tmp_path):
     assert watching.probes.std == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.filterwarnings("ignore:.*no image could be kept")
+def test_a_batch_that_cannot_be_read_does_not_end_the_training(tmp_path):
+    class Reads(Module):
+        def validation_step(self, batch):
+            self(images(2))
+
+    class Torn(torch.Tensor):
+        def detach(self):
+            raise ZeroDivisionError("torn")
+
+    class Tears(Callback):
+        def on_validation_batch_start(self, trainer, pl_module, batch, *args):
+            batch[0] = batch[0].as_subclass(Torn)
+
+    watching = monitor(probes=3, on_error="warn")
+    with pytest.warns(UserWarning, match="ZeroDivisionError: torn"):
+        runner = trainer(tmp_path, Tears(), watching)
+        runner.fit(Reads(), *loaders())
+    assert runner.global_step == 3 * BATCHES
+
+
 def test_probes_from_a_callable_and_the_module_as_target(tmp_path):
     module, seen = Module(), []
 
@@ -310,6 +350,9 @@ def test_it_can_be_copied_while_training(tmp_path):
     watching, copies = monitor(), Copies()
     fit(tmp_path, watching, copies)
     assert steps(copies.copied) == steps(watching)
+    # Lightning puts the module's ``log`` there: the copy must not hold the whole network.
+    assert "log" in watching.__dict__
+    assert "log" not in copies.copied.__dict__
 
 
 class Talking(Module):
