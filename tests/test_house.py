@@ -21,7 +21,7 @@ FLOORS = [
     {"loggers"},
     {"schedule", "silence", "ranks", "faults", "scalars", "explain", "callback"},
 ]
-ALLOWED = {"render": {"numpy", "PIL", "cmap"}}
+ALLOWED = {"render": {"anyascii", "numpy", "PIL", "cmap"}}
 TORCH_ONLY = FLOORS[0] | FLOORS[1]
 
 

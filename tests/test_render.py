@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2lab
 
+from lightning_ablationcam.render import caption as caption_room
 from lightning_ablationcam.render import (
     colorize,
     display_size,
@@ -266,9 +267,54 @@ class TestCaption:
         assert shortened("café Müller", 200) == "cafe Muller"
         assert shortened("<b>&amp;</b>", 200) == "<b>&amp;</b>"
 
-    @pytest.mark.parametrize("text", ["猫", "🐱", "Ж"])
-    def test_letters_the_font_lacks_are_visible(self, text):
-        assert (np.asarray(caption_block([text], 50)) != BACKGROUND).any()
+    @pytest.mark.parametrize(
+        ("text", "spelled"),
+        [
+            ("кошка", "koshka"),
+            ("猫", "Mao"),
+            ("한", "Han"),
+            ("قطة", "qth"),
+            ("بد\u200cتر", "bdtr"),
+            ("कुत्ता", "kutta"),
+            ("😀 happy", ":grinning: happy"),
+            ("👩🏽\u200d🚀 ❤\ufe0f", ":woman::rocket: :heart:"),
+            ("e\u0301 и\u0306 n\u0303", "e y n"),
+            ("Straße ½ ≤", "Strasse 1/2 <="),
+        ],
+    )
+    def test_letters_the_font_lacks_are_spelled_in_ascii(self, text, spelled):
+        assert shortened(text, 300) == spelled
+
+    def test_letters_the_font_has_are_kept(self):
+        kept = "step 400 · 20 °C ± 1 © “a”… ™"
+        assert shortened(kept, 300) == kept
+
+    def test_a_word_without_any_spelling_is_visible(self):
+        unknown = "\u30fc"
+        assert shortened(f"a {unknown}", 200) == f"a {unknown}"
+        assert (np.asarray(caption_block([unknown], 50)) != BACKGROUND).any()
+
+    @pytest.mark.parametrize("letter", ["猫", "😀"])
+    def test_spelling_ten_thousand_letters_measures_few(self, letter, monkeypatch):
+        lengths = []
+
+        def measured(text, zoom=1):
+            lengths.append(len(text))
+            return text_width(text, zoom)
+
+        monkeypatch.setattr(caption_room, "text_width", measured)
+        line = shortened(letter * 10_000, 224)
+        assert line.isascii() or line.endswith(ELLIPSIS)
+        assert max(lengths) <= 4 * 224 + 1
+
+    def test_a_letter_is_looked_up_once(self, monkeypatch):
+        looked_up = []
+        caption_room._spelled.cache_clear()
+        monkeypatch.setattr(caption_room, "_has_glyph", lambda letter: looked_up.append(letter))
+        shortened("ж" * 50, 224)
+        shortened("жж", 100)
+        caption_room._spelled.cache_clear()
+        assert looked_up == ["ж"]
 
     def test_lone_surrogate_is_no_error(self):
         assert shortened("a\ud800b", 200) == "a b"
