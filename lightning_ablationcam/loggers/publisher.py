@@ -1,11 +1,11 @@
-"""One pass into every TensorBoardLogger of a Trainer."""
+"""Passes, and the film of them all, into every TensorBoardLogger of a Trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from lightning_ablationcam.drawing import draw
+from lightning_ablationcam.drawing import draw, draw_animations
 from lightning_ablationcam.history import History, Scale
 from lightning_ablationcam.loggers.tensorboard import (
     TensorBoardImages,
@@ -57,18 +57,53 @@ class Publisher:
         Raises:
             OSError: If there is too little room on the disk.
         """
-        if self._writers is None:
-            self._writers = tensorboard_images(loggers)
-        if not self._writers:
+        writers = self._ready(loggers)
+        if not writers:
             return
-        for writer in self._writers:
-            writer.check_room()
-        tags = dict(zip(probes.names, tag_names(probes.names), strict=True))
+        tags = _tags(probes)
         for drawing in draw(probes, history, scale=self.scale, score=self.score):
             tag = f"{self.tag}/overview"
             if drawing.kind != "overview":
                 tag = f"{self.tag}_{drawing.kind}/{tags[drawing.name]}"
-            for writer in self._writers:
+            for writer in writers:
                 writer.write(tag, drawing.picture, step)
-        for writer in self._writers:
+        for writer in writers:
             writer.flush()
+
+    def publish_animations(
+        self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int
+    ) -> None:
+        """Write all passes as one animation of each probe, and bring them to disk.
+
+        Nothing is written of fewer than two passes: nothing moves.
+
+        Args:
+            loggers: The Trainer's loggers; where none is a TensorBoardLogger nothing happens.
+            probes: The probes.
+            history: The passes over them.
+            step: ``trainer.global_step``.
+
+        Raises:
+            OSError: If there is too little room on the disk.
+        """
+        writers = [writer for writer in self._ready(loggers) if writer.takes_files]
+        if not writers or len(history.passes) < 2:
+            return
+        tags = _tags(probes)
+        for name, file in draw_animations(probes, history, scale=self.scale, score=self.score):
+            for writer in writers:
+                writer.write_file(f"{self.tag}_animation/{tags[name]}", file, step)
+        for writer in writers:
+            writer.flush()
+
+    def _ready(self, loggers: Iterable[Any]) -> list[TensorBoardImages]:
+        """The writers, each with room on its disk."""
+        if self._writers is None:
+            self._writers = tensorboard_images(loggers)
+        for writer in self._writers:
+            writer.check_room()
+        return self._writers
+
+
+def _tags(probes: ProbeSet) -> dict[str, str]:
+    return dict(zip(probes.names, tag_names(probes.names), strict=True))
