@@ -19,7 +19,7 @@ FLOORS = [
     {"render"},
     {"samples", "probes", "capture", "probe_source", "history", "drawing"},
     {"loggers"},
-    {"schedule", "silence", "ranks", "faults", "scalars", "explain", "callback"},
+    {"schedule", "silence", "ranks", "faults", "scalars", "explain", "callback", "animations"},
 ]
 ALLOWED = {"render": {"anyascii", "numpy", "PIL", "cmap"}}
 TORCH_ONLY = FLOORS[0] | FLOORS[1]
@@ -66,6 +66,7 @@ def test_public_names():
         "AblationResult",
         "ProbeSet",
         "ablation_cam",
+        "write_animations",
     ]
     for name in lightning_ablationcam.__all__:
         assert getattr(lightning_ablationcam, name).__name__ == name
