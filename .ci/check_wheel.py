@@ -57,7 +57,7 @@ with tempfile.TemporaryDirectory() as folder:
     wanted = [
         requirement
         for requirement in metadata.get_all("Requires-Dist")
-        if requirement.startswith(("cmap", "numpy", "pillow", "Pillow", "tensorboard"))
+        if requirement.startswith(("anyascii", "cmap", "numpy", "pillow", "Pillow", "tensorboard"))
     ]
     assert len(wanted) == 4, wanted
     subprocess.run([*install, *wanted], check=True)

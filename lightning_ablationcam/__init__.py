@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightning_ablationcam.animations import write_animations
     from lightning_ablationcam.callback import AblationCAMMonitor
     from lightning_ablationcam.cam import AblationResult, ablation_cam
     from lightning_ablationcam.probes import ProbeSet
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["AblationCAMMonitor", "AblationResult", "ProbeSet", "ablation_cam", "write_report"]
+__all__ = [
+    "AblationCAMMonitor",
+    "AblationResult",
+    "ProbeSet",
+    "ablation_cam",
+    "write_animations",
+    "write_report",
+]
 
 # Lazy (PEP 562): the TensorBoard process must be able to import a subpackage without torch.
 _HOMES = {
@@ -21,6 +29,7 @@ _HOMES = {
     "AblationResult": "cam",
     "ProbeSet": "probes",
     "ablation_cam": "cam",
+    "write_animations": "animations",
     "write_report": "report",
 }
 

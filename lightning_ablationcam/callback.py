@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lightning_ablationcam.ablations import Ablation
 from lightning_ablationcam.arguments import check_choice, check_count, is_a, is_number
 from lightning_ablationcam.cam import AblationResult, check_options, joined
+from lightning_ablationcam.drawing import score_name
 from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.explain import explain
 from lightning_ablationcam.faults import Reports
@@ -40,7 +41,9 @@ class AblationCAMMonitor(Callback):
 
     * ``<tag>/overview``: all probes in one picture,
     * ``<tag>_probes/<probe>``: each probe with its heatmap,
-    * ``<tag>_evolution/<probe>``: up to eight heatmaps from the first pass to the newest.
+    * ``<tag>_evolution/<probe>``: up to eight heatmaps from the first pass to the newest,
+    * ``<tag>_animation/<probe>``: at the end of the fit, all passes as one animated picture,
+    * the data of the Ablation-CAM tab, which plays the whole training,
 
     and logs with ``self.log``, at every validation, so that EarlyStopping and ModelCheckpoint can
     monitor them:
@@ -154,7 +157,7 @@ class AblationCAMMonitor(Callback):
         self._schedule = Schedule(every_n_validations, max_overhead)
         self._scalars = Scalars()
         self._reports = Reports()
-        self._publisher = Publisher(self.tag, scale, score if isinstance(score, str) else "score")
+        self._publisher = Publisher(self.tag, scale, score_name(score))
         self._ranks = Ranks()
         self._agreed = False
         self._layer: str | nn.Module = target_layer
@@ -344,8 +347,17 @@ class AblationCAMMonitor(Callback):
             self._catch_up(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Catch up where WeightAveraging had to put the averaged weights in place first."""
+        """Show the whole training as one animation of each probe.
+
+        Before that, catch up where WeightAveraging had to put the averaged weights in place first.
+        """
         self._catch_up(trainer, pl_module)
+        probes, step = self.probes, trainer.global_step
+        if trainer.is_global_zero and probes is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            loggers: list[Any] = trainer.loggers
+            self._attempt(
+                lambda: self._publisher.publish_animations(loggers, probes, self.history, step)
+            )
 
     def _catch_up(self, trainer: Trainer, module: LightningModule) -> None:
         if self._schedule.missed is not None:

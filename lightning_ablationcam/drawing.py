@@ -1,4 +1,4 @@
-"""What a pass shows: the pictures of the newest pass and of the evolution up to it."""
+"""What a pass shows: the pictures of the newest pass, of the evolution up to it, and as a film."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from lightning_ablationcam.history import History, Pass, Scale
 from lightning_ablationcam.probes import ProbeSet
 from lightning_ablationcam.render import (
+    MOST_ANIMATION_FRAMES,
     evolution_strip,
     frame_indices,
     overview_grid,
+    probe_animation,
     probe_picture,
 )
 
@@ -68,16 +70,12 @@ def draw(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Ite
             pictures,
             heats[-1],
             [[name, _explained(probes, newest, row)] for row, name in enumerate(probes.names)],
-            [f"epoch {newest.epoch} · step {newest.step}", newest.layer],
+            [_when(newest), newest.layer],
             of_all,
         ),
     )
     for row, name in enumerate(probes.names):
-        caption = [
-            name,
-            f"{score} {newest.scores[row]:.3g} · {_explained(probes, newest, row)}",
-            _verdict(probes, newest, row),
-        ]
+        caption = [name, *_seen(probes, newest, row, score)]
         yield Drawing("probes", name, probe_picture(pictures[row], heats[-1][row], caption, of_one))
         yield Drawing(
             "evolution",
@@ -90,6 +88,52 @@ def draw(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Ite
                 of_one,
             ),
         )
+
+
+def draw_animations(
+    probes: ProbeSet, history: History, *, scale: Scale, score: str
+) -> Iterator[tuple[str, bytes]]:
+    """Draw one animation of each probe, from the first pass to the newest.
+
+    Of many passes 32 are shown, evenly chosen, the first and the newest among them.
+
+    Args:
+        probes: The probes.
+        history: At least one pass over them.
+        scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
+        score: What the class score is called: ``"logit"``, ``"probability"`` or ``"score"``.
+
+    Yields:
+        A probe's name and its GIF file, one after the other, so that they need not all be held at
+        once.
+    """
+    pictures = probes.pictures()
+    shown = frame_indices(len(history.passes), MOST_ANIMATION_FRAMES)
+    frames = [history.passes[index] for index in shown]
+    heats = [history.scaled(index, scale) for index in shown]
+    progress = [frame.step / max(frames[-1].step, 1) for frame in frames]
+    _, of_one = _FULL_SCALE[scale]
+    for row, name in enumerate(probes.names):
+        captions = [[name, _when(frame), *_seen(probes, frame, row, score)] for frame in frames]
+        heat = [each[row] for each in heats]
+        yield name, probe_animation(pictures[row], heat, captions, progress, of_one)
+
+
+def score_name(score: object) -> str:
+    """What the class score is called in captions: "score" where it is a user's function."""
+    return score if isinstance(score, str) else "score"
+
+
+def _when(seen: Pass) -> str:
+    return f"epoch {seen.epoch} · step {seen.step}"
+
+
+def _seen(probes: ProbeSet, seen: Pass, row: int, score: str) -> list[str]:
+    """The class score with the class explained, and what the model says."""
+    return [
+        f"{score} {seen.scores[row]:.3g} · {_explained(probes, seen, row)}",
+        _verdict(probes, seen, row),
+    ]
 
 
 def _explained(probes: ProbeSet, seen: Pass, row: int) -> str:

@@ -57,7 +57,8 @@ def test_the_event_file_holds_every_validation_and_no_sanity_check(tmp_path):
     tags = ["ablation_cam/overview"]
     for name in ("ant", "bee", "cat"):
         tags += [f"ablation_cam_probes/{name}", f"ablation_cam_evolution/{name}"]
-    assert image_steps(tmp_path) == dict.fromkeys(tags, expected)
+    animations = {f"ablation_cam_animation/{name}": expected[-1:] for name in ("ant", "bee", "cat")}
+    assert image_steps(tmp_path) == dict.fromkeys(tags, expected) | animations
     assert steps(watching) == expected
     assert runner.global_step == expected[-1]
     assert [seen.epoch for seen in watching.history.passes] == [0, 1, 2]
@@ -578,9 +579,9 @@ def test_hostile_names_of_probes_and_classes(tmp_path):
     watching = monitor(probes=probes)
     fit(tmp_path, watching, max_epochs=2)
     found = image_steps(tmp_path)
-    assert len(found) == 1 + 2 * len(HOSTILE)
+    assert len(found) == 1 + 3 * len(HOSTILE)
     for tag, at in found.items():
-        assert at == [BATCHES, 2 * BATCHES]
+        assert at == [BATCHES, 2 * BATCHES]["animation" in tag :]
         assert tag.isprintable()
         assert tag == tag.strip()
         assert len(tag) < 160

@@ -80,3 +80,45 @@ def test_the_scale_decides_what_full_colour_means(monkeypatch, scale, first, leg
     list(drawing.draw(*story(), scale=scale, score="logit"))
     assert seen[0][1][0].max() == np.float32(first)
     assert legend in seen[0][4]
+
+
+def test_an_animation_of_each_probe_with_what_the_still_pictures_say(monkeypatch):
+    seen = []
+    monkeypatch.setattr(drawing, "probe_animation", lambda *args: seen.append(args) or b"film")
+    probes, history = story(passes=5)
+    films = list(drawing.draw_animations(probes, history, scale="probe", score="logit"))
+    assert films == [("p", b"film"), ("q", b"film")]
+    picture, heats, captions, progress, legend = seen[1]
+    assert np.array_equal(picture, probes.pictures()[1])
+    assert [heat.max() for heat in heats] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert captions[2] == [
+        "q",
+        "epoch 2 · step 10",
+        "logit -1 · 20% · bee",
+        "predicted ant, label bee",
+    ]
+    assert progress == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    assert legend == "maximum of this probe so far"
+
+
+def test_an_animation_shows_at_most_32_passes_with_the_first_and_the_newest(monkeypatch):
+    seen = []
+    monkeypatch.setattr(drawing, "probe_animation", lambda *args: seen.append(args))
+    list(drawing.draw_animations(*story(passes=60), scale="map", score="logit"))
+    _, heats, captions, progress, _ = seen[0]
+    assert len(heats) == len(captions) == len(progress) == 32
+    assert captions[0][1] == "epoch 0 · step 0"
+    assert captions[-1][1] == "epoch 59 · step 295"
+    assert (np.diff(progress) > 0).all()
+
+
+def test_an_animation_of_step_zero_alone(monkeypatch):
+    seen = []
+    monkeypatch.setattr(drawing, "probe_animation", lambda *args: seen.append(args))
+    list(drawing.draw_animations(*story(passes=1), scale="map", score="logit"))
+    assert seen[0][3] == [0]
+
+
+def test_a_score_of_the_users_own_is_called_score():
+    assert drawing.score_name("probability") == "probability"
+    assert drawing.score_name(len) == "score"

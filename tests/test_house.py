@@ -19,10 +19,10 @@ FLOORS = [
     {"render", "records", "series"},
     {"samples", "probes", "capture", "probe_source", "history", "drawing", "recording"},
     {"loggers", "tensorboard_plugin", "report"},
-    {"schedule", "silence", "ranks", "faults", "scalars", "explain", "callback"},
+    {"schedule", "silence", "ranks", "faults", "scalars", "explain", "callback", "animations"},
 ]
 ALLOWED = {
-    "render": {"numpy", "PIL", "cmap"},
+    "render": {"anyascii", "numpy", "PIL", "cmap"},
     "records": {"numpy"},
     "series": {"numpy"},
     "tensorboard_plugin": {"tensorboard", "werkzeug", "numpy"},
@@ -77,6 +77,7 @@ def test_public_names():
         "AblationResult",
         "ProbeSet",
         "ablation_cam",
+        "write_animations",
         "write_report",
     ]
     for name in lightning_ablationcam.__all__:

@@ -9,18 +9,28 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2lab
 
+from lightning_ablationcam.render import caption as caption_room
 from lightning_ablationcam.render import (
     colorize,
     display_size,
+    encode_gif,
     encode_jpeg,
     encode_png,
     evolution_strip,
     frame_indices,
     overlay,
     overview_grid,
+    probe_animation,
     probe_picture,
 )
+from lightning_ablationcam.render.animation import (
+    MOST_ANIMATION_FRAMES,
+    PROGRESS_HEIGHT,
+    frame_milliseconds,
+    furniture_colors,
+)
 from lightning_ablationcam.render.caption import ELLIPSIS, caption_block, shortened, text_width
+from lightning_ablationcam.render.encode import TOLERANCE
 from lightning_ablationcam.render.legend import BAR_HEIGHT, legend_block
 from lightning_ablationcam.render.overlays import MOST_OPACITY
 from lightning_ablationcam.render.sizes import fit
@@ -34,6 +44,7 @@ from lightning_ablationcam.render.style import (
     MUTED,
     TEXT,
     TEXT_SIZE,
+    TRACK,
 )
 
 
@@ -266,9 +277,54 @@ class TestCaption:
         assert shortened("café Müller", 200) == "cafe Muller"
         assert shortened("<b>&amp;</b>", 200) == "<b>&amp;</b>"
 
-    @pytest.mark.parametrize("text", ["猫", "🐱", "Ж"])
-    def test_letters_the_font_lacks_are_visible(self, text):
-        assert (np.asarray(caption_block([text], 50)) != BACKGROUND).any()
+    @pytest.mark.parametrize(
+        ("text", "spelled"),
+        [
+            ("кошка", "koshka"),
+            ("猫", "Mao"),
+            ("한", "Han"),
+            ("قطة", "qth"),
+            ("بد\u200cتر", "bdtr"),
+            ("कुत्ता", "kutta"),
+            ("😀 happy", ":grinning: happy"),
+            ("👩🏽\u200d🚀 ❤\ufe0f", ":woman::rocket: :heart:"),
+            ("e\u0301 и\u0306 n\u0303", "e y n"),
+            ("Straße ½ ≤", "Strasse 1/2 <="),
+        ],
+    )
+    def test_letters_the_font_lacks_are_spelled_in_ascii(self, text, spelled):
+        assert shortened(text, 300) == spelled
+
+    def test_letters_the_font_has_are_kept(self):
+        kept = "step 400 · 20 °C ± 1 © “a”… ™"
+        assert shortened(kept, 300) == kept
+
+    def test_a_word_without_any_spelling_is_visible(self):
+        unknown = "\u30fc"
+        assert shortened(f"a {unknown}", 200) == f"a {unknown}"
+        assert (np.asarray(caption_block([unknown], 50)) != BACKGROUND).any()
+
+    @pytest.mark.parametrize("letter", ["猫", "😀"])
+    def test_spelling_ten_thousand_letters_measures_few(self, letter, monkeypatch):
+        lengths = []
+
+        def measured(text, zoom=1):
+            lengths.append(len(text))
+            return text_width(text, zoom)
+
+        monkeypatch.setattr(caption_room, "text_width", measured)
+        line = shortened(letter * 10_000, 224)
+        assert line.isascii() or line.endswith(ELLIPSIS)
+        assert max(lengths) <= 4 * 224 + 1
+
+    def test_a_letter_is_looked_up_once(self, monkeypatch):
+        looked_up = []
+        caption_room._spelled.cache_clear()
+        monkeypatch.setattr(caption_room, "_has_glyph", lambda letter: looked_up.append(letter))
+        shortened("ж" * 50, 224)
+        shortened("жж", 100)
+        caption_room._spelled.cache_clear()
+        assert looked_up == ["ж"]
 
     def test_lone_surrogate_is_no_error(self):
         assert shortened("a\ud800b", 200) == "a b"
@@ -466,6 +522,221 @@ class TestOverviewGrid:
             overview_grid(pictures.astype(np.float32), heats, [["a"]] * 2, [], "max")
         with pytest.raises(TypeError, match=r"title must be .*'step 3'"):
             overview_grid(pictures, heats, [["a"]] * 2, "step 3", "max")
+
+
+def frames_of(file):
+    """The frames of a GIF as a viewer shows them, and how long each is shown."""
+    frames, milliseconds = [], []
+    with Image.open(BytesIO(file)) as opened:
+        for number in range(opened.n_frames):
+            opened.seek(number)
+            frames.append(np.asarray(opened.convert("RGB")).astype(int))
+            milliseconds.append(opened.info["duration"])
+    return frames, milliseconds
+
+
+def global_table(file):
+    return bool(file[10] & 0x80)
+
+
+def local_tables(file):
+    """Whether each frame of a GIF brings a palette of its own."""
+    place, found = 13 + 3 * 2 ** ((file[10] & 7) + 1), []
+    while file[place] != 0x3B:
+        if file[place] == 0x21:
+            place += 2
+        else:
+            flags = file[place + 9]
+            found.append(bool(flags & 0x80))
+            place += 11 + (3 * 2 ** ((flags & 7) + 1) if found[-1] else 0)
+        while file[place]:
+            place += file[place] + 1
+        place += 1
+    return found
+
+
+class TestProbeAnimation:
+    @staticmethod
+    def film(count, picture=None, progress=None, caption=("p", "step")):
+        picture = noise(6, 224, 224) // 8 + 100 if picture is None else picture
+        heats = [hot_cell(number % 7, number * 3 % 7) for number in range(count)]
+        captions = [[f"{line} {number}" for line in caption] for number in range(count)]
+        progress = progress or [(number + 1) / count for number in range(count)]
+        file = probe_animation(picture, heats, captions, progress, "max")
+        return frames_of(file), picture, heats, captions
+
+    @pytest.mark.parametrize("count", [2, 9, MOST_ANIMATION_FRAMES])
+    def test_every_pass_is_a_frame_like_the_still_picture(self, count):
+        (frames, _), picture, heats, captions = self.film(count)
+        assert len(frames) == count
+        for frame, heat, caption in zip(frames, heats, captions, strict=True):
+            still = probe_picture(picture, heat, caption, "max").astype(int)
+            top = MARGIN + 224
+            assert np.abs(frame[:top] - still[:top]).max() <= 48
+            assert np.abs(frame[:top] - still[:top]).mean() <= 6
+            below = frame[top + GAP // 2 + PROGRESS_HEIGHT :]
+            assert np.abs(below - still[top:]).max() <= 48
+            assert np.abs(below - still[top:]).mean() <= 2
+
+    def test_it_loops_for_ever_and_rests_at_the_end(self):
+        file = probe_animation(
+            flat(9), [hot_cell(0, 0)] * 3, [[str(n)] for n in "abc"], [0] * 3, ""
+        )
+        with Image.open(BytesIO(file)) as opened:
+            assert (opened.format, opened.info["loop"]) == ("GIF", 0)
+        _, milliseconds = frames_of(file)
+        assert milliseconds == frame_milliseconds(3) == [600, 600, 2600]
+
+    @given(st.integers(1, MOST_ANIMATION_FRAMES))
+    def test_a_turn_is_neither_a_flicker_nor_a_wait(self, count):
+        shown = frame_milliseconds(count)
+        assert len(shown) == count
+        assert all(each % 10 == 0 and 200 <= each <= 600 for each in shown[:-1])
+        assert sum(shown) <= 9_000
+        assert shown[-1] >= 2_200
+
+    def test_the_bar_shows_how_far_the_training_is(self):
+        (frames, _), *_ = self.film(4, progress=[-1, 0.25, 0.75, 7])
+        bars = [frame[MARGIN + 224 + GAP // 2 : MARGIN + 224 + GAP // 2 + 4] for frame in frames]
+        for bar, filled in zip(bars, [0, 56, 168, 224], strict=True):
+            inner = bar[:, MARGIN : MARGIN + 224]
+            assert np.abs(inner[:, :filled] - TEXT).max(initial=0) <= 8
+            assert np.abs(inner[:, filled:] - TRACK).max(initial=0) <= 8
+
+    def test_a_single_pass_is_a_still_picture(self):
+        (frames, _), *_ = self.film(1)
+        assert len(frames) == 1
+
+    @pytest.mark.parametrize("size", [(8, 8), (28, 28), (640, 512), (100, 900), (1, 1)])
+    def test_every_picture_fits_a_card(self, size):
+        (frames, _), *_ = self.film(2, noise(0, *size), caption=("x" * 10_000, "猫"))
+        assert frames[0].shape[1] == 224 + 2 * MARGIN
+        assert frames[0].shape[0] < 360
+
+    def test_captions_may_differ_in_their_number_of_lines(self):
+        heats, done = [hot_cell(0, 0), hot_cell(6, 6)], [0.5, 1]
+        frames, _ = frames_of(probe_animation(flat(0), heats, [["a"], ["a", "b"]], done, "max"))
+        assert frames[0].shape == frames[1].shape
+
+    def test_colours_of_the_furniture_fit_a_palette(self):
+        colors = furniture_colors()
+        assert (colors.dtype, colors.shape[1]) == (np.uint8, 3)
+        assert 20 <= len(np.unique(colors, axis=0)) <= 64
+        for color in (BACKGROUND, TEXT, MUTED, TRACK):
+            assert (colors == color).all(axis=1).any()
+
+    @pytest.mark.parametrize("count", [0, MOST_ANIMATION_FRAMES + 1])
+    def test_number_of_frames(self, count):
+        with pytest.raises(ValueError, match=f"heats must hold 1 to 32 maps, got {count}"):
+            probe_animation(flat(0), [np.ones((2, 2))] * count, [], [], "max")
+
+    def test_wrong_arguments(self):
+        heats = [np.ones((2, 2)), np.ones(2)]
+        with pytest.raises(ValueError, match=r"captions .*each of the 2 heats, got 1"):
+            probe_animation(flat(0), heats, [["a"]], [0, 1], "max")
+        with pytest.raises(ValueError, match=r"progress .*each of the 2 heats, got 1"):
+            probe_animation(flat(0), heats, [["a"], ["b"]], [1], "max")
+        with pytest.raises(ValueError, match=r"heats\[1\] must be .*got float64 of shape \(2,\)"):
+            probe_animation(flat(0), heats, [["a"], ["b"]], [0, 1], "max")
+        with pytest.raises(TypeError, match=r"captions\[0\] must be .*'a'"):
+            probe_animation(flat(0), heats[:1], ["a"], [1], "max")
+        with pytest.raises(TypeError, match=r"picture must be a uint8"):
+            probe_animation(flat(0) / 2, heats[:1], [["a"]], [1], "max")
+
+
+class TestGif:
+    @staticmethod
+    def decoded(frames, milliseconds=None, colors=()):
+        kept = np.array(colors, np.uint8).reshape(-1, 3)
+        file = encode_gif(frames, milliseconds or [100] * len(frames), kept)
+        decoded, shown_for = frames_of(file)
+        if milliseconds is None:
+            # Pillow writes frames that look alike as one that is shown for longer.
+            pairs = zip(decoded, shown_for, strict=True)
+            decoded = [frame for frame, shown in pairs for _ in range(shown // 100)]
+        return decoded, shown_for, file
+
+    def test_few_colours_are_exact(self):
+        frames = [flat(grey) for grey in (0, 200, 100)]
+        frames[1][:9] = (255, 0, 0)
+        decoded, milliseconds, _ = self.decoded(frames, [100, 250, 900], [(255, 0, 0)])
+        assert milliseconds == [100, 250, 900]
+        for shown, frame in zip(decoded, frames, strict=True):
+            assert np.abs(shown - frame).max() <= 4
+
+    def test_small_changes_wait_until_they_are_seen_or_the_end(self):
+        assert TOLERANCE == 6
+        levels = [101, 107, 108, 104, 112, 104]
+        colors = [(level,) * 3 for level in levels]
+        decoded, _, _ = self.decoded([flat(level) for level in levels], None, colors)
+        shown = [frame[0, 0, 0] for frame in decoded]
+        assert shown[0] == pytest.approx(101, abs=2)
+        assert shown[1] == shown[0]
+        assert shown[2] == pytest.approx(108, abs=2)
+        assert shown[2] == shown[3] == shown[4]
+        assert shown[-1] == pytest.approx(104, abs=2)
+
+    @pytest.mark.parametrize("channel", [0, 1, 2])
+    def test_a_change_of_one_channel_is_seen(self, channel):
+        frames = [flat(100) for _ in range(3)]
+        frames[1][..., channel] = frames[2][..., channel] = 140
+        decoded, _, _ = self.decoded(frames)
+        assert np.abs(decoded[1] - frames[1]).max() <= 4
+
+    def test_slow_changes_do_not_add_up(self):
+        frames = [flat(100 + 2 * number) for number in range(40)]
+        decoded, _, _ = self.decoded(frames, None, [frame[0, 0] for frame in frames])
+        for shown, frame in zip(decoded, frames, strict=True):
+            assert np.abs(shown - frame).max() <= TOLERANCE + 4
+
+    def test_what_stands_still_costs_nothing_and_does_not_flicker(self):
+        still = noise(7, 224, 224)
+        frames = [still.copy() for _ in range(8)]
+        for number, frame in enumerate(frames):
+            frame[:4, : 28 * (number + 1)] = 255
+        decoded, _, film = self.decoded(frames)
+        _, _, one = self.decoded(frames[:1])
+        assert len(film) < 1.1 * len(one)
+        assert all(np.array_equal(shown[4:], decoded[0][4:]) for shown in decoded)
+
+    def test_one_palette_for_all_frames(self):
+        frames = [noise(seed, 32, 32) for seed in range(3)]
+        *_, file = self.decoded(frames)
+        assert global_table(file)
+        assert local_tables(file) == [False] * 3
+
+    def test_wanted_colours_are_kept_beside_many_others(self):
+        frames = [noise(seed, 64, 64) // 2 for seed in range(2)]
+        for frame in frames:
+            frame[0, 0] = (255, 255, 255)
+        decoded, _, _ = self.decoded(frames, None, [(255, 255, 255)])
+        assert decoded[1][0, 0].min() >= 251
+
+    @pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (255, 0, 255)])
+    def test_no_colour_is_taken_for_no_change(self, color):
+        frames = [flat(128) for _ in range(3)]
+        frames[1][:9] = color
+        frames[2][9:] = color
+        decoded, _, _ = self.decoded(frames, None, [color, (128, 128, 128)])
+        for shown, frame in zip(decoded, frames, strict=True):
+            assert np.abs(shown - frame).max() <= 4
+
+    def test_frames_are_left_as_they_were(self):
+        frames = [noise(seed, 16, 16) for seed in range(3)]
+        before = [frame.copy() for frame in frames]
+        assert self.decoded(frames)[2] == self.decoded(frames)[2]
+        assert all(np.array_equal(a, b) for a, b in zip(frames, before, strict=True))
+
+    def test_wrong_arguments(self):
+        black = np.zeros((1, 3), np.uint8)
+        with pytest.raises(ValueError, match=r"one shape.*frames\[1\] of \(9, 9, 3\)"):
+            encode_gif([flat(0), flat(0, 9, 9)], [1, 1], black)
+        with pytest.raises(ValueError, match=r"milliseconds .*each of the 2 frames, got 1"):
+            encode_gif([flat(0), flat(0)], [100], black)
+        with pytest.raises(ValueError, match=r"frames must hold at least one .*got none"):
+            encode_gif([], [], black)
+        with pytest.raises(TypeError, match=r"frames\[0\] must be a uint8"):
+            encode_gif([flat(0) / 2], [100], black)
 
 
 class TestEncode:

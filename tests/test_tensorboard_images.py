@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import img_mime_type_detector
 
 from lightning_ablationcam.loggers.tensorboard import (
     TensorBoardImages,
@@ -14,6 +15,7 @@ from lightning_ablationcam.loggers.tensorboard import (
     tag_names,
     tensorboard_images,
 )
+from lightning_ablationcam.render import encode_gif
 
 
 def test_pictures_are_read_back_as_written(tmp_path):
@@ -55,9 +57,23 @@ def test_other_writers_get_plain_images_and_one_warning():
         writer = TensorBoardImages(logger)
         writer.write("tag", np.zeros((2, 2, 3), np.uint8), 1)
         writer.write("tag", np.zeros((2, 2, 3), np.uint8), 2)
+        with pytest.raises(RuntimeError, match=r"tag='film': .* takes no image files"):
+            writer.write_file("film", b"", 2)
     assert len(caught) == 1
     assert [args[2] for args, _ in logger.writer.images] == [1, 2]
     assert logger.writer.images[0][1] == {"dataformats": "HWC"}
+
+
+def test_files_are_read_back_byte_for_byte_and_served_as_what_they_are(tmp_path):
+    frames = [np.full((20, 30, 3), grey, np.uint8) for grey in (0, 255)]
+    film = encode_gif(frames, [100, 100], np.zeros((1, 3), np.uint8))
+    (writer,) = tensorboard_images([TensorBoardLogger(tmp_path)])
+    writer.write_file("film", film, 3)
+    writer.flush()
+    (image,) = EventAccumulator(writer.directory).Reload().Images("film")
+    assert (image.step, image.height, image.width) == (3, 20, 30)
+    assert image.encoded_image_string == film
+    assert img_mime_type_detector.from_bytes(film) == "image/gif"
 
 
 def test_tag_names_are_printable_short_and_distinct():

@@ -1,11 +1,11 @@
-"""One pass into every TensorBoardLogger of a Trainer: the tab's records and the pictures."""
+"""What a Trainer's TensorBoardLoggers get: the tab's records, pictures and animations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from lightning_ablationcam.drawing import draw
+from lightning_ablationcam.drawing import draw, draw_animations
 from lightning_ablationcam.history import History, Pass, Scale
 from lightning_ablationcam.loggers.tab import TensorBoardTab, tensorboard_tabs
 from lightning_ablationcam.loggers.tensorboard import (
@@ -61,17 +61,18 @@ class Publisher:
         Raises:
             OSError: If there is too little room on the disk.
         """
-        if self._writers is None:
-            loggers = list(loggers)
-            self._writers = tensorboard_images(loggers)
-            self._tabs = tensorboard_tabs(loggers, self.tag)
-        if not self._writers:
+        writers = self._ready(loggers)
+        if not writers:
             return
-        for writer in self._writers:
-            writer.check_room()
         self._record(probes, history.passes[-1], step)
-        self._draw(self._writers, probes, history, step)
-        for writer in self._writers:
+        tags = _tags(probes)
+        for drawing in draw(probes, history, scale=self.scale, score=self.score):
+            tag = f"{self.tag}/overview"
+            if drawing.kind != "overview":
+                tag = f"{self.tag}_{drawing.kind}/{tags[drawing.name]}"
+            for writer in writers:
+                writer.write(tag, drawing.picture, step)
+        for writer in writers:
             writer.flush()
 
     def _record(self, probes: ProbeSet, seen: Pass, step: int) -> None:
@@ -84,13 +85,42 @@ class Publisher:
             tab.write_heat(heat_record(seen, fingerprint=probes.fingerprint), step)
         self._described = described
 
-    def _draw(
-        self, writers: list[TensorBoardImages], probes: ProbeSet, history: History, step: int
+    def publish_animations(
+        self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int
     ) -> None:
-        tags = dict(zip(probes.names, tag_names(probes.names), strict=True))
-        for drawing in draw(probes, history, scale=self.scale, score=self.score):
-            tag = f"{self.tag}/overview"
-            if drawing.kind != "overview":
-                tag = f"{self.tag}_{drawing.kind}/{tags[drawing.name]}"
+        """Write all passes as one animation of each probe, and bring them to disk.
+
+        Nothing is written of fewer than two passes: nothing moves.
+
+        Args:
+            loggers: The Trainer's loggers; where none is a TensorBoardLogger nothing happens.
+            probes: The probes.
+            history: The passes over them.
+            step: ``trainer.global_step``.
+
+        Raises:
+            OSError: If there is too little room on the disk.
+        """
+        writers = [writer for writer in self._ready(loggers) if writer.takes_files]
+        if not writers or len(history.passes) < 2:
+            return
+        tags = _tags(probes)
+        for name, file in draw_animations(probes, history, scale=self.scale, score=self.score):
             for writer in writers:
-                writer.write(tag, drawing.picture, step)
+                writer.write_file(f"{self.tag}_animation/{tags[name]}", file, step)
+        for writer in writers:
+            writer.flush()
+
+    def _ready(self, loggers: Iterable[Any]) -> list[TensorBoardImages]:
+        """The writers, each with room on its disk."""
+        if self._writers is None:
+            loggers = list(loggers)
+            self._writers = tensorboard_images(loggers)
+            self._tabs = tensorboard_tabs(loggers, self.tag)
+        for writer in self._writers:
+            writer.check_room()
+        return self._writers
+
+
+def _tags(probes: ProbeSet) -> dict[str, str]:
+    return dict(zip(probes.names, tag_names(probes.names), strict=True))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Iterable
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
@@ -28,13 +30,16 @@ class TensorBoardImages:
 
     Args:
         logger: A ``TensorBoardLogger``.
+
+    Attributes:
+        takes_files: Whether image files can be written as they are.
     """
 
     def __init__(self, logger: Any) -> None:
         self._experiment: Any = logger.experiment
         # tensorboardX writes the same files, but takes its own message types.
-        self._takes_jpeg = isinstance(self._experiment, SummaryWriter)
-        if not self._takes_jpeg:
+        self.takes_files = isinstance(self._experiment, SummaryWriter)
+        if not self.takes_files:
             rank_zero_warn(
                 "ablation_cam: the TensorBoardLogger writes with "
                 f"{type(self._experiment).__module__}; pictures are written as PNG, about five "
@@ -65,13 +70,31 @@ class TensorBoardImages:
 
     def write(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture, (H, W, 3) uint8."""
-        if not self._takes_jpeg:
+        if not self.takes_files:
             self._experiment.add_image(tag, picture, step, dataformats="HWC")
             return
-        height, width, _ = picture.shape
-        image = Summary.Image(
-            height=height, width=width, colorspace=3, encoded_image_string=encode_jpeg(picture)
-        )
+        self.write_file(tag, encode_jpeg(picture), step)
+
+    def write_file(self, tag: str, file: bytes, step: int) -> None:
+        """Write one image file as it is: JPEG, PNG or GIF, still or animated.
+
+        TensorBoard finds out what it is from its bytes, and the browser shows it.
+
+        Args:
+            tag: The tag.
+            file: The bytes of the image file.
+            step: The step.
+
+        Raises:
+            RuntimeError: If the event writer takes no files, see :attr:`takes_files`.
+        """
+        if not self.takes_files:
+            raise RuntimeError(
+                f"tag={tag!r}: {type(self._experiment).__module__} takes no image files"
+            )
+        with Image.open(BytesIO(file)) as opened:
+            width, height = opened.size
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=file)
         summary = Summary(value=[Summary.Value(tag=tag, image=image)])
         self._experiment._get_file_writer().add_summary(summary, step)
 

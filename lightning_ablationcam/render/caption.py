@@ -8,11 +8,17 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from math import ceil
 
+from anyascii import anyascii
 from PIL import Image, ImageDraw, ImageFont
 
 from lightning_ablationcam.render.style import BACKGROUND, LINE_HEIGHT, MUTED, TEXT, TEXT_SIZE
 
 ELLIPSIS = "…"
+
+# Unicode has set it aside for ever: every font draws it with the box for letters it lacks.
+_NO_CHARACTER = "\U000effff"
+# They join the letters beside them and are not seen, neither as a letter nor as a space.
+_JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
 
 
 def caption_block(
@@ -25,8 +31,7 @@ def caption_block(
 
     Args:
         lines: The text. A line too long for the width is shortened with an ellipsis; control
-            characters become spaces, accents are dropped, other characters that the font lacks
-            are drawn as boxes.
+            characters become spaces, and letters that the font lacks are spelled in ASCII.
         width: Width of the block, in pixels.
         first: Colour of the first line; the others are muted.
         zoom: How much larger than usual the text is.
@@ -57,11 +62,14 @@ def shortened(line: str, width: int, zoom: float = 1) -> str:
     Example:
         >>> shortened("two\\nlines", 200)
         'two lines'
+        >>> shortened("кошка 😀", 200)
+        'koshka :grinning:'
         >>> shortened("a name that goes on for ever", 80)
         'a name that…'
     """
-    # No character that is drawn is narrower than a pixel: what comes after cannot be seen.
-    text = _drawable(line[: 4 * width])
+    # Hardly a character is narrower than a pixel: what comes after cannot be seen, neither in the
+    # line nor in what it is spelled with.
+    text = _drawable(line[: 4 * width])[: 4 * width]
     if text_width(text, zoom) <= width:
         return text
     fitting = bisect_right(
@@ -87,6 +95,25 @@ def font(zoom: float = 1) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _drawable(text: str) -> str:
-    # The built-in font has no accented letters: "é" reads better as "e" than as a box.
-    letters = (c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
-    return " ".join("".join(c if c.isprintable() else " " for c in letters).split())
+    composed = unicodedata.normalize("NFC", text).translate(_JOINERS)
+    words = "".join(c if c.isprintable() else " " for c in composed).split()
+    # Boxes, where no letter of a word is known, say at least that there is a word.
+    return " ".join("".join(map(_spelled, word)) or word for word in words)
+
+
+@lru_cache(maxsize=4096)
+def _spelled(letter: str) -> str:
+    """Return ``letter`` where the font has it, else ASCII for it; "" for marks and the unknown."""
+    return letter if _has_glyph(letter) else anyascii(letter)
+
+
+def _has_glyph(letter: str) -> bool:
+    # Pillow does not say which characters a font has, but draws the same box for all it lacks.
+    mask = font().getmask(letter)
+    return (mask.size, bytes(mask)) != _box()
+
+
+@cache
+def _box() -> tuple[tuple[int, int], bytes]:
+    mask = font().getmask(_NO_CHARACTER)
+    return mask.size, bytes(mask)

@@ -33,10 +33,15 @@ def legend_block(text: str, width: int, zoom: float = 1) -> Image.Image:
     width = min(width, round(CARD * zoom))
     bar, line = round(BAR_HEIGHT * zoom), line_height(zoom)
     block = Image.new("RGB", (width, bar + 2 + line), BACKGROUND)
-    ramp = np.linspace(0, 1, width, dtype=np.float32)[None]
-    block.paste(blend(Image.new("RGB", (width, bar), BENEATH), ramp), (0, 0))
+    block.paste(bar_image(width, bar), (0, 0))
     block.paste(MUTED, (0, bar + 2), ink(COLD, width, zoom))
     room = width - text_width(COLD, zoom) - GAP
     taken = text_width(shortened(text, room, zoom), zoom)
     block.paste(MUTED, (width - taken, bar + 2), ink(text, room, zoom).crop((0, 0, taken, line)))
     return block
+
+
+def bar_image(width: int, height: int) -> Image.Image:
+    """Return the colours of the scale, coldest first, as an overlay shows them."""
+    ramp = np.linspace(0, 1, width, dtype=np.float32)[None]
+    return blend(Image.new("RGB", (width, height), BENEATH), ramp)

@@ -5,6 +5,7 @@ from __future__ import annotations
 BACKGROUND = (24, 25, 29)
 TEXT = (236, 237, 240)
 MUTED = (158, 162, 170)
+TRACK = (62, 64, 70)
 
 TEXT_SIZE = 13
 LINE_HEIGHT = 18

@@ -1,0 +1,102 @@
+"""The passes of a monitor as animated pictures in a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from anyascii import anyascii
+
+from lightning_ablationcam.callback import AblationCAMMonitor
+from lightning_ablationcam.drawing import draw_animations, score_name
+
+LONGEST_STEM = 100
+"""Characters of a probe's name that its file keeps."""
+
+_OTHER = re.compile(r"[^A-Za-z0-9.-]+")
+# Windows has devices of these names in every folder, whatever the suffix.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
+def write_animations(monitor: AblationCAMMonitor, folder: str | Path) -> list[Path]:
+    """Write what a monitor has seen so far, one animated picture a probe.
+
+    Each GIF shows the passes one after the other, at most 32 of them, over and over again. Call it
+    whenever you like, during a fit or after it, also where the Trainer has no TensorBoardLogger.
+    A file is complete or not there; one of the same name is replaced.
+
+    Args:
+        monitor: A monitor with at least one pass.
+        folder: Where to; made if it is not there.
+
+    Returns:
+        The files, in the order of the probes. They are named by probe, spelled in ASCII.
+
+    Raises:
+        TypeError: If ``monitor`` is no AblationCAMMonitor, or ``folder`` no path.
+        ValueError: If the monitor has no pass yet.
+        NotADirectoryError: If ``folder`` is a file.
+        OSError: If a file cannot be written.
+
+    Example:
+        >>> write_animations(AblationCAMMonitor(), "animations")
+        Traceback (most recent call last):
+        ValueError: monitor has no pass yet; call write_animations after a validation of its fit
+    """
+    if not isinstance(monitor, AblationCAMMonitor):
+        raise TypeError(f"monitor is a {type(monitor).__name__}; expected an AblationCAMMonitor")
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder={folder!r:.80}; expected a path")
+    probes, history = monitor.probes, monitor.history
+    if probes is None or not history.passes:
+        raise ValueError(
+            "monitor has no pass yet; call write_animations after a validation of its fit"
+        )
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise NotADirectoryError(f"folder={str(folder)!r} is a file; expected a folder")
+    place.mkdir(parents=True, exist_ok=True)
+    files = [place / f"{stem}.gif" for stem in file_stems(probes.names)]
+    score = score_name(monitor.score)
+    drawn = draw_animations(probes, history, scale=monitor.scale, score=score)
+    for file, (_, animation) in zip(files, drawn, strict=True):
+        _replace(file, animation)
+    return files
+
+
+def file_stems(names: Iterable[str]) -> list[str]:
+    """Turn probe names into names of files: safe on every system, and still distinct.
+
+    Example:
+        >>> file_stems(["cats/кошка", "../../etc", "a b", "A?B", ""])
+        ['cats_koshka', 'etc', 'a_b', 'A_B_2', 'probe']
+    """
+    stems: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        # Cut first: what a letter is spelled with can be forty times as long.
+        ascii_name = anyascii(name[:LONGEST_STEM])
+        stem = _OTHER.sub("_", ascii_name)[:LONGEST_STEM].strip("._-") or "probe"
+        if _DEVICE.match(stem):
+            stem = f"probe_{stem}"
+        unique, repeat = stem, 1
+        # Some file systems do not tell "a" from "A".
+        while unique.lower() in taken:
+            repeat += 1
+            unique = f"{stem}_{repeat}"
+        taken.add(unique.lower())
+        stems.append(unique)
+    return stems
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file so that it is never seen half written, and an earlier one stays until then."""
+    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)

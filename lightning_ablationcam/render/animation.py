@@ -1,0 +1,136 @@
+"""One probe over the validation passes, as one picture that moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lightning_ablationcam.render.caption import caption_block
+from lightning_ablationcam.render.encode import encode_gif
+from lightning_ablationcam.render.layout import centered, column, framed
+from lightning_ablationcam.render.legend import bar_image, legend_block
+from lightning_ablationcam.render.overlays import blend
+from lightning_ablationcam.render.sizes import fit
+from lightning_ablationcam.render.style import BACKGROUND, GAP, MUTED, TEXT, TRACK
+from lightning_ablationcam.render.validation import (
+    check_heat,
+    check_lines,
+    check_picture,
+    check_same_length,
+)
+
+MOST_ANIMATION_FRAMES = 32
+"""Twice as many double the bytes and the time to watch, and show little more: 32 frames of 224
+pixels take about half a MB, and eight seconds."""
+
+WIDTH = 224
+PROGRESS_HEIGHT = 4
+
+TURN = 6_400
+SHORTEST, LONGEST = 200, 600
+HOLD = 2_000
+"""Milliseconds: of a whole turn, of a frame, and how much longer the last one stays."""
+
+
+def probe_animation(
+    picture: NDArray[np.uint8],
+    heats: Sequence[NDArray[np.floating[Any]]],
+    captions: Sequence[Sequence[str]],
+    progress: Sequence[float],
+    legend: str,
+) -> bytes:
+    """Draw how the heat of one picture changed: a frame a pass, over and over again.
+
+    The last frame stays for two seconds longer. Below the picture a bar shows where in the
+    training a frame is.
+
+    Args:
+        picture: uint8 array of shape (H, W, 3), RGB, of any size.
+        heats: 1 to 32 float arrays, each of shape (h, w), oldest first. Values are clipped to
+            [0, 1]; NaN and infinities count as 0.
+        captions: For each heat its lines of text; the first stands out.
+        progress: For each heat the share of the training done by then, clipped to [0, 1].
+        legend: What the hottest colour stands for.
+
+    Returns:
+        A GIF file, at most 238 pixels wide; a still one where there is a single heat.
+
+    Raises:
+        TypeError: If an array has another dtype, or a caption is a string.
+        ValueError: If an array has another shape, there is no heat or there are more than 32, or
+            there are not as many captions or shares.
+
+    Example:
+        >>> picture = np.zeros((32, 32, 3), np.uint8)
+        >>> heats = [np.zeros((4, 4)), np.ones((4, 4))]
+        >>> probe_animation(picture, heats, [["step 1"], ["step 2"]], [0.5, 1], "maximum")[:6]
+        b'GIF89a'
+    """
+    _check(picture, heats, captions, progress)
+    bare = fit(Image.fromarray(picture), WIDTH)
+    lines = max(len(caption) for caption in captions)
+    frames = [
+        _frame(blend(bare, heat), done, [*caption, *[""] * (lines - len(caption))], legend)
+        for heat, caption, done in zip(heats, captions, progress, strict=True)
+    ]
+    return encode_gif(frames, frame_milliseconds(len(frames)), furniture_colors())
+
+
+def frame_milliseconds(count: int) -> list[int]:
+    """Return how long each of ``count`` frames is shown: a quick turn, then a rest at the end.
+
+    Example:
+        >>> frame_milliseconds(3)
+        [600, 600, 2600]
+    """
+    # GIF counts in hundredths of a second.
+    each = min(max(TURN // count // 10 * 10, SHORTEST), LONGEST)
+    return [each] * (count - 1) + [each + HOLD]
+
+
+@cache
+def furniture_colors() -> NDArray[np.uint8]:
+    """Return the colours of what is around the picture, uint8 (n, 3): text, bars, background."""
+    ramps = [
+        np.linspace(BACKGROUND, TEXT, 6),
+        np.linspace(BACKGROUND, MUTED, 5)[1:],
+        np.asarray(bar_image(25, 1))[0],
+        [TRACK],
+    ]
+    colors: NDArray[np.uint8] = np.rint(np.concatenate(ramps)).astype(np.uint8)
+    return colors
+
+
+def _frame(
+    shown: Image.Image, done: float, caption: Sequence[str], legend: str
+) -> NDArray[np.uint8]:
+    above = column([centered(shown, WIDTH), _progress_bar(done)], GAP // 2)
+    below = [caption_block(caption, WIDTH), legend_block(legend, WIDTH)]
+    return np.array(framed(column([above, *below], GAP)))
+
+
+def _progress_bar(done: float) -> Image.Image:
+    bar = Image.new("RGB", (WIDTH, PROGRESS_HEIGHT), TRACK)
+    bar.paste(TEXT, (0, 0, round(min(max(done, 0), 1) * WIDTH), PROGRESS_HEIGHT))
+    return bar
+
+
+def _check(
+    picture: object,
+    heats: Sequence[NDArray[np.floating[Any]]],
+    captions: Sequence[Sequence[str]],
+    progress: Sequence[float],
+) -> None:
+    check_picture(picture)
+    if not 1 <= len(heats) <= MOST_ANIMATION_FRAMES:
+        raise ValueError(f"heats must hold 1 to {MOST_ANIMATION_FRAMES} maps, got {len(heats)}")
+    check_same_length(len(captions), len(heats), "captions", "heats")
+    check_same_length(len(progress), len(heats), "progress", "heats")
+    for number, (heat, caption) in enumerate(zip(heats, captions, strict=True)):
+        check_heat(heat, f"heats[{number}]")
+        check_lines(caption, f"captions[{number}]")
