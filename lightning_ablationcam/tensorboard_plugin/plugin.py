@@ -146,10 +146,9 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def _what_to_do(self) -> str:
         place = f" in {self._logdir}" if self._logdir else ""
         return (
-            f"There is no Ablation-CAM data{place} yet. Train with "
-            "Trainer(callbacks=[AblationCAMMonitor(...)], logger=TensorBoardLogger(...)) and start "
-            "TensorBoard with --logdir at the folder the logger writes to; data comes with the "
-            "first validation."
+            f"There is no Ablation-CAM data{place} yet. It comes with the first validation of a "
+            "Trainer that has an AblationCAMMonitor and a TensorBoardLogger, where TensorBoard's "
+            "log directory is the folder that the logger writes to."
         )
 
     def _on_sampling(self) -> list[str]:
