@@ -184,7 +184,7 @@ def test_reload_brings_what_is_new_and_no_more(tab, board, runs):
 
 def test_behind_another_tab_it_asks_for_nothing(tab):
     page, frame, asked = tab
-    page.evaluate("location.hash = '#timeseries&p.ablation_cam.view=step%3D72'")
+    page.evaluate("location.hash = location.hash.replace('ablation_cam', 'timeseries')")
     frame.wait_for_function("innerHeight === 0")
     asked.clear()
     with page.expect_response(lambda response: "plugins_listing" in response.url):

@@ -404,15 +404,20 @@ def test_an_empty_log_directory_says_what_to_do(tmp_path):
     ],
 )
 def test_tensorboard_starts_without_a_tab_that_cannot_be_imported(tmp_path, broken):
-    write = tmp_path / "logs"
-    write.mkdir()
+    with EventFile(tmp_path / "logs") as file:
+        file.probes(probes())
+        file.heat(heat(), 0)
+        file.value(summary_pb2.Summary.Value(tag="loss", simple_value=0.5), 3, 1.0)
     before = f"import sys; sys.modules[{broken!r}] = None; "
-    with Board(write, tmp_path / "said.txt", before=before) as board:
+    with Board(tmp_path / "logs", tmp_path / "said.txt", before=before) as board:
+        board.wait_for(lambda: runs_with(board, "loss") == {"."})
+        scalars = board.raw("GET", "/data/plugin/scalars/scalars?run=.&tag=loss")[2]
+        assert json.loads(scalars) == [[1.0, 3, 0.5]]
         listing = json.loads(board.raw("GET", "/data/plugins_listing")[2])
         assert board.raw("GET", "/")[0] == 200
         assert board.get("series")[0] == 404
         said = board.said
-    assert "scalars" in listing
+    assert listing["scalars"]["enabled"]
     assert "ablation_cam" not in listing
     assert "The Ablation-CAM tab cannot be shown; everything else works." in said
     assert broken in said
