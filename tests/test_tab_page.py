@@ -215,6 +215,12 @@ class TestPixels:
         assert_close(shown, overlay(picture, heat.astype(np.float32)))
         texts = page.locator(".top .step").all_inner_texts()
         assert texts == ["Step 192", "Step 192"]
+        # B follows, unless it is told not to.
+        for label in ("B: step back", "Step of B"):
+            expect(page.get_by_label(label).first).to_be_disabled()
+        page.get_by_label("Same step in both runs").uncheck()
+        page.get_by_role("button", name="B: step back").first.click()
+        expect(page.locator(".top .side-b .count")).to_have_text("1 of 8")
 
 
 class TestTime:
@@ -370,6 +376,12 @@ class TestLargeView:
         frame.click()
         settled(page)
         assert frame.get_attribute("aria-current") == "step"
+        # The focus goes along, and what is said is said inside the dialog.
+        page.keyboard.press("ArrowRight")
+        expect(dialog.get_by_role("button", name="Step 72", exact=True)).to_be_focused()
+        expect(dialog.locator("[aria-live]")).to_have_text("Step 72, epoch 2")
+        page.keyboard.press("ArrowLeft")
+        expect(frame).to_be_focused()
         shown = pixels(frame.locator("canvas"))
         assert shown.shape == (64, 64, 3)
         # The step stands below its frame, not beside it.
@@ -422,9 +434,11 @@ class TestAddress:
         assert_state(page, **left)
         assert page.locator(".top .step").all_inner_texts() == ["Step 96", "Step 120"]
         assert page.get_by_label("Colours").input_value() == "magma"
-        # A link typed or pasted into the same window.
-        page.evaluate("location.hash = 'step=48'")
-        expect(page.locator(".top .step").first).to_have_text("Step 48")
+        # A link typed or pasted into the same window, and the way back.
+        for way in ("location.hash = 'step=48'", "location.hash = 'step=72'", "history.back()"):
+            page.evaluate(way)
+            wanted = "Step 72" if "72" in way else "Step 48"
+            expect(page.locator(".top .step").first).to_have_text(wanted)
 
     def test_nonsense_is_left_out(self, page, address):
         show(page, address, "step=x&colors=__proto__&opacity=999&probe=77&__proto__=1&size=xl")

@@ -802,6 +802,9 @@ function iconButton(name, label, press) {
   );
 }
 
+/** Text that nobody sees, spoken when it changes. */
+const liveText = () => el("p", { className: "unseen", "aria-live": "polite" });
+
 /** Changing text to what it is already would make screen readers and layout work for nothing. */
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
@@ -1031,7 +1034,7 @@ class Facts {
       const value = values[i] ?? "";
       cell.hidden = i >= values.length;
       setText(cell, value);
-      cell.title = value.length > 12 ? shorten(value, 500) : "";
+      cell.title = shorten(value, 500); // the column may be too narrow for it
       cell.className = kinds[i] ?? "";
     });
   }
@@ -1276,6 +1279,7 @@ class LargeView {
     this.curves = new Curves(ALL_CURVES, (index) => page.seek("a", index));
     this.strip = el("div", { className: "strip", role: "group", "aria-label": "All steps" });
     this.legend = new Legend();
+    this.live = liveText();
     this.body = el(
       "div",
       { className: "large-body" },
@@ -1306,6 +1310,7 @@ class LargeView {
       ),
       el("div", { className: "large-time" }, ...this.transports.map(({ node }) => node)),
       this.body,
+      this.live,
     );
     // A click on the backdrop is one on the dialog itself.
     this.node.addEventListener("click", (event) => event.target === this.node && this.node.close());
@@ -1455,7 +1460,7 @@ class Panel {
       step: 5,
       on: { input: () => page.set({ opacity: this.opacity.value }) },
     });
-    this.opacityValue = el("output", {});
+    this.opacityValue = el("span", { className: "value" });
     this.scale = new Segments(
       "Full colour is the maximum of",
       [
@@ -1724,7 +1729,7 @@ class Page {
     this.tune.setAttribute("aria-controls", "panel");
     this.alert = el("div", { className: "alert", role: "alert", hidden: true });
     this.notes = el("ul", { className: "notes", "aria-label": "Notes", hidden: true });
-    this.live = el("p", { className: "unseen", "aria-live": "polite" });
+    this.live = liveText();
     this.gallery = el("ul", { className: "gallery" });
     this.empty = el("div", { className: "empty", role: "status" });
     this.top = el(
@@ -1992,7 +1997,8 @@ class Page {
   }
 
   announce(text) {
-    setText(this.live, text);
+    // While the dialog is open, only what is inside it is spoken.
+    for (const live of [this.live, this.large.live]) setText(live, text);
   }
 
   async share() {
