@@ -25,7 +25,9 @@ expected = {
     if path.is_file() and "__pycache__" not in path.parts
 }
 found = {name for name in names if not name.startswith(info)}
-assert "lightning_ablationcam/py.typed" in expected
+static = "lightning_ablationcam/tensorboard_plugin/static"
+needed = {"lightning_ablationcam/py.typed", f"{static}/index.js", f"{static}/style.css"}
+assert needed <= expected, f"the checkout lacks {sorted(needed - expected)}"
 assert found == expected, f"wheel and checkout differ in {sorted(found ^ expected)}"
 assert f"{info}/licenses/LICENSE" in names, sorted(names)
 assert metadata["License-Expression"] == "MIT", metadata["License-Expression"]
@@ -38,13 +40,18 @@ LOAD_THE_TAB = """
 import importlib.util, sys
 from importlib.metadata import entry_points
 from types import SimpleNamespace
+from werkzeug.test import Client
 
 assert importlib.util.find_spec("torch") is None, "this environment has torch"
 (entry,) = entry_points(group="tensorboard_plugins", name="ablation_cam")
 context = SimpleNamespace(data_provider=None, logdir="", sampling_hints=None)
 plugin = entry.load()().load(context)
 assert plugin is not None, "the tab cannot be loaded"
-assert plugin.frontend_metadata().es_module_path in plugin.get_plugin_apps()
+apps = plugin.get_plugin_apps()
+assert {"/index.js", "/style.css", plugin.frontend_metadata().es_module_path} <= set(apps)
+for path, start in (("/index.js", b"/**"), ("/style.css", b"/*")):
+    answer = Client(apps[path]).get(path)
+    assert (answer.status_code, answer.data[:len(start)]) == (200, start), path
 import lightning_ablationcam
 lightning_ablationcam.write_report
 assert "torch" not in sys.modules

@@ -74,7 +74,11 @@ class Series:
     @property
     def maps(self) -> bytes:
         """The maps of all steps, steps x N x h x w bytes in C order."""
-        return b"".join(stamped.record.maps for stamped in self.steps)
+        return self.maps_from(0)
+
+    def maps_from(self, index: int) -> bytes:
+        """The same without the first ``index`` steps."""
+        return b"".join(stamped.record.maps for stamped in self.steps[index:])
 
 
 def assemble(
@@ -200,14 +204,21 @@ def _step(stamped: Stamped[HeatRecord]) -> dict[str, Any]:
         "step": stamped.step,
         "epoch": record.epoch,
         "wall_time": stamped.wall_time,
-        "maxima": record.maxima,
+        "maxima": _rounded(record.maxima),
         "classes": record.classes,
-        "scores": record.scores,
+        "scores": _rounded(record.scores),
         "predicted": record.predicted,
-        "probabilities": record.probabilities,
-        "drift": record.drift,
-        "concentration": record.concentration,
+        "probabilities": _rounded(record.probabilities),
+        "drift": _rounded(record.drift),
+        "concentration": _rounded(record.concentration),
     }
+
+
+def _rounded(values: Sequence[float | None] | None) -> list[float | None] | None:
+    # Six digits: as exact as a float32 is read, and half as long as it is written.
+    if values is None:
+        return None
+    return [None if value is None else float(f"{value:.6g}") for value in values]
 
 
 def _belongs(heat: HeatRecord, probes: ProbesRecord) -> bool:

@@ -64,6 +64,10 @@ class Board:
             self._process.wait()
 
     @property
+    def url(self):
+        return f"http://127.0.0.1:{self._port}{self._prefix}/"
+
+    @property
     def said(self):
         return self._log.read_text()
 

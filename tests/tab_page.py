@@ -1,4 +1,4 @@
-"""Data for the tab's page as a real run would give it, and small servers that hand it out."""
+"""Data for the tab's page as a real run would give it, and a small server that hands it out."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ import numpy as np
 from PIL import Image
 from skimage import data as photographs
 from sklearn.datasets import load_digits
+
+from lightning_ablationcam.records import HeatRecord, ProbesRecord
+from tests.tab_events import EventFile
 
 STATIC = Path(__file__).parents[1] / "lightning_ablationcam" / "tensorboard_plugin" / "static"
 BASE = "/data/plugin/ablation_cam/"
@@ -72,6 +75,33 @@ class Made:
 
     def replaced(self, **changes) -> Made:
         return Made(with_addresses({**self.data, **changes}), self.maps, self.pictures)
+
+
+def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = None) -> None:
+    """Write some of the steps of a series, before the first of them its probes."""
+    data = made.data
+    if not start:
+        names, labels = zip(
+            *((probe["name"], probe["label"]) for probe in data["probes"]), strict=True
+        )
+        same = {key: data[key] for key in ("fingerprint", "layer", "scale", "score")}
+        record = ProbesRecord(
+            **same,
+            names=names,
+            labels=labels,
+            pictures=tuple(made.pictures),
+            class_names=tuple(data["class_names"]),
+        )
+        file.probes(record, wall_time=1.0, tag=data["tag"])
+    for entry, maps in list(zip(data["steps"], made.maps, strict=True))[start:stop]:
+        record = HeatRecord(
+            fingerprint=data["fingerprint"],
+            layer=data["layer"],
+            shape=maps.shape,
+            maps=maps.tobytes(),
+            **{key: value for key, value in entry.items() if key not in ("step", "wall_time")},
+        )
+        file.heat(record, entry["step"], entry["wall_time"], tag=data["tag"])
 
 
 def with_addresses(data: dict) -> dict:
@@ -155,6 +185,7 @@ class Tab:
     series: dict[tuple[str, str], Made] = field(default_factory=dict)
     message: str | None = None
     broken: dict[str, int] = field(default_factory=dict)
+    reason: bytes = b"forced to fail"
     asked: list[str] = field(default_factory=list)
     sent: int = 0
 
@@ -174,7 +205,7 @@ class Tab:
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         route = parts.path.removeprefix(BASE)
         if route in self.broken:
-            return self.broken[route], "text/plain", b"forced to fail"
+            return self.broken[route], "text/plain", self.reason
         if parts.path == "/favicon.ico":
             return 204, "image/png", b""
         if parts.path == "/data/plugin_entry.html":
@@ -188,13 +219,14 @@ class Tab:
             return 200, "application/json", json.dumps(answer).encode()
         made = self.series.get((query.get("run", ""), query.get("tag", "")))
         if made is None:
-            return 404, "text/plain", b"no such series"
+            return 404, "application/json", b'{"error": "there is no such series"}'
         if route == "data":
             return 200, "application/json", json.dumps(made.data).encode()
         if route == "maps":
             if query["key"] != made.data["maps_key"]:
-                return 409, "text/plain", b"the run has grown"
-            return 200, "application/octet-stream", made.maps.tobytes()
+                return 409, "application/json", b'{"error": "The run has changed since."}'
+            maps = made.maps[int(query.get("from", 0)) :]
+            return 200, "application/octet-stream", maps.tobytes()
         if route == "picture":
             body = made.pictures[int(query["index"])]
             return 200, "image/png" if body[:4] == b"\x89PNG" else "image/jpeg", body
@@ -222,6 +254,7 @@ def served(tab: Tab):
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
             cached = "private, max-age=3600" if "/picture?" in self.path else "no-cache"
             self.send_header("Cache-Control", cached)
             if kind == "text/html":
@@ -242,70 +275,3 @@ def served(tab: Tab):
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-@contextmanager
-def tensorboard(tab: Tab, logdir: Path):
-    """A real TensorBoard whose plugin answers from `tab`; yields its address."""
-    from tensorboard import default, program
-    from tensorboard.backend import http_util
-    from tensorboard.plugins import base_plugin
-    from werkzeug import wrappers
-
-    class Plugin(base_plugin.TBPlugin):
-        plugin_name = "ablation_cam"
-
-        def get_plugin_apps(self):
-            names = ("series", "data", "maps", "picture", "index.js", "style.css")
-            return {f"/{name}": self.answer for name in names}
-
-        @wrappers.Request.application
-        def answer(self, request):
-            address = request.full_path[request.full_path.index(BASE) :]
-            status, kind, body = tab.answer(address)
-            return http_util.Respond(request, body, kind.split(";")[0], code=status)
-
-        def is_active(self):
-            return True
-
-        def frontend_metadata(self):
-            return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Ablation-CAM")
-
-    board = program.TensorBoard(plugins=[*default.get_static_plugins(), Plugin])
-    board.configure(argv=[None, "--logdir", str(logdir), "--port", "0", "--load_fast", "false"])
-    server = board._make_server()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def report(*series: Made) -> str:
-    """A report: the page and its data in one file."""
-
-    def embedded(made: Made) -> dict:
-        def url(kind: str, body: bytes) -> str:
-            return f"data:{kind};base64,{base64.b64encode(body).decode()}"
-
-        pictures = [
-            url("image/png" if body[:4] == b"\x89PNG" else "image/jpeg", body)
-            for body in made.pictures
-        ]
-        maps = url("application/octet-stream", made.maps.tobytes())
-        return {**made.data, "pictures": pictures, "maps": maps}
-
-    data = json.dumps({"version": 1, "series": [embedded(made) for made in series]})
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width">\n'
-        f"<title>Ablation-CAM</title>\n<style>{(STATIC / 'style.css').read_text()}</style>\n"
-        "</head>\n<body>\n"
-        '<script type="application/json" id="ablation-cam-data">'
-        + data.replace("<", "\\u003c")
-        + f'</script>\n<script type="module">\n{(STATIC / "index.js").read_text()}\nrender();\n'
-        "</script>\n</body>\n</html>\n"
-    )

@@ -151,7 +151,7 @@ def test_the_page_gets_what_was_agreed():
                 "step": 7,
                 "epoch": 7,
                 "wall_time": 100.0,
-                "maxima": list(heat(7).maxima),
+                "maxima": pytest.approx(heat(7).maxima, rel=5e-6),
                 "classes": [1, 1],
                 "scores": [7.5, 7.5],
                 "predicted": [0, 0],
@@ -165,3 +165,16 @@ def test_the_page_gets_what_was_agreed():
         "pictures": ["p0", "p1"],
         "maps": "m",
     }
+
+
+def test_numbers_have_six_digits():
+    values = (1 / 3, -2e-9 / 3, 1234567.8, 0.0, None)
+    record = heat(
+        n=5, maxima=tuple(abs(v or 0) for v in values), scores=values, classes=(10**9,) * 5
+    )
+    of = probes(5, labels=(None,) * 5)
+    series = assemble("run", "tag", [Stamped(0, 1.0, of)], [Stamped(7, 1.7e9 + 0.125, record)])
+    (step,) = page_data(series, pictures=[], maps="")["steps"]
+    assert step["scores"] == [0.333333, -6.66667e-10, 1234570.0, 0.0, None]
+    assert step["maxima"] == [0.333333, 6.66667e-10, 1234570.0, 0.0, 0.0]
+    assert (step["classes"], step["wall_time"]) == ((10**9,) * 5, 1.7e9 + 0.125)

@@ -6,6 +6,7 @@ import gzip
 import json
 from argparse import Namespace
 from types import SimpleNamespace
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -144,9 +145,11 @@ def test_every_series_is_listed(board):
 def test_every_step_is_served(board):
     data = board.json("data", **HERE)
     assert [step["step"] for step in data["steps"]] == list(range(STEPS))
-    assert [step["maxima"] for step in data["steps"]] == [
-        list(heat(step).maxima) for step in range(STEPS)
-    ]
+    np.testing.assert_allclose(
+        [step["maxima"] for step in data["steps"]],
+        [heat(step).maxima for step in range(STEPS)],
+        rtol=5e-6,
+    )
     assert (data["run"], data["tag"], data["total_steps"]) == ("long", TAG, STEPS)
     assert data["notes"] == []
     assert data["fingerprint"] == FINGERPRINT
@@ -158,6 +161,43 @@ def test_every_step_is_served(board):
     status, headers, maps = board.get(data["maps"], headers={"Accept-Encoding": "gzip"})
     assert headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(maps) == expected
+
+
+def test_what_the_browser_has_already_is_not_sent_again(board):
+    data = board.json("data", **HERE)
+    page_urls = ["series", f"data?{urlencode(HERE)}", data["maps"], "index.js", "style.css"]
+    tags = set()
+    for url in [*page_urls, data["pictures"][0]]:
+        _, headers, content = board.get(url, headers={"Accept-Encoding": "gzip"})
+        tag = headers["ETag"]
+        tags.add(tag)
+        assert content
+        known = {"If-None-Match": f'"other", {tag}', "Accept-Encoding": "gzip"}
+        status, headers, content = board.get(url, headers=known)
+        assert (status, headers["ETag"], content) == (304, tag, b"")
+        status, _, content = board.get(url, headers={"If-None-Match": '"other"'})
+        assert status == 200
+        assert content
+    assert len(tags) == 6
+    tag = board.get(data["maps"])[1]["ETag"]
+    assert board.get("data", headers={"If-None-Match": tag})[0] == 400
+    assert board.get(data["maps"][:-1], headers={"If-None-Match": tag})[0] == 409
+
+
+@pytest.mark.parametrize("first", [0, 1, STEPS - 1, STEPS])
+def test_maps_from_a_step_on(board, first):
+    maps = board.json("data", **HERE)["maps"]
+    status, _, content = board.get(f"{maps}&from={first}")
+    assert status == 200
+    assert content == b"".join(heat(step).maps for step in range(first, STEPS))
+
+
+@pytest.mark.parametrize("first", [STEPS + 1, -1, "x", "", "1&from=1"])
+def test_maps_from_a_step_there_is_not(board, first):
+    maps = board.json("data", **HERE)["maps"]
+    status, _, content = board.get(f"{maps}&from={first}")
+    assert status == 400
+    assert "Parameter from is" in json.loads(content)["error"]
 
 
 def test_pictures_are_served_and_kept_by_the_browser(board):
@@ -208,7 +248,7 @@ def test_a_file_damaged_on_disk_shows_what_is_left(board):
     assert set(steps) < set(range(10))
     assert steps[:3] == [0, 1, 2]
     for step, record in zip(steps, data["steps"], strict=True):
-        assert record["maxima"] == list(heat(step).maxima)
+        assert record["maxima"] == pytest.approx(heat(step).maxima, rel=5e-6)
 
 
 def test_a_run_that_grows(board):
@@ -340,6 +380,7 @@ def test_only_get_is_answered(board, method, route):
 def test_tensorboard_finds_nothing_wrong_with_the_answers(board):
     for route in ("series", "index.js", "style.css"):
         board.get(route)
+        assert board.get(route, headers={"If-None-Match": "*"})[0] == 304
     assert "will become an error" not in board.said
     assert "Traceback" not in board.said
 
@@ -363,15 +404,20 @@ def test_an_empty_log_directory_says_what_to_do(tmp_path):
     ],
 )
 def test_tensorboard_starts_without_a_tab_that_cannot_be_imported(tmp_path, broken):
-    write = tmp_path / "logs"
-    write.mkdir()
+    with EventFile(tmp_path / "logs") as file:
+        file.probes(probes())
+        file.heat(heat(), 0)
+        file.value(summary_pb2.Summary.Value(tag="loss", simple_value=0.5), 3, 1.0)
     before = f"import sys; sys.modules[{broken!r}] = None; "
-    with Board(write, tmp_path / "said.txt", before=before) as board:
+    with Board(tmp_path / "logs", tmp_path / "said.txt", before=before) as board:
+        board.wait_for(lambda: runs_with(board, "loss") == {"."})
+        scalars = board.raw("GET", "/data/plugin/scalars/scalars?run=.&tag=loss")[2]
+        assert json.loads(scalars) == [[1.0, 3, 0.5]]
         listing = json.loads(board.raw("GET", "/data/plugins_listing")[2])
         assert board.raw("GET", "/")[0] == 200
         assert board.get("series")[0] == 404
         said = board.said
-    assert "scalars" in listing
+    assert listing["scalars"]["enabled"]
     assert "ablation_cam" not in listing
     assert "The Ablation-CAM tab cannot be shown; everything else works." in said
     assert broken in said

@@ -92,6 +92,7 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         self._recent.keep((source.experiment, run, tag), series)
         at = {"run": run, "tag": tag}
         seen = {**at, "fingerprint": series.probes.fingerprint}
+        # Equal probes can look different: a fingerprint does not know how they are shown.
         pictures = [
             _address("picture", **seen, index=index, v=_digest(picture))
             for index, picture in enumerate(series.probes.pictures)
@@ -102,15 +103,18 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _maps(self, request: Request) -> Response:
         run, tag, key = _parameters(request, "run", "tag", "key")
+        # Of a run that has grown the page has the first maps already.
+        first = _index(request, "from") if "from" in request.args else 0
         series = self._found(request, run, tag, lambda recent: recent.key == key)
         if series.key != key:
             raise _RefusedError(409, "The run has changed since; ask for its data again.")
-        packed = gzip.compress(series.maps, compresslevel=1, mtime=0)
-        return _respond(request, packed, "application/octet-stream", content_encoding="gzip")
+        if first > len(series.steps):
+            raise _RefusedError(400, f"Parameter from is {first} of {len(series.steps)} steps.")
+        return _respond(request, series.maps_from(first), "application/octet-stream")
 
     def _picture(self, request: Request) -> Response:
-        run, tag, number, fingerprint = _parameters(request, "run", "tag", "index", "fingerprint")
-        index = _index(number)
+        run, tag, fingerprint = _parameters(request, "run", "tag", "fingerprint")
+        index = _index(request, "index")
         series = self._found(
             request, run, tag, lambda recent: recent.probes.fingerprint == fingerprint
         )
@@ -142,10 +146,9 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def _what_to_do(self) -> str:
         place = f" in {self._logdir}" if self._logdir else ""
         return (
-            f"There is no Ablation-CAM data{place} yet. Train with "
-            "Trainer(callbacks=[AblationCAMMonitor(...)], logger=TensorBoardLogger(...)) and start "
-            "TensorBoard with --logdir at the folder the logger writes to; data comes with the "
-            "first validation."
+            f"There is no Ablation-CAM data{place} yet. It comes with the first validation of a "
+            "Trainer that has an AblationCAMMonitor and a TensorBoardLogger, where TensorBoard's "
+            "log directory is the folder that the logger writes to."
         )
 
     def _on_sampling(self) -> list[str]:
@@ -169,13 +172,14 @@ def _application(answer: _Answer) -> Any:
             return answer(request)
         except _RefusedError as refused:
             headers = [("Allow", "GET")] if refused.code == 405 else []
-            return _respond(
+            response: Response = http_util.Respond(
                 request,
                 json.dumps({"error": str(refused)}),
                 "application/json",
                 code=refused.code,
                 headers=headers,
             )
+            return response
 
     return application
 
@@ -206,10 +210,11 @@ def _parameters(request: Request, *names: str) -> list[str]:
     return values
 
 
-def _index(text: str) -> int:
+def _index(request: Request, name: str) -> int:
+    (text,) = _parameters(request, name)
     # More digits than any index has; Python refuses to convert thousands of them.
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise _RefusedError(400, "Parameter index is no index.")
+        raise _RefusedError(400, f"Parameter {name} is no index.")
     return int(text)
 
 
@@ -217,17 +222,35 @@ def _address(route: str, **parameters: object) -> str:
     return f"{route}?{urlencode(parameters)}"
 
 
-def _digest(picture: bytes) -> str:
-    # Equal probes can look different: a fingerprint does not know how they are shown.
-    return hashlib.sha256(picture).hexdigest()[:16]
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _json(request: Request, answer: dict[str, Any]) -> Response:
     # Not left to TensorBoard, which walks through all of it in Python and turns NaN into text.
     text = json.dumps(answer, separators=(",", ":"), allow_nan=False)
-    return _respond(request, text, "application/json")
+    return _respond(request, text.encode("ascii"), "application/json")
 
 
-def _respond(request: Request, content: str | bytes, kind: str, **options: Any) -> Response:
-    response: Response = http_util.Respond(request, content, kind, **options)
+class _Unchanged(Response):
+    """304: the browser has this already. Says its type, as TensorBoard asks of every answer."""
+
+    def get_wsgi_headers(self, environ: Any) -> Any:
+        headers = super().get_wsgi_headers(environ)
+        headers["Content-Type"] = self.content_type
+        return headers
+
+
+def _respond(request: Request, content: bytes, kind: str, **options: Any) -> Response:
+    tag = _digest(content)
+    response: Response
+    if request.if_none_match.contains_weak(tag):
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+        response = _Unchanged(status=304, content_type=kind, headers=headers)
+    else:
+        if kind == "application/octet-stream":
+            # TensorBoard packs text by itself, and unpacks this for whoever cannot.
+            content, options["content_encoding"] = gzip.compress(content, 1, mtime=0), "gzip"
+        response = http_util.Respond(request, content, kind, **options)
+    response.set_etag(tag, weak=True)
     return response

@@ -8,6 +8,7 @@
  */
 
 const PLUGIN = "ablation_cam";
+const PAGE_TITLE = "Ablation-CAM";
 const EMBEDDED = "ablation-cam-data";
 
 /** Longest side, in pixels, of a card's canvas, of the large view's, and of a strip's frame. */
@@ -357,9 +358,14 @@ const decimals = (value) => (value === null ? UNKNOWN : value.toFixed(3));
 
 function number(value) {
   if (value === null || !Number.isFinite(value)) return UNKNOWN;
-  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5))
-    return value.toExponential(1);
-  return Math.abs(value) >= 1000 ? whole(Math.round(value)) : String(Number(value.toPrecision(3)));
+  const size = Math.abs(value);
+  const text =
+    size && (size < 1e-3 || size >= 1e5)
+      ? size.toExponential(1)
+      : size < 1000
+        ? String(Number(size.toPrecision(3)))
+        : whole(Math.round(size));
+  return (value < 0 ? "−" : "") + text;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -369,14 +375,15 @@ function number(value) {
 /** What one monitor of one run has seen: see the fields of `data` in the plugin's Python part. */
 class Evolution {
   constructor(data, maps) {
-    const cells = data.steps.length * data.probes.length * data.shape[0] * data.shape[1];
-    if (maps.length !== cells) {
+    const cells = data.shape[0] * data.shape[1];
+    const size = data.probes.length * cells;
+    if (maps.length !== data.steps.length * size) {
       throw new Problem(
         `The heatmaps of “${shorten(data.run)}” came incomplete: ` +
-          `${whole(maps.length)} bytes of ${whole(cells)}.`,
+          `${whole(maps.length)} bytes of ${whole(data.steps.length * size)}.`,
       );
     }
-    Object.assign(this, data, { maps, length: data.steps.length });
+    Object.assign(this, data, { maps, cells, size, length: data.steps.length });
     this.numbers = data.steps.map(({ step }) => step);
     this.peaks = data.probes.map((_, probe) => largest(this.curve("maxima", probe)));
     this.peak = largest(this.peaks);
@@ -384,9 +391,19 @@ class Evolution {
 
   /** The h * w bytes of one map; 255 is its own maximum. */
   map(step, probe) {
-    const size = this.shape[0] * this.shape[1];
-    const start = (step * this.probes.length + probe) * size;
-    return this.maps.subarray(start, start + size);
+    const start = step * this.size + probe * this.cells;
+    return this.maps.subarray(start, start + this.cells);
+  }
+
+  /** How many of the first maps are, in newer data of the same series, still what they were. */
+  stepsKeptIn(data) {
+    const same = (key) => String(this[key]) === String(data[key]);
+    if (!["fingerprint", "layer", "shape"].every(same)) return 0;
+    const changed = this.steps.findIndex(
+      ({ step, wall_time }, i) =>
+        step !== data.steps[i]?.step || wall_time !== data.steps[i].wall_time,
+    );
+    return changed < 0 ? this.length : changed;
   }
 
   /** One number of one probe at one step, or null. */
@@ -408,14 +425,22 @@ class Evolution {
   className(index) {
     return index === null ? UNKNOWN : (this.class_names?.[index] ?? `class ${index}`);
   }
-
-  pictureKey(probe) {
-    return JSON.stringify([this.run, this.tag, this.fingerprint, probe]);
-  }
 }
 
 /** Something the user has to know about, in words. */
 class Problem extends Error {}
+
+const routeOf = (address) => address.split("?")[0].split("/").pop();
+
+/** The reason that the plugin gives for an error, as a sentence; null where it gives none. */
+function reasonIn(text) {
+  try {
+    const { error } = JSON.parse(text);
+    return `${error[0].toUpperCase()}${error.slice(1).replace(/[.]$/, "")}.`;
+  } catch {
+    return null; // TensorBoard itself, or a proxy, answers in plain text
+  }
+}
 
 /** Data over HTTP, from the plugin's routes beside this module. */
 class Server {
@@ -433,39 +458,45 @@ class Server {
       );
     }
     if (response.ok || response.status === 409) return response;
-    const said = shorten((await response.text()).trim(), 300);
-    const what = path.split("?")[0];
+    const said = shorten((await response.text()).trim(), 1000);
     throw new Problem(
-      `TensorBoard answered ${response.status} to “${what}”${said ? ` (${said})` : ""}. ` +
-        "What went wrong stands in the terminal where it runs.",
+      reasonIn(said) ??
+        `TensorBoard answered ${response.status} to “${routeOf(path)}”${said ? ` (${said})` : ""}. ` +
+          "What went wrong stands in the terminal where it runs.",
     );
   }
 
-  async json(path) {
+  async parsed(response) {
     try {
-      return await (await this.ask(path)).json();
-    } catch (error) {
-      if (error instanceof Problem) throw error;
+      return await response.json();
+    } catch {
       throw new Problem(
-        `The answer to “${path.split("?")[0]}” could not be read. Do the page and TensorBoard have the same version? Reload the page.`,
+        `The answer to “${routeOf(response.url)}” could not be read. ` +
+          "Do the page and TensorBoard have the same version? Reload the page.",
       );
     }
   }
 
-  list() {
-    return this.json("series");
+  async list() {
+    return this.parsed(await this.ask("series"));
   }
 
-  /** Load a series; `known`, an earlier state of it, comes back where nothing is new. */
+  /** Load a series; of `known`, an earlier state of it, whatever is still the same is kept. */
   async load({ run, tag }, known = null) {
     // A live run may grow between the two requests; then the maps no longer fit the steps.
     for (let tries = 0; tries < 4; tries++) {
-      const data = await this.json(`data?${new URLSearchParams({ run, tag })}`);
-      if (known && known.maps_key === data.maps_key && known.fingerprint === data.fingerprint)
-        return known;
-      const response = await this.ask(data.maps);
-      if (response.status !== 409)
-        return new Evolution(data, new Uint8Array(await response.arrayBuffer()));
+      const answer = await this.ask(`data?${new URLSearchParams({ run, tag })}`);
+      const etag = answer.headers.get("ETag");
+      if (known && etag && etag === known.etag) return known;
+      const data = { ...(await this.parsed(answer)), etag };
+      const kept = known?.stepsKeptIn(data) ?? 0;
+      const old = known?.maps.subarray(0, kept * known.size);
+      if (kept && kept === data.steps.length) return new Evolution(data, old);
+      const response = await this.ask(data.maps + (kept ? `&from=${kept}` : ""));
+      if (response.status === 409) continue;
+      const fresh = await response.arrayBuffer();
+      const maps = kept ? await new Blob([old, fresh]).arrayBuffer() : fresh;
+      return new Evolution(data, new Uint8Array(maps));
     }
     throw new Problem("The run grows faster than it can be read. Wait a moment and reload.");
   }
@@ -524,7 +555,7 @@ class Picture {
   }
 }
 
-/** Pictures by probe; what has failed is not asked for again until `forget`. */
+/** Pictures by address; one that has failed is not asked for again. */
 class Pictures {
   constructor(source, arrived) {
     Object.assign(this, { source, arrived, found: new Map(), pending: new Set(), failed: 0 });
@@ -532,34 +563,28 @@ class Pictures {
 
   /** The picture, or null while it is on its way; `arrived` is called when it is there. */
   get(evolution, probe) {
-    const key = evolution.pictureKey(probe);
-    if (!this.found.has(key) && !this.pending.has(key)) this.fetch(key, evolution, probe);
-    return this.found.get(key) ?? null;
+    const url = evolution.pictures[probe];
+    if (!this.found.has(url) && !this.pending.has(url)) this.fetch(url, evolution.shape);
+    return this.found.get(url) ?? null;
   }
 
-  async fetch(key, evolution, probe) {
-    this.pending.add(key);
+  async fetch(url, [h, w]) {
+    this.pending.add(url);
     try {
       const image = new Image();
-      image.src = this.source.picture(evolution.pictures[probe]);
+      image.src = this.source.picture(url);
       await image.decode();
-      this.found.set(key, new Picture(await createImageBitmap(image)));
+      this.found.set(url, new Picture(await createImageBitmap(image)));
     } catch {
       // Heat over plain grey still tells more than no card at all.
-      const blank = new OffscreenCanvas(
-        CARD,
-        Math.round((CARD * evolution.shape[0]) / evolution.shape[1]),
-      );
-      Object.assign(blank.getContext("2d"), { fillStyle: "#808080" }).fillRect(
-        0,
-        0,
-        CARD,
-        CARD * 8,
-      );
-      this.found.set(key, new Picture(blank));
+      const blank = new OffscreenCanvas(CARD, Math.max(1, Math.round((CARD * h) / w)));
+      const context = blank.getContext("2d");
+      context.fillStyle = "#808080";
+      context.fillRect(0, 0, blank.width, blank.height);
+      this.found.set(url, new Picture(blank));
       this.failed++;
     }
-    this.pending.delete(key);
+    this.pending.delete(url);
     this.arrived();
   }
 
@@ -729,6 +754,7 @@ class Frame {
 /** Make an element. Strings among the children become text; `on` holds listeners. */
 function el(tag, { on = {}, ...properties } = {}, ...children) {
   const node = document.createElement(tag);
+  if (tag === "button") node.type = "button";
   for (const [key, value] of Object.entries(properties)) {
     if (/^(aria-|data-)|^(role|for)$/.test(key)) node.setAttribute(key, value);
     else node[key] = value;
@@ -767,7 +793,6 @@ function iconButton(name, label, press) {
   return el(
     "button",
     {
-      type: "button",
       className: "icon-button",
       title: label,
       "aria-label": label,
@@ -776,6 +801,9 @@ function iconButton(name, label, press) {
     icon(name),
   );
 }
+
+/** Text that nobody sees, spoken when it changes. */
+const liveText = () => el("p", { className: "unseen", "aria-live": "polite" });
 
 /** Changing text to what it is already would make screen readers and layout work for nothing. */
 function setText(node, text) {
@@ -836,21 +864,27 @@ class Segments {
 }
 
 /**
- * A small line chart. Horizontally: 0...1 of what `place` says; clicking it asks `seek` for a
- * share. It is a picture with a spoken summary; the same can be done with the step slider.
+ * A small line chart; clicking it asks `seek` for a share, 0...1, of its width. `extent` holds the
+ * ends of the vertical axis, null where the data decides. For whoever cannot see it there are the
+ * number beside it and the step slider.
  */
 class Plot {
-  constructor(label, seek, { extent = null } = {}) {
+  constructor(label, seek, extent = null) {
     this.extent = extent;
     this.lines = svg("g", {});
     this.marks = svg("g", {});
     this.chart = svg(
       "svg",
-      { viewBox: "0 0 1000 100", preserveAspectRatio: "none", class: "chart" },
+      {
+        viewBox: "0 0 1000 100",
+        preserveAspectRatio: "none",
+        class: "chart",
+        "aria-hidden": "true",
+      },
       this.lines,
       this.marks,
     );
-    this.value = el("output", {});
+    this.value = el("span", { className: "value" });
     this.box = el("div", { className: "chart-box", title: "Click to go to that step" }, this.chart);
     this.box.addEventListener("click", (event) => {
       const { left, width } = this.box.getBoundingClientRect();
@@ -869,15 +903,9 @@ class Plot {
 
   /** @param {{places: number[], values: (number|null)[], kind: string}[]} curves */
   draw(curves) {
-    const values = finite(
-      curves.flatMap((curve) => curve.values.filter((value) => value !== null)),
-    );
-    let [low, high] = this.extent ?? [
-      values.reduce((a, b) => Math.min(a, b), Infinity),
-      values.reduce((a, b) => Math.max(a, b), -Infinity),
-    ];
-    if (this.extent && this.extent[1] === null)
-      high = values.length ? Math.max(...[0].concat(largest(values))) : 1;
+    const values = finite(curves.flatMap((curve) => curve.values));
+    const low = this.extent?.[0] ?? values.reduce((a, b) => Math.min(a, b), Infinity);
+    const high = this.extent?.[1] ?? values.reduce((a, b) => Math.max(a, b), -Infinity);
     const height = high - low || 1;
     const y = (value) => (95 - (90 * (value - low)) / height).toFixed(1);
     this.lines.replaceChildren(
@@ -885,10 +913,9 @@ class Plot {
         let path = "";
         curve.values.forEach((value, i) => {
           if (value === null) return;
-          const x = (1000 * curve.places[i]).toFixed(1);
-          const alone = curve.values[i - 1] == null && curve.values[i + 1] == null;
-          path += curve.values[i - 1] == null ? `M${x} ${y(value)}` : `L${x} ${y(value)}`;
-          if (alone) path += "h4";
+          const starts = curve.values[i - 1] == null;
+          path += `${starts ? "M" : "L"}${(1000 * curve.places[i]).toFixed(1)} ${y(value)}`;
+          if (starts && curve.values[i + 1] == null) path += "h4"; // a point alone
         });
         return svg("path", {
           d: path,
@@ -929,7 +956,7 @@ class Curves {
     this.fields = fields;
     this.seek = seek;
     this.plots = fields.map(
-      ([, label, , extent]) => new Plot(label, (share) => this.go(share), { extent }),
+      ([, label, , extent]) => new Plot(label, (share) => this.go(share), extent),
     );
     this.node = el("div", { className: "plots" }, ...this.plots.map(({ node }) => node));
   }
@@ -1007,7 +1034,7 @@ class Facts {
       const value = values[i] ?? "";
       cell.hidden = i >= values.length;
       setText(cell, value);
-      cell.title = value.length > 12 ? shorten(value, 500) : "";
+      cell.title = shorten(value, 500); // the column may be too narrow for it
       cell.className = kinds[i] ?? "";
     });
   }
@@ -1071,11 +1098,18 @@ class Transport {
       "data-step": side,
       on: { input: () => go(Number(this.slider.value)) },
     });
-    this.overview = new Plot("mean drift", (share) => go(Math.round(share * this.slider.max)), {
-      extent: [0, null],
-    });
+    this.overview = new Plot("mean drift", (share) => go(Math.round(share * this.slider.max)), [
+      0,
+      null,
+    ]);
     this.overview.node.classList.add("overview");
     this.overview.box.title = "Mean drift of all probes: how much their maps changed at each step";
+    this.steppers = [
+      ["before", -1, "Step back (left arrow)", "B: step back"],
+      ["after", 1, "Step on (right arrow)", "B: step on"],
+    ].map(([name, by, ofA, ofB]) =>
+      iconButton(name, side === "a" ? ofA : ofB, () => page.move(side, by)),
+    );
     this.readout = el("div", { className: "readout" });
     [this.step, this.epoch, this.count] = ["step", "epoch", "count"].map((name) =>
       el("span", { className: name }),
@@ -1093,13 +1127,9 @@ class Transport {
       el(
         "div",
         { className: "buttons" },
-        iconButton("before", side === "a" ? "Step back (left arrow)" : "B: step back", () =>
-          page.move(side, -1),
-        ),
+        this.steppers[0],
         ...(side === "a" ? [this.play] : []),
-        iconButton("after", side === "a" ? "Step on (right arrow)" : "B: step on", () =>
-          page.move(side, 1),
-        ),
+        this.steppers[1],
         ...(side === "a" ? [this.speed] : []),
       ),
       el("div", { className: "track" }, ...(series ? [this.overview.node] : []), this.slider),
@@ -1120,7 +1150,8 @@ class Transport {
     this.overview.mark([last ? index / last : 0]);
     if (Number(this.slider.value) !== index) this.slider.value = index;
     this.slider.style.setProperty("--done", `${last ? (100 * index) / last : 0}%`);
-    this.slider.disabled = this.side === "b" && this.page.tied;
+    for (const control of [this.slider, ...this.steppers])
+      control.disabled = this.side === "b" && this.page.tied;
     setText(this.step, `Step ${whole(entry.step)}`);
     setText(this.epoch, `Epoch ${entry.epoch}`);
     setText(this.count, `${index + 1} of ${last + 1}`);
@@ -1148,7 +1179,6 @@ class Card {
     this.open = el(
       "button",
       {
-        type: "button",
         className: "picture",
         on: { click: () => page.set({ probe: String(probe) }) },
       },
@@ -1236,7 +1266,11 @@ class LargeView {
   constructor(page) {
     this.page = page;
     this.title = el("h2", { id: "large-title", dir: "auto" });
-    this.canvases = ["a", "b", "difference"].map((kind) => el("canvas", { "data-kind": kind }));
+    this.canvases = [
+      ["a", "Heatmap"],
+      ["b", "Heatmap of B"],
+      ["difference", "Difference map"],
+    ].map(([kind, label]) => el("canvas", { "data-kind": kind, role: "img", "aria-label": label }));
     this.captions = this.canvases.map(() => el("figcaption", {}));
     this.figures = this.canvases.map((canvas, i) => el("figure", {}, canvas, this.captions[i]));
     this.transports = ["a", "b"].map((side) => new Transport(page, side, { series: false }));
@@ -1245,6 +1279,7 @@ class LargeView {
     this.curves = new Curves(ALL_CURVES, (index) => page.seek("a", index));
     this.strip = el("div", { className: "strip", role: "group", "aria-label": "All steps" });
     this.legend = new Legend();
+    this.live = liveText();
     this.body = el(
       "div",
       { className: "large-body" },
@@ -1275,6 +1310,7 @@ class LargeView {
       ),
       el("div", { className: "large-time" }, ...this.transports.map(({ node }) => node)),
       this.body,
+      this.live,
     );
     // A click on the backdrop is one on the dialog itself.
     this.node.addEventListener("click", (event) => event.target === this.node && this.node.close());
@@ -1333,6 +1369,7 @@ class LargeView {
 
   drawStrip(frame, probe, picture) {
     const { evolution, index } = frame.a;
+    const focused = this.strip.contains(document.activeElement);
     if (this.evolution !== evolution) {
       this.evolution = evolution;
       this.seen.disconnect();
@@ -1341,7 +1378,6 @@ class LargeView {
         const node = el(
           "button",
           {
-            type: "button",
             tabIndex: -1,
             "data-index": i,
             "aria-label": `Step ${step}`,
@@ -1357,7 +1393,8 @@ class LargeView {
       for (const { node } of this.frames) this.seen.observe(node);
       this.current = null;
     }
-    const look = `${probe}:${frame.tables.key}:${frame.scale}:${frame.compare !== "off" && frame.b.evolution.run}`;
+    const beside = frame.b && [frame.b.evolution.run, frame.b.evolution.tag];
+    const look = JSON.stringify([probe, frame.tables.key, frame.scale, beside]);
     this.frames.forEach((item, i) => {
       if (!item.visible || item.drawn === look) return;
       item.drawn = look;
@@ -1370,6 +1407,7 @@ class LargeView {
       if (this.current) Object.assign(this.current.node, { tabIndex: -1, ariaCurrent: null });
       this.current = this.frames[index];
       Object.assign(this.current.node, { tabIndex: 0, ariaCurrent: "step" });
+      if (focused) this.current.node.focus();
     }
   }
 }
@@ -1422,7 +1460,7 @@ class Panel {
       step: 5,
       on: { input: () => page.set({ opacity: this.opacity.value }) },
     });
-    this.opacityValue = el("output", {});
+    this.opacityValue = el("span", { className: "value" });
     this.scale = new Segments(
       "Full colour is the maximum of",
       [
@@ -1477,7 +1515,7 @@ class Panel {
         el(
           "div",
           { className: "share" },
-          el("button", { type: "button", on: { click: () => page.share() } }, "Copy link"),
+          el("button", { on: { click: () => page.share() } }, "Copy link"),
           this.alone,
         ),
         el(
@@ -1583,29 +1621,19 @@ function followTheme(host) {
 
 /** A tab does not inherit TensorBoard's fonts; the files are there, so they need only be named. */
 function borrowFonts(host) {
-  for (const { cssRules } of host.document.styleSheets) {
-    for (const rule of cssRules) {
-      if (
-        !(rule instanceof host.CSSFontFaceRule) ||
-        !/^["']?Roboto["']?$/.test(rule.style.fontFamily)
-      )
-        continue;
-      const source = rule.style
-        .getPropertyValue("src")
-        .replace(
-          /url\(["']?([^"')]+)["']?\)/g,
-          (_, url) => `url("${new URL(url, host.location.href)}")`,
-        );
-      const { fontWeight: weight, fontStyle: style } = rule.style;
-      const unicodeRange = rule.style.getPropertyValue("unicode-range") || "U+0-10FFFF";
-      document.fonts.add(
-        new FontFace("Roboto", source, {
-          weight: weight || "400",
-          style: style || "normal",
-          unicodeRange,
-        }),
-      );
-    }
+  // Addresses in its style sheets leave out the prefix that it may be served under.
+  const root = new URL("../../../", import.meta.url);
+  const here = (_, url) => `url("${new URL(url.replace(/^[/]/, ""), root)}")`;
+  const rules = [...host.document.styleSheets].flatMap(({ cssRules }) => [...cssRules]);
+  for (const { style } of rules.filter((rule) => rule instanceof host.CSSFontFaceRule)) {
+    if (!/^["']?Roboto["']?$/.test(style.fontFamily)) continue;
+    const source = style.getPropertyValue("src").replace(/url\(["']?([^"')]+)["']?\)/g, here);
+    const face = new FontFace("Roboto", source, {
+      weight: style.fontWeight || "400",
+      style: style.fontStyle || "normal",
+      unicodeRange: style.getPropertyValue("unicode-range") || "U+0-10FFFF",
+    });
+    document.fonts.add(face);
   }
 }
 
@@ -1615,7 +1643,14 @@ class Address {
     this.window = host ?? window;
     this.host = host;
     this.timer = null;
-    this.window.addEventListener("hashchange", () => this.read() !== this.written && changed());
+    this.known = this.read();
+    this.window.addEventListener("hashchange", () => {
+      const text = this.read();
+      if (text === this.known) return; // TensorBoard has changed its own part
+      clearTimeout(this.timer);
+      this.known = text;
+      changed(text);
+    });
   }
 
   read() {
@@ -1633,7 +1668,7 @@ class Address {
       const { hash } = this.window.location;
       // TensorBoard shows another tab: its address is not ours to change now.
       if (this.host && !new RegExp(`^#?(${PLUGIN}\\b|$)`).test(hash)) return;
-      this.written = text;
+      this.known = text;
       const { history } = this.window;
       if (this.read() !== text) history.replaceState(history.state, "", this.hashOf(text));
     }, ADDRESS_PAUSE);
@@ -1669,7 +1704,7 @@ class Page {
       cards: [],
       playing: false,
     });
-    this.address = new Address(host, () => this.open(this.address.read()));
+    this.address = new Address(host, (text) => this.open(text));
     this.state = textToState(this.address.read());
     this.pictures = new Pictures(source, () => this.redraw());
     this.build();
@@ -1694,8 +1729,8 @@ class Page {
     this.tune.setAttribute("aria-controls", "panel");
     this.alert = el("div", { className: "alert", role: "alert", hidden: true });
     this.notes = el("ul", { className: "notes", "aria-label": "Notes", hidden: true });
-    this.live = el("p", { className: "unseen", "aria-live": "polite" });
-    this.gallery = el("ul", { className: "gallery", "aria-label": "Probes" });
+    this.live = liveText();
+    this.gallery = el("ul", { className: "gallery" });
     this.empty = el("div", { className: "empty", role: "status" });
     this.top = el(
       "header",
@@ -1704,17 +1739,19 @@ class Page {
       this.transports.b.node,
       el("div", { className: "line-up" }, this.tune, this.summary, this.legend.node),
     );
-    this.main = el("main", {}, this.top, this.alert, this.notes, this.gallery, this.empty);
+    const heading = el("h2", { className: "unseen" }, "Probes");
+    this.main = el("main", {}, this.top, this.alert, this.notes, heading, this.gallery, this.empty);
     this.root = el(
       "div",
       { id: "ablation-cam" },
-      el("h1", { className: "unseen" }, "Ablation-CAM"),
+      el("h1", { className: "unseen" }, PAGE_TITLE),
       this.panel.node,
       this.main,
       this.large.node,
       this.live,
     );
     this.togglePanel(matchMedia("(min-width: 960px)").matches);
+    this.panel.alone.hidden = !this.host;
     this.seen = new IntersectionObserver(
       (entries) => {
         for (const { target, isIntersecting } of entries)
@@ -1745,11 +1782,16 @@ class Page {
     const ticket = (this.ticket = {});
     try {
       const { series, message } = await this.source.list();
-      const a = this.find(series, this.state.run, this.state.tag);
-      const b =
-        a && this.state.compare !== "off"
-          ? this.find(series, this.state.brun || a.run, this.state.btag || a.tag)
-          : null;
+      const lost = [];
+      const find = (run, tag) => {
+        const found = series.find((one) => one.run === run && (!tag || one.tag === tag));
+        if (!found && run && series.length)
+          lost.push(`There is no run “${run}” with tag “${tag || PLUGIN}”; this is another one.`);
+        return found ?? series[0] ?? null;
+      };
+      const { run, tag, brun, btag, compare } = this.state;
+      const a = find(run, tag);
+      const b = a && compare !== "off" ? find(brun || a.run, btag || a.tag) : null;
       const known = (wanted) =>
         [this.a, this.b].find((e) => e && wanted && e.run === wanted.run && e.tag === wanted.tag);
       const first = a ? await this.source.load(a, known(a)) : null;
@@ -1757,7 +1799,7 @@ class Page {
       if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
       this.complain(null);
       this.series = series;
-      this.show(first, second, message);
+      this.show(first, second, message, lost);
     } catch (error) {
       if (ticket !== this.ticket) return;
       if (!(error instanceof Problem)) console.error(error);
@@ -1769,26 +1811,9 @@ class Page {
     }
   }
 
-  /** The series that was asked for, or the first where none was, or it is gone. */
-  find(series, run, tag) {
-    const found = series.find((one) => one.run === run && (!tag || one.tag === tag));
-    if (!found && run && series.length) {
-      this.toast(
-        `There is no run “${shorten(run)}” with tag “${shorten(tag || PLUGIN)}” here; this is another one.`,
-      );
-    }
-    return found ?? series[0] ?? null;
-  }
-
-  show(a, b, message) {
-    const changed = a !== this.a;
-    if (
-      changed &&
-      this.a &&
-      a &&
-      (a.fingerprint !== this.a.fingerprint || a.run !== this.a.run || a.tag !== this.a.tag)
-    )
-      this.cards = [];
+  show(a, b, message, lost) {
+    const same = (key) => a?.[key] === this.a?.[key];
+    if (!["run", "tag", "fingerprint"].every(same)) this.cards = [];
     Object.assign(this, { a: a?.length ? a : null, b: b?.length ? b : null });
     this.root.classList.toggle("nothing", !this.a);
     if (!this.a) {
@@ -1806,12 +1831,10 @@ class Page {
       this.gallery.replaceChildren();
       this.order = [];
     }
-    const notes = [
-      ...(this.a.notes ?? []),
-      ...(this.b && this.b !== this.a ? (this.b.notes ?? []).map((note) => `B: ${note}`) : []),
-    ];
+    const ofB = this.b && this.b !== this.a ? this.b.notes.map((note) => `B: ${note}`) : [];
+    const notes = [...lost, ...this.a.notes, ...ofB];
     this.notes.hidden = !notes.length;
-    this.notes.replaceChildren(...notes.map((note) => el("li", {}, shorten(String(note), 500))));
+    this.notes.replaceChildren(...notes.map((note) => el("li", {}, shorten(note, 500))));
     this.redraw();
   }
 
@@ -1835,13 +1858,14 @@ class Page {
   complain(message) {
     this.alert.hidden = !message;
     if (!message) return;
-    const kept = this.a ? " What was loaded before is still shown." : "";
     this.root.classList.toggle("nothing", !this.a);
-    this.alert.replaceChildren(
-      el("p", {}, message + kept),
-      el("button", { type: "button", on: { click: () => this.refresh() } }, "Try again"),
-    );
     if (!this.a) this.empty.hidden = true;
+    const text = message + (this.a ? " What was loaded before is still shown." : "");
+    // An alert is spoken whenever it changes: once is enough while a server stays away.
+    if (this.alert.firstChild?.textContent !== text) {
+      const again = el("button", { on: { click: () => this.refresh() } }, "Try again");
+      this.alert.replaceChildren(el("p", {}, text), again);
+    }
     this.ready();
   }
 
@@ -1973,7 +1997,8 @@ class Page {
   }
 
   announce(text) {
-    setText(this.live, text);
+    // While the dialog is open, only what is inside it is spoken.
+    for (const live of [this.live, this.large.live]) setText(live, text);
   }
 
   async share() {
@@ -1987,8 +2012,9 @@ class Page {
   toast(text, ...more) {
     this.note?.remove();
     const close = iconButton("close", "Close", () => this.note.remove());
-    this.note = el("div", { className: "toast", role: "status" }, text, ...more, close);
+    this.note = el("div", { className: "toast" }, text, ...more, close);
     this.root.append(this.note);
+    this.announce(text);
     if (!more.length) setTimeout((note) => note.remove(), 4000, this.note);
   }
 
@@ -2026,13 +2052,10 @@ class Page {
       this.transports[name].update(side, this.playing, this.state);
     }
     this.panel.update(frame);
-    const alone =
-      this.source instanceof Report
-        ? location.href.split("#")[0]
-        : new URL(`../../plugin_entry.html?name=${PLUGIN}`, this.source.base).href;
-    const text = stateToText(this.state);
-    this.panel.alone.hidden = !this.host;
-    this.panel.alone.href = `${alone}#${text}`;
+    if (this.host) {
+      const alone = `../../plugin_entry.html?name=${PLUGIN}#${stateToText(this.state)}`;
+      this.panel.alone.href = new URL(alone, this.source.base).href;
+    }
     this.legend.update(frame);
     this.arrange(frame);
     let complete = !this.pictures.busy;
@@ -2062,6 +2085,7 @@ class Page {
         order.some((probe, i) => probe !== this.order[i])
       ) {
         this.order = order;
+        this.looked = false;
         this.gallery.replaceChildren(...order.map((probe) => this.cards[probe].node));
         this.seen.disconnect();
         for (const probe of order) this.seen.observe(this.cards[probe].node);
@@ -2074,7 +2098,6 @@ class Page {
           el(
             "button",
             {
-              type: "button",
               on: { click: () => this.set({ search: "", class: "", prediction: "" }) },
             },
             "Show all probes",
@@ -2103,7 +2126,7 @@ class Page {
 /** Show the page in the empty document that TensorBoard, or a report, has opened. */
 export async function render() {
   document.documentElement.lang = "en";
-  document.title = "Ablation-CAM";
+  document.title = PAGE_TITLE;
   const embedded = document.getElementById(EMBEDDED);
   const host = findHost();
   followTheme(host);
