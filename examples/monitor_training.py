@@ -122,6 +122,7 @@ def main() -> None:
         "then open http://localhost:6006. The tab ABLATION-CAM plays the whole training;\n"
         "TIME SERIES and SCALARS show the numbers, and IMAGES:\n"
         "    ablation_cam_evolution/<digit>  the heatmap from the first validation to the last\n"
+        "    ablation_cam_animation/<digit>  the same as an animation\n"
         "    ablation_cam/overview           all digits at a glance, one picture a validation\n"
         "    ablation_cam_probes/<digit>     each digit with its heatmap, large"
     )

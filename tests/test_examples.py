@@ -54,7 +54,8 @@ def test_monitor_training_writes_what_it_says(tmp_path):
         prefix = line.replace("<digit>", "")
         matching = [tag for tag in tags if tag.startswith(prefix)]
         assert len(matching) == (10 if "<digit>" in line else 1)
-        assert all(len(events.Images(tag)) == 2 for tag in matching)
+        times = 1 if "animation" in line else 2
+        assert all(len(events.Images(tag)) == times for tag in matching)
 
 
 def example(name):
@@ -103,7 +104,7 @@ def blocks(language):
 
 def test_readme_snippets_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fit, explain = blocks("python")
+    fit, share, explain = blocks("python")
     train, validation = loaders()
     fit = fit.replace("module, datamodule", "module, train, validation")
     fit = fit.replace('"model.layer4"', '"model.conv"').replace(
@@ -112,6 +113,9 @@ def test_readme_snippets_run(tmp_path, monkeypatch):
     names = {"val_set": data(8), "module": Module(), "train": train, "validation": validation}
     exec(fit, names)
     assert len(names["monitor"].history.passes) == 1
+    exec(share, names)
+    assert "Ablation-CAM" in (tmp_path / "report.html").read_text()
+    assert len(list((tmp_path / "animations").glob("*.gif"))) == len(names["probes"])
     names = {"model": Module().model, "images": images()}
     exec(explain.replace('"layer4"', '"conv"'), names)
     assert torch.isfinite(names["result"].heatmaps).all()
