@@ -9,25 +9,25 @@ from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_ablationcam.ablations import Ablation
-from lightning_ablationcam.arguments import check_choice, check_count, is_a, is_number
+from lightning_ablationcam.arguments import check_choice, is_a
 from lightning_ablationcam.cam import AblationResult, check_options, joined
 from lightning_ablationcam.drawing import score_name
 from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.explain import explain
 from lightning_ablationcam.faults import Reports
-from lightning_ablationcam.history import SCALES, History, Pass, Scale
+from lightning_ablationcam.history import SCALES, History, Scale
 from lightning_ablationcam.layers import find_layer
 from lightning_ablationcam.loggers.publisher import Publisher
 from lightning_ablationcam.loggers.tensorboard import has_tensorboard
 from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.probes import DEFAULT_PROBES, ProbeSet
 from lightning_ablationcam.ranks import Ranks
-from lightning_ablationcam.scalars import Scalars
 from lightning_ablationcam.schedule import Schedule
 from lightning_ablationcam.scores import Score
+from lightning_ablationcam.story import Story
 
 STATE_VERSION = 1
 """Of what a checkpoint holds for the monitor."""
@@ -88,7 +88,6 @@ class AblationCAMMonitor(Callback):
         tag: First part of all tags. Two monitors in one Trainer need two.
 
     Attributes:
-        history: The passes so far, see :class:`~lightning_ablationcam.history.History`.
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
 
     Raises:
@@ -129,8 +128,6 @@ class AblationCAMMonitor(Callback):
         )
         check_choice("scale", scale, SCALES)
         check_choice("on_error", on_error, ("warn", "raise"))
-        check_count("every_n_validations", every_n_validations)
-        _check_max_overhead(max_overhead)
         if forward is not None and not callable(forward):
             raise TypeError(f"forward={forward!r}; expected a callable (module, inputs) -> logits")
         if not isinstance(target_layer, (str, nn.Module)):
@@ -151,18 +148,23 @@ class AblationCAMMonitor(Callback):
         self.forward = forward
         self.on_error = on_error
         self.tag = tag.strip("/ ")
-        self.history = History()
         self.result: AblationResult | None = None
         self._source = ProbeSource(probes, classes, mean=mean, std=std, class_names=class_names)
         self._schedule = Schedule(every_n_validations, max_overhead)
-        self._scalars = Scalars()
+        self._story = Story()
         self._reports = Reports()
         self._publisher = Publisher(self.tag, scale, score_name(score))
         self._ranks = Ranks()
         self._agreed = False
         self._layer: str | nn.Module = target_layer
-        self._module: weakref.ref[LightningModule] | None = None
+        self._fit: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
+        self._in_fit = False
         self._resumed: Mapping[str, Any] | None = None
+
+    @property
+    def history(self) -> History:
+        """The passes so far."""
+        return self._story.history
 
     @property
     def probes(self) -> ProbeSet | None:
@@ -184,10 +186,9 @@ class AblationCAMMonitor(Callback):
         """
         return {
             "version": STATE_VERSION,
-            "history": self.history.state_dict(),
             "probes": self._source.state_dict(),
             "validations": self._schedule.validations,
-            "scalars": self._scalars.state_dict(),
+            **self._story.state_dict(),
         }
 
     # As if it were not overridden: otherwise two monitors of one tag would be refused by a check of
@@ -195,12 +196,17 @@ class AblationCAMMonitor(Callback):
     state_dict.__wrapped__ = Callback.state_dict  # type: ignore[attr-defined]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the state of a checkpoint, once the fit starts and the probes are known."""
+        """Take over the state of a checkpoint, once the fit starts and the probes are known.
+
+        Some strategies load it when the fit has started, and a learning rate finder in the middle.
+        """
         self._resumed = state_dict
+        if self._in_fit:
+            self._resume()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a running fit, so that the callback can be copied during one."""
-        running = {"_module": None}
+        running = {"_fit": None, "_in_fit": False}
         # Lightning puts the module's methods here, and the module would be copied with them.
         return {k: v for k, v in self.__dict__.items() if k not in ("log", "log_dict")} | running
 
@@ -212,6 +218,7 @@ class AblationCAMMonitor(Callback):
         WeightAveraging swaps the validated weights out again in the hook in which the monitor runs,
         StochasticWeightAveraging at the end of training, where the monitor may have to catch up.
         """
+        self._leave()
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         twins = [c for c in callbacks if isinstance(c, AblationCAMMonitor) and c.tag == self.tag]
         if len(twins) > 1:
@@ -228,10 +235,27 @@ class AblationCAMMonitor(Callback):
             # A new list: Lightning is iterating over the old one while it calls this.
             trainer.callbacks = [*others[:before], self, *others[before:]]  # type: ignore[attr-defined]
 
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget a state that was loaded for anything but a fit."""
+        self._leave()
+
+    def _leave(self) -> None:
+        self._in_fit, self._resumed = False, None
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check what can be checked without a forward pass."""
         self._schedule.start()
+        if not self._goes_on(trainer, pl_module):
+            # Another run: its heatmaps, and what it validates on, are its own.
+            self._story, self.result = Story(), None
+            self._source.forget()
+        self._fit = weakref.ref(trainer), weakref.ref(pl_module)
+        before = self.probes
+        self._source.start(trainer, pl_module)
+        if before is not None and before.fingerprint != self._source.found().fingerprint:
+            self._story = Story()
         self._prepare(trainer, pl_module)
+        self._in_fit = True
         self._resume()
         if not trainer.enable_validation:
             self._reports.warn(
@@ -242,7 +266,16 @@ class AblationCAMMonitor(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the same where validation runs by itself."""
         if trainer.state.fn == "validate":
+            if self.probes is None:
+                self._source.start(trainer, pl_module)
             self._prepare(trainer, pl_module)
+
+    def _is_of(self, trainer: Trainer) -> bool:
+        return self._fit is not None and self._fit[0]() is trainer
+
+    def _goes_on(self, trainer: Trainer, module: LightningModule) -> bool:
+        """Whether a fit goes on with the one before: the same Trainer trains the same module."""
+        return self._is_of(trainer) and self._fit is not None and self._fit[1]() is module
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         self._ranks = Ranks.of(trainer)
@@ -250,24 +283,15 @@ class AblationCAMMonitor(Callback):
         self._publisher.start()
         self._reports.start()
         self._layer = self.target_layer
-        if self._module is None or self._module() is not module:
-            self.history, self.result, self._scalars = History(), None, Scalars()
-            self._module = weakref.ref(module)
-        inherited = type(module).forward.__qualname__
-        if self.forward is None and inherited in (
-            "LightningModule.forward",
-            "_forward_unimplemented",
-        ):
+        inherited = ("LightningModule.forward", "_forward_unimplemented")
+        has_none = type(module).forward.__qualname__ in inherited and "forward" not in vars(module)
+        if self.forward is None and has_none:
             raise ValueError(
                 f"{type(module).__name__} defines no forward, so the probes cannot be run; define "
                 "it, or pass forward=lambda module, inputs: ... that returns the logits"
             )
         if self.target_layer != "auto":
             find_layer(module, self.target_layer)
-        before = self.probes
-        self._source.start(trainer, module)
-        if before is not None and before.fingerprint != self._source.found().fingerprint:
-            self.history = History()
         loggers: list[Any] = trainer.loggers
         if not trainer.fast_dev_run and not has_tensorboard(loggers):  # type: ignore[attr-defined]
             self._reports.warn(
@@ -295,8 +319,7 @@ class AblationCAMMonitor(Callback):
                 "the history starts afresh. Give the same probes to go on with it"
             )
             return
-        self.history = History.from_state(state["history"])
-        self._scalars.load_state_dict(state["scalars"])
+        self._story = Story.from_state(state)
 
     # ---- during the run ----------------------------------------------------------------------
 
@@ -316,29 +339,50 @@ class AblationCAMMonitor(Callback):
         """Run a pass where one is due, and log the scalars in any case."""
         if trainer.sanity_checking:
             return
-        if trainer.state.fn != "fit" or self._is_due(trainer):
-            self._attempt(lambda: self._run_pass(trainer, pl_module, trainer.current_epoch))
+        epoch = trainer.current_epoch
+        if trainer.state.fn != "fit":
+            self._validate(trainer, pl_module)
+            return
+        if self._is_due(trainer):
+            self._attempt(lambda: self._run_pass(trainer, pl_module, epoch))
         self._log(pl_module)
+
+    def _validate(self, trainer: Trainer, module: LightningModule) -> None:
+        """A validation by itself, of whatever weights: the story of a fit stays as it is."""
+        told = self._story
+        of_a_fit = self._fit is not None and bool(told.history.passes)
+        # In the logs of the fit its heatmaps would stand where the fit's do.
+        show = not (of_a_fit and self._is_of(trainer))
+        try:
+            self._story = told.aside() if of_a_fit else told
+            self._attempt(lambda: self._run_pass(trainer, module, trainer.current_epoch, show=show))
+            self._log(module)
+        finally:
+            self._story = told
 
     def _is_due(self, trainer: Trainer) -> bool:
         limit = self._schedule.max_overhead
         # The first rank's clock decides, so that all ranks come to the pass or none.
+        wanted = self._schedule.wanted
         costly = limit is not None and self._ranks.share(lambda: self._schedule.too_costly)
         due = self._schedule.due(trainer, too_costly=costly)
-        if costly and not due:
+        if costly and wanted and not due:
+            seconds = self._story.scalars.values["seconds"]
             self._reports.once(
-                f"a pass takes {self._scalars.values['seconds']:.2g} s; skipping passes that would "
-                f"take more than max_overhead={limit:g} of the training time"
+                f"a pass takes {seconds:.2g} s; skipping passes that would take more than "
+                f"max_overhead={limit:g} of the training time"
             )
         return due
 
     def _log(self, module: LightningModule) -> None:
         many = self._ranks.size > 1
-        for name, value in self._scalars.values.items():
+        # Lightning's own: the user's may take other arguments.
+        log = next(cls.log for cls in type(module).__mro__ if cls.__name__ == "LightningModule")  # type: ignore[attr-defined]
+        for name, value in self._story.scalars.values.items():
             # The same on every rank, but for the seconds, of which the slowest count.
             reduce = "max" if name == "seconds" else "mean"
             tag = f"{self.tag}/{name}"
-            module.log(tag, value, reduce_fx=reduce, sync_dist=many, batch_size=1)
+            log(module, tag, value, reduce_fx=reduce, sync_dist=many, batch_size=1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Catch up where the fit ended after a validation without a pass."""
@@ -376,20 +420,27 @@ class AblationCAMMonitor(Callback):
                 raise
             self._reports.fault(error)
 
-    def _run_pass(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
+    def _run_pass(
+        self, trainer: Trainer, module: LightningModule, epoch: int, *, show: bool = True
+    ) -> None:
         started = time.perf_counter()
         try:
             probes = self._agreed_probes()
             result = self._explain(trainer, module, probes)
             first = self.result is None
-            self._take(result, _as_pass(result, trainer.global_step, epoch))
-            if trainer.is_global_zero:
+            self._story.tell(result, trainer.global_step, epoch, self._reports)
+            self.result = result
+            if result.drops.any():
+                # Found by "auto". A layer without effect, as behind a head that is still all
+                # zeros, says nothing about where to look; then it is looked for again.
+                self._layer = result.layer
+            if show and trainer.is_global_zero:
                 loggers: list[Any] = trainer.loggers
                 self._publisher.publish(loggers, probes, self.history, trainer.global_step)
         finally:
             seconds = time.perf_counter() - started
             self._schedule.took(seconds)
-            self._scalars.values["seconds"] = seconds
+            self._story.scalars.values["seconds"] = seconds
         if first:
             self._say_started(result, seconds)
 
@@ -435,36 +486,6 @@ class AblationCAMMonitor(Callback):
             return None if probes.labels is None else probes.labels[rows]
         return list(self.classes)[rows] if isinstance(self.classes, Sequence) else self.classes
 
-    def _take(self, result: AblationResult, seen: Pass) -> None:
-        """Add a pass to what is known.
-
-        Raises:
-            FloatingPointError: If no probe has a finite score and heatmap.
-        """
-        broken, count = int((~seen.finite).sum()), len(seen.scores)
-        if broken == count:
-            raise FloatingPointError(
-                f"the class scores or activations of all {count} probes are NaN or infinite; the "
-                "training seems to have diverged"
-            )
-        if broken:
-            self._reports.once(
-                f"the class scores or activations of {broken} of {count} probes are NaN or "
-                "infinite; they are shown without heat and left out of the scalars"
-            )
-        known = self.history.passes
-        if known and known[-1].layer != seen.layer:
-            self._reports.once(
-                f"the target layer is {seen.layer!r} and was {known[-1].layer!r} in earlier "
-                "passes, whose heatmaps cannot be compared; the history starts afresh"
-            )
-        if result.drops.any():
-            # Found by "auto". A layer without effect, as behind a head that is still all zeros,
-            # says nothing about where to look; then it is looked for again.
-            self._layer = result.layer
-        self.result = result
-        self._scalars.update(self.history.append(seen))
-
     def _say_started(self, result: AblationResult, seconds: float) -> None:
         count, height, width = result.heatmaps.shape
         places = ", ".join(self._publisher.places)
@@ -474,27 +495,3 @@ class AblationCAMMonitor(Callback):
             f"{seconds:.1f} s a pass"
             + (f"; pictures under '{self.tag}' in {places}" if places else "")
         )
-
-
-def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
-    def array(values: Tensor | None) -> Any:
-        return None if values is None else values.numpy()
-
-    return Pass(
-        step=step,
-        epoch=epoch,
-        layer=result.layer,
-        heatmaps=result.heatmaps.numpy(),
-        classes=result.classes.numpy(),
-        scores=result.scores.double().numpy(),
-        predicted=array(result.predicted),
-        probabilities=array(result.probabilities),
-    )
-
-
-def _check_max_overhead(max_overhead: object) -> None:
-    expected = "expected None or a share of the wall time above 0, such as 0.05"
-    if max_overhead is not None and not is_number(max_overhead):
-        raise TypeError(f"max_overhead={max_overhead!r}; {expected}")
-    if max_overhead is not None and not 0 < max_overhead <= 1:  # type: ignore[operator]
-        raise ValueError(f"max_overhead={max_overhead!r}; {expected}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +58,7 @@ class AblationResult:
         predicted: (N,) int64 class with the largest logit, or None where the model's output is not
             a tensor of shape (N, C).
         probabilities: (N,) softmax probability of ``classes``, or None likewise.
+        fallback: Why ``engine="auto"`` had to replay, or None.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -72,6 +74,7 @@ class AblationResult:
     engine: str
     predicted: Tensor | None = None
     probabilities: Tensor | None = None
+    fallback: str | None = None
 
 
 def ablation_cam(
@@ -141,6 +144,44 @@ def ablation_cam(
         Network via Gradient-free Localization", WACV 2020, pp. 972-980,
         doi 10.1109/WACV45572.2020.9093360.
     """
+    result = quiet_ablation_cam(
+        model,
+        target_layer,
+        inputs,
+        classes,
+        score=score,
+        ablation=ablation,
+        groups=groups,
+        layout=layout,
+        engine=engine,
+        memory_budget=memory_budget,
+        forward=forward,
+    )
+    if result.fallback is not None:
+        warnings.warn(f"ablation_cam: {replay_notice(result.fallback)}", stacklevel=2)
+    return result
+
+
+def replay_notice(reason: str) -> str:
+    """What the user is told where ``engine="auto"`` had to replay."""
+    return f"replays the network for every channel, which is slow: {reason}"
+
+
+def quiet_ablation_cam(
+    model: nn.Module,
+    target_layer: str | nn.Module,
+    inputs: Tensor,
+    classes: Classes = None,
+    *,
+    score: Score = "logit",
+    ablation: Ablation = "zero",
+    groups: Groups = None,
+    layout: str = "auto",
+    engine: Literal["auto", "propagate", "replay"] = "auto",
+    memory_budget: int | None = None,
+    forward: Forward | None = None,
+) -> AblationResult:
+    """:func:`ablation_cam` without its warning; the result's ``fallback`` says the same."""
     check_options(
         score=score, ablation=ablation, layout=layout, engine=engine, memory_budget=memory_budget
     )
@@ -270,7 +311,7 @@ def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationRes
         where.channel_dim,
         task.forward,
     )
-    drops, engine = find_drops(
+    drops, engine, fallback = find_drops(
         replay,
         recording,
         wanted,
@@ -279,7 +320,8 @@ def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationRes
         engine=task.engine,
         memory_budget=task.memory_budget,
     )
-    return _result(recording, where, drops[:, owners], scores, wanted, task.name, engine)
+    result = _result(recording, where, drops[:, owners], scores, wanted, task.name, engine)
+    return replace(result, fallback=fallback)
 
 
 def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:
@@ -340,7 +382,8 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
     tensors: dict[str, Any] = {
         name: None if any(value is None for value in values) else torch.cat(values)
         for name, values in columns.items()
-        if name not in ("layer", "engine")
+        if name not in ("layer", "engine", "fallback")
     }
     engine = "replay" if "replay" in columns["engine"] else "propagate"
-    return AblationResult(**tensors, layer=parts[0].layer, engine=engine)
+    fallback = next((reason for reason in columns["fallback"] if reason is not None), None)
+    return AblationResult(**tensors, layer=parts[0].layer, engine=engine, fallback=fallback)

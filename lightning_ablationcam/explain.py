@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
-from lightning_ablationcam.cam import AblationResult, ablation_cam
+from lightning_ablationcam.cam import AblationResult, quiet_ablation_cam
 from lightning_ablationcam.engine.recorder import call
 from lightning_ablationcam.isolation import without_autocast
 from lightning_ablationcam.silence import silenced
@@ -48,7 +48,7 @@ def explain(
             return (forward or call)(model, images)
 
     with silenced(module):
-        return ablation_cam(
+        return quiet_ablation_cam(
             module,
             target_layer,
             precision.convert_input(inputs).to(module.device),

@@ -19,6 +19,10 @@ SCALES = ("map", "probe", "run")
 MOST_PASSES = 64
 """How many passes a history holds; beyond, the one closest to its neighbours goes."""
 
+MOST_BYTES, FEWEST_PASSES = 16 * 2**20, 8
+"""Bytes that the heatmaps of a history may take: it is part of every checkpoint. Of large maps
+fewer passes are held, but as many as a strip shows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pass:
@@ -64,7 +68,7 @@ class History:
     All passes are of one layer and one shape of map, so that they can be compared.
 
     Attributes:
-        passes: At most :data:`MOST_PASSES`; first and newest always among them.
+        passes: At most :data:`MOST_PASSES`, fewer of large maps; the first and the newest stay.
         maxima: (N,) the largest heat of each probe in any pass so far, also in thinned ones.
     """
 
@@ -89,9 +93,10 @@ class History:
             new = replace(new, epoch=self.passes.pop().epoch)
         new = self._measured(new)
         self.passes.append(new)
-        if len(self.passes) > MOST_PASSES:
+        if len(self.passes) > most_passes(new.heatmaps.nbytes):
             steps = [seen.step for seen in self.passes]
-            del self.passes[min(range(1, MOST_PASSES), key=lambda i: steps[i + 1] - steps[i - 1])]
+            inner = range(1, len(steps) - 1)
+            del self.passes[min(inner, key=lambda i: steps[i + 1] - steps[i - 1])]
         peaks = peak_heat(new.heatmaps)
         self.maxima = peaks if self.maxima is None else np.maximum(self.maxima, peaks)
         return new
@@ -158,6 +163,16 @@ class History:
         finite = np.nan_to_num(heatmaps, nan=0.0, posinf=0.0, neginf=0.0)
         shares: NDArray[np.float32] = np.clip(finite / full, 0, 1).astype(np.float32)
         return shares
+
+
+def most_passes(nbytes: int) -> int:
+    """How many passes a history holds of which each takes so many bytes.
+
+    Example:
+        >>> most_passes(16 * 7 * 7 * 4), most_passes(16 * 112 * 112 * 4), most_passes(2**30)
+        (64, 20, 8)
+    """
+    return max(FEWEST_PASSES, min(MOST_PASSES, MOST_BYTES // max(1, nbytes)))
 
 
 def peak_heat(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:

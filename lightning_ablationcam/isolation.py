@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lightning_ablationcam.module_state import kept_state
+
 
 @contextmanager
 def isolated(model: nn.Module) -> Iterator[None]:
@@ -20,7 +22,8 @@ def isolated(model: nn.Module) -> Iterator[None]:
     Inside: every module is in evaluation mode, no gradients are recorded, inference mode and
     autocast are off, float32 is computed as such (no TF32, no bfloat16 in its place), compiled code
     runs eagerly and attention op by op. Afterwards, also when an exception passes through, each
-    module's ``training`` flag is what it was (a frozen submodule stays frozen), the settings are
+    module's ``training`` flag is what it was (a frozen submodule stays frozen), what its forward
+    wrote is undone (see :func:`~lightning_ablationcam.module_state.kept_state`), the settings are
     the user's again, and the random number generators of Python, NumPy, torch and the devices in
     use go on as if nothing had been drawn.
 
@@ -36,6 +39,7 @@ def isolated(model: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(evaluation_flags(model))
+        stack.enter_context(kept_state(model))
         devices = _devices(model)
         stack.enter_context(kept_random_state(devices))
         stack.enter_context(torch.inference_mode(False))
@@ -127,7 +131,9 @@ def _full_precision() -> Iterator[None]:
         yield
     finally:
         for backend, precision in reduced:
-            backend.fp32_precision = precision
+            # What follows the setting for everything goes on following it.
+            follows = precision == getattr(torch.backends, "fp32_precision", None)
+            backend.fp32_precision = "none" if follows else precision
 
 
 @contextmanager

@@ -80,6 +80,11 @@ class ProbeSource:
             )
         self.settle(built)
 
+    def forget(self) -> None:
+        """Keep images from validation anew, where that is where they come from."""
+        if isinstance(self._wanted, int):
+            self.probes, self._capture = None, ProbeCapture(self._wanted)
+
     def offer(self, batch: Any) -> None:
         """Look for probes in a validation batch."""
         if self._capture is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -82,12 +83,14 @@ class Ranks:
         """
         if self.size == 1:
             return make()
-        mine = _outcome(make) if self.rank == 0 else (None, None)
-        told = [_told(mine)]
-        distributed.broadcast_object_list(told, src=0)
-        if mine[1] is not None:
-            raise mine[1]
-        value: T = _value(told[0], rank=0)
+        told, error = _outcome(make) if self.rank == 0 else (None, None)
+        parcel = [told]
+        distributed.broadcast_object_list(parcel, src=0)
+        try:
+            _raise(error)
+        finally:
+            del error
+        value: T = _value(parcel[0], rank=0)
         return value
 
     def gather(self, make: Callable[[], T]) -> list[T]:
@@ -99,30 +102,39 @@ class Ranks:
         """
         if self.size == 1:
             return [make()]
-        mine = _outcome(make)
-        told: list[Any] = [None] * self.size
-        distributed.all_gather_object(told, _told(mine))
-        if mine[1] is not None:
-            raise mine[1]
-        return [_value(each, rank) for rank, each in enumerate(told)]
+        told, error = _outcome(make)
+        parcels: list[Any] = [None] * self.size
+        distributed.all_gather_object(parcels, told)
+        try:
+            _raise(error)
+        finally:
+            del error
+        return [_value(each, rank) for rank, each in enumerate(parcels)]
 
 
-def _outcome(make: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """The value or the error: here every error is caught, to be raised after the collective."""
+def _outcome(make: Callable[[], Any]) -> tuple[tuple[bytes | None, str | None], Exception | None]:
+    """What the others are told, and the error: here every error is caught, to be raised later.
+
+    The value travels pickled, so that one that cannot be pickled is an error like any other; of an
+    error its text does, since it may be one that cannot.
+    """
     try:
-        return make(), None
+        return (pickle.dumps(make()), None), None
     except Exception as error:
-        return None, error
+        return (None, f"{type(error).__name__}: {error}"), error
 
 
-def _told(outcome: tuple[Any, Exception | None]) -> tuple[Any, str | None]:
-    """An outcome as it travels: an error of the user's may be one that cannot be pickled."""
-    value, error = outcome
-    return value, None if error is None else f"{type(error).__name__}: {error}"
+def _raise(error: Exception | None) -> None:
+    """Raise it, and do not hold on to its frames, where a failed pass's tensors are."""
+    try:
+        if error is not None:
+            raise error
+    finally:
+        del error
 
 
-def _value(told: tuple[Any, str | None], rank: int) -> Any:
+def _value(told: Any, rank: int) -> Any:
     value, problem = told
     if problem is not None:
         raise RankError(f"on rank {rank}: {problem}")
-    return value
+    return pickle.loads(value)

@@ -69,7 +69,10 @@ class Monitor(Protocol):
     tag: str
     scale: Scale
     score: Any
-    history: History
+
+    @property
+    def history(self) -> History:
+        """What it saw."""
 
     @property
     def probes(self) -> ProbeSet | None:

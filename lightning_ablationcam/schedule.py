@@ -6,6 +6,8 @@ import time
 
 from pytorch_lightning import Trainer
 
+from lightning_ablationcam.arguments import check_count, is_number
+
 
 class Schedule:
     """Counts the validations of a fit and the time that passes took.
@@ -18,9 +20,15 @@ class Schedule:
     Attributes:
         validations: How many there were so far; part of the checkpoint.
         missed: ``(step, epoch)`` of the newest validation, if it got no pass.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If it is out of range.
     """
 
     def __init__(self, every: int, max_overhead: float | None = None) -> None:
+        check_count("every_n_validations", every)
+        _check_max_overhead(max_overhead)
         self.every = every
         self.max_overhead = max_overhead
         self.start()
@@ -40,11 +48,15 @@ class Schedule:
             too_costly: What :attr:`too_costly` says; on many ranks the first rank's word, since
                 their clocks differ.
         """
-        wanted = self.validations % self.every == 0 and not too_costly
+        due = (self.wanted and not too_costly) or ends_fit(trainer)
         self.validations += 1
-        due = wanted or ends_fit(trainer)
         self.missed = None if due else (trainer.global_step, trainer.current_epoch)
         return due
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the next validation is one of those that ``every`` asks for."""
+        return self.validations % self.every == 0
 
     @property
     def too_costly(self) -> bool:
@@ -73,3 +85,11 @@ def ends_fit(trainer: Trainer) -> bool:
     next_epoch = trainer.current_epoch + (trainer.check_val_every_n_epoch or 1)
     last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
     return bool(last_batch) and next_epoch >= trainer.max_epochs
+
+
+def _check_max_overhead(max_overhead: object) -> None:
+    expected = "expected None or a share of the wall time above 0, such as 0.05"
+    if max_overhead is not None and not is_number(max_overhead):
+        raise TypeError(f"max_overhead={max_overhead!r}; {expected}")
+    if max_overhead is not None and not 0 < max_overhead <= 1:  # type: ignore[operator]
+        raise ValueError(f"max_overhead={max_overhead!r}; {expected}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,42 +10,53 @@ from typing import Any
 from torch import nn
 from torchmetrics import Metric
 
+from lightning_ablationcam.arguments import is_a
+
+_LOGGING = ("log", "log_dict")
+_ABSENT = object()
+
 
 @contextmanager
 def silenced(module: nn.Module) -> Iterator[None]:
     """Keep ``self.log`` in the user's forward from logging, and its metrics from counting.
 
     A pass feeds the network with ablated activations; what a forward logs or counts of them would
-    end up in the user's curves and in what early stopping monitors.
+    end up in the user's curves and in what early stopping monitors. What metrics hold is given
+    back by :func:`~lightning_ablationcam.module_state.kept_state`.
 
     Args:
         module: The LightningModule; modules inside it are silenced as well.
     """
-    talking = [part for part in module.modules() if callable(getattr(part, "log_dict", None))]
-    counting = [part for part in module.modules() if isinstance(part, Metric)]
-    states = [(metric, _state(metric)) for metric in counting]
+    muted = [(part, name) for part in module.modules() for name in _voices(part)]
+    before = [vars(part).get(name, _ABSENT) for part, name in muted]
     try:
-        for part in talking:
-            part.__dict__.update(log=_say_nothing, log_dict=_say_nothing)
-        for metric in counting:
-            # Its checks of values would also keep the engine from recording the network.
-            metric.__dict__["update"] = _say_nothing
+        for part, name in muted:
+            vars(part)[name] = _say_nothing
         yield
     finally:
-        for part in talking:
-            del part.__dict__["log"], part.__dict__["log_dict"]
-        for metric, state in states:
-            metric.__dict__.update(state)
+        for (part, name), own in zip(muted, before, strict=True):
+            if own is _ABSENT:
+                del vars(part)[name]
+            else:
+                vars(part)[name] = own
+
+
+def _voices(part: nn.Module) -> list[str]:
+    """The attributes through which a module logs or counts."""
+    if is_a(part, "LightningModule"):
+        return list(_LOGGING)
+    if isinstance(part, Metric):
+        # Its checks of values would also keep the engine from recording the network.
+        return ["update"]
+    # ``self.part.log = self.log`` lets a part log through the LightningModule.
+    return [name for name, value in vars(part).items() if _is_logging(value)]
+
+
+def _is_logging(value: object) -> bool:
+    if not inspect.ismethod(value):
+        return False
+    return value.__name__ in _LOGGING and is_a(value.__self__, "LightningModule")
 
 
 def _say_nothing(*_args: Any, **_kwargs: Any) -> None:
     """Take the place of ``self.log`` and of a metric's ``update``."""
-
-
-def _state(metric: Metric) -> dict[str, Any]:
-    """A copy of what updating a metric changes: its states, which add in place, and its counts."""
-    counters = ("_update_count", "_computed", "_cache", "_is_synced", "_to_sync", "_should_unsync")
-    names = [*metric._defaults, "update", *counters]
-    present = {name: metric.__dict__[name] for name in names if name in metric.__dict__}
-    # ``update`` is a wrapped function, which is kept and not copied.
-    return {name: copy.copy(v) if callable(v) else copy.deepcopy(v) for name, v in present.items()}

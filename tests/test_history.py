@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightning_ablationcam.history import MOST_PASSES, History, Pass
+from lightning_ablationcam.history import FEWEST_PASSES, MOST_PASSES, History, Pass
 
 
 def seen(step, *maxima):
@@ -52,3 +52,13 @@ def test_the_same_step_replaces_and_size_is_bounded():
     assert steps == sorted(set(steps))
     assert np.diff(steps).max() <= 2 * 1000 / (MOST_PASSES - 1)
     assert history.maxima.tolist() == [9.0]
+
+
+def test_of_large_maps_fewer_are_held():
+    history = History()
+    heat = np.zeros((16, 224, 224), np.float32)
+    zeros = np.zeros(16)
+    for step in range(20):
+        history.append(Pass(step, 0, "layer", heat, zeros.astype(np.int64), zeros))
+    assert len(history.passes) == FEWEST_PASSES
+    assert (history.passes[0].step, history.passes[-1].step) == (0, 19)

@@ -15,11 +15,21 @@ PACKAGE = Path(lightning_ablationcam.__file__).parent
 # From the bottom up: a module may import from its own floor and those below.
 FLOORS = [
     {"arguments", "scores", "weights", "heatmaps", "ablations", "measures"},
-    {"layers", "isolation", "engine", "auto_layer", "cam"},
+    {"layers", "module_state", "isolation", "engine", "auto_layer", "cam"},
     {"render", "records", "series"},
     {"samples", "probes", "capture", "probe_source", "history", "drawing", "recording"},
     {"loggers", "tensorboard_plugin", "report"},
-    {"schedule", "silence", "ranks", "faults", "scalars", "explain", "callback", "animations"},
+    {
+        "schedule",
+        "silence",
+        "ranks",
+        "faults",
+        "scalars",
+        "story",
+        "explain",
+        "callback",
+        "animations",
+    },
 ]
 ALLOWED = {
     "render": {"anyascii", "numpy", "PIL", "cmap"},

@@ -151,3 +151,19 @@ def test_generators_of_every_device_in_use_come_back(monkeypatch):
 def test_a_model_on_no_device_at_all():
     with isolated(nn.Linear(1, 1, device="meta")):
         pass
+
+
+def test_what_follows_the_setting_for_everything_goes_on_following_it():
+    backends = torch.backends
+    if not hasattr(backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("before torch 2.9 there is no setting for everything")
+    backends.cuda.matmul.fp32_precision = "none"
+    backends.fp32_precision = "tf32"
+    try:
+        with isolated(nn.Linear(1, 1)):
+            assert backends.cuda.matmul.fp32_precision == "ieee"
+        assert backends.cuda.matmul.fp32_precision == "tf32"
+        backends.fp32_precision = "ieee"
+        assert backends.cuda.matmul.fp32_precision == "ieee"
+    finally:
+        backends.fp32_precision = "none"

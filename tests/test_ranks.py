@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import socket
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import distributed
 
 from lightning_ablationcam.ranks import Ranks
 from tests.lightning import Module, fit
@@ -22,7 +25,7 @@ from tests.test_callback import monitor
 ROOT = Path(__file__).parent.parent
 WHOLE = ["same", "fewer_probes_than_ranks", "listed", "auto", "captured", "batch_statistics"]
 # The run that ends with an error comes last: it leaves the processes' group as it is.
-CASES = [*WHOLE, "overhead", "fault", "fault_on_first", "fault_raised"]
+CASES = [*WHOLE, "overhead", "fault", "fault_on_first", "cannot_travel", "fault_raised"]
 SECONDS = 240
 """A rank that waits for another would wait for ever."""
 
@@ -114,6 +117,39 @@ def test_a_fault_on_one_rank_ends_the_pass_on_all(ranks, case, told):
     assert len(first["told"]) == 1
     assert re.search(told, first["told"][0])
     assert not second["told"]
+
+
+def test_probes_that_cannot_be_sent_are_a_fault_and_no_hang(ranks):
+    first, second = ranks["cannot_travel"]
+    assert len(first["told"]) == 1
+    assert "pickle" in first["told"][0]
+    for seen in (first, second):
+        assert len(seen["scalars"]) == 3
+        assert not seen["state"]["history"]["passes"]
+
+
+def test_a_failed_pass_keeps_nothing_alive(monkeypatch):
+    def all_gather_object(parcels, told):
+        parcels[:] = [told, told]
+
+    class Held:
+        pass
+
+    def fail():
+        held = Held()
+        alive.append(weakref.ref(held))
+        raise RuntimeError("injected")
+
+    alive = []
+    monkeypatch.setattr(distributed, "all_gather_object", all_gather_object)
+    gc.disable()
+    try:
+        with pytest.raises(RuntimeError, match="injected") as raised:
+            Ranks(0, 2).gather(fail)
+        del raised
+        assert alive[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_an_error_is_raised_on_every_rank(ranks):

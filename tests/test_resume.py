@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader
 
-from lightning_ablationcam import AblationCAMMonitor, ProbeSet
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet, callback
 from lightning_ablationcam.history import MOST_PASSES, Pass
 from tests.killed_run import EPOCHS
 from tests.lightning import BATCHES, Module, data, loaders, trainer
@@ -160,12 +161,13 @@ def test_two_monitors_keep_two_states(tmp_path):
     assert steps(second) == [BATCHES * epoch for epoch in (1, 3, 4)]
 
 
-def test_a_state_of_another_version_is_told(tmp_path):
+def test_a_state_of_another_version_is_told(tmp_path, monkeypatch):
+    path = fit(tmp_path, monitor(), 1)
+    monkeypatch.setattr(callback, "STATE_VERSION", 99)
     watching = monitor()
-    watching.load_state_dict({"version": 99})
-    with pytest.warns(UserWarning, match="history of version 99"):
-        fit(tmp_path, watching, 1)
-    assert steps(watching) == [BATCHES]
+    with pytest.warns(UserWarning, match="history of version 1, and this version reads 99"):
+        fit(tmp_path, watching, 2, checkpoint=path)
+    assert steps(watching) == [2 * BATCHES]
 
 
 def saved_bytes(watching):
@@ -221,3 +223,21 @@ def test_a_killed_run_that_is_resumed_shows_each_validation_once(tmp_path):
         if "ablation_cam" in key
     )
     assert [seen["step"] for seen in state["history"]["passes"]] == everything
+
+
+class LoadsLate(SingleDeviceStrategy):
+    """As DeepSpeed does: the checkpoint is read when the fit has started."""
+
+    @property
+    def restore_checkpoint_after_setup(self):
+        return True
+
+
+@pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint")
+def test_a_strategy_that_loads_the_checkpoint_late(tmp_path):
+    before, after = monitor(), monitor()
+    path = fit(tmp_path, before, 2)
+    torch.manual_seed(0)
+    runner = trainer(tmp_path, after, max_epochs=4, strategy=LoadsLate("cpu"))
+    runner.fit(Module(), *loaders(), ckpt_path=path)
+    assert steps(after) == [BATCHES * epoch for epoch in (1, 2, 3, 4)]

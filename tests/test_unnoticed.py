@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
-from tests.lightning import Module, trainer
+from tests.lightning import Module, fit, trainer
 from tests.networks import images
 
 
@@ -139,6 +139,50 @@ def same(a, b):
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
     return a == b
+
+
+class Writes(nn.Module):
+    """Writes to itself in evaluation mode as well, in all the ways there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, 4)
+        self.register_buffer("average", torch.zeros(4))
+        self.register_buffer("replaced", torch.zeros(()))
+        self.scale = torch.ones(())
+        self.calls, self.features, self.seen = 0, [], {}
+        self.noise = torch.Generator().manual_seed(1)
+        self.numpy, self.python = np.random.default_rng(1), random.Random(1)
+
+    def forward(self, x):
+        x = F.relu(self.conv(x)).mean((2, 3))
+        mean = x.detach().mean(0)
+        self.average.data.mul_(0.9).add_(0.1 * mean)
+        self.replaced = self.replaced + mean.mean()
+        self.scale.mul_(1.01)
+        self.calls += 1
+        self.features.append(mean)
+        self.seen[self.calls] = self.last = mean
+        drawn = torch.rand(4, generator=self.noise) + self.numpy.random() + self.python.random()
+        state = self.average + self.replaced * self.scale + self.calls + len(self.features)
+        return self.head(x + 0.01 * (state + drawn + self.seen[len(self.seen)]))
+
+
+@pytest.mark.parametrize("target", ["model.conv", "auto"])
+def test_a_network_that_writes_to_itself_does_not_notice(tmp_path, target):
+    def train(*callbacks):
+        seed_everything(3, verbose=False)
+        module = Module(Writes())
+        fit(tmp_path / str(len(callbacks)), *callbacks, module=module, max_epochs=2)
+        network = module.model
+        told = network.calls, network.features, network.seen, network.last, network.scale
+        return module.state_dict(), told, torch.rand(1, generator=network.noise)
+
+    probes = ProbeSet(images(3, seed=9), labels=[0, 1, 2])
+    watching = AblationCAMMonitor(target, probes, on_error="raise")
+    assert same(train(watching), train())
+    assert len(watching.history.passes) == 2
 
 
 @pytest.fixture(scope="module")

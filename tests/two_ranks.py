@@ -41,9 +41,21 @@ def fragile_on_the_first(module, inputs):
     return module(inputs)
 
 
+class CannotTravel(ProbeSet):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.open = lambda: None
+
+
+def build_what_cannot_travel(trainer, module):
+    return CannotTravel(images(2, seed=9), [0, 1])
+
+
 def monitor(case: str) -> AblationCAMMonitor:
     if case == "captured":
         return AblationCAMMonitor("model.conv", probes=3, on_error="raise")
+    if case == "cannot_travel":
+        return AblationCAMMonitor("model.conv", build_what_cannot_travel, on_error="warn")
     count = 1 if case == "fewer_probes_than_ranks" else 5
     probes = ProbeSet(images(count, seed=9), labels=[index % 4 for index in range(count)])
     forwards = {"fault": broken_on_the_second, "fault_on_first": fragile_on_the_first}

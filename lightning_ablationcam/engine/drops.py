@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable
 
 import torch
@@ -34,8 +33,8 @@ def find_drops(
     *,
     engine: str,
     memory_budget: int | None,
-) -> tuple[Tensor, str]:
-    """The drop of every (image, group) pair, and the engine that found it.
+) -> tuple[Tensor, str, str | None]:
+    """The drop of every (image, group) pair, the engine that found it, and why not the other.
 
     Args:
         replay: The reference engine, set up.
@@ -47,27 +46,24 @@ def find_drops(
         memory_budget: Bytes, or None for the default.
 
     Returns:
-        (N, G) drops and ``"propagate"`` or ``"replay"``.
+        (N, G) drops; ``"propagate"`` or ``"replay"``; where ``"auto"`` had to replay, the reason.
 
     Raises:
         RuntimeError: If ``engine="propagate"`` and the tail cannot be propagated.
     """
     budget = memory_budget or _default_budget(recording.activations.device)
     if engine == "replay":
-        return replay.drops(budget), "replay"
+        return replay.drops(budget), "replay", None
     try:
-        return _propagated(replay, recording, classes, scores, score, budget), "propagate"
+        return _propagated(replay, recording, classes, scores, score, budget), "propagate", None
     except PropagationError as refusal:
         reason = refusal.explain(replay.model)
         if engine == "propagate":
             raise RuntimeError(
                 f"engine='propagate' cannot run here: {reason}; choose engine='auto' or 'replay'"
             ) from refusal
-        warnings.warn(
-            f"ablation_cam replays the network for every channel, which is slow: {reason}",
-            stacklevel=3,
-        )
-    return replay.drops(budget), "replay"
+    # Not in the handler, whose error would keep alive what the failed propagation computed.
+    return replay.drops(budget), "replay", reason
 
 
 def _propagated(
