@@ -304,6 +304,7 @@ class AblationCAMMonitor(Callback):
         state, self._resumed = self._resumed, None
         if state is None:
             return
+        self._story = Story()
         if state.get("version") != STATE_VERSION:
             self._reports.warn(
                 f"the checkpoint holds a history of version {state.get('version')!r}, and this "
