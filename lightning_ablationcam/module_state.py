@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import operator
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,9 @@ SMALL = 2**20
 """Bytes of a tensor attribute that is no buffer, beyond which its values are not kept."""
 
 _ABSENT = object()
+_CONTAINERS = (list, dict, set)
+_PLAIN = frozenset({bool, int, float, str, tuple, type(None), OrderedDict})
+"""What cannot be written to; hooks are in the last, and are taken off again one by one."""
 
 
 @contextmanager
@@ -26,18 +30,20 @@ def kept_state(model: nn.Module) -> Iterator[None]:
     averages, counters, caches and stored features go on, and would go on from ablated activations.
     Attributes get the same objects back, lists, dicts and sets the same contents, and buffers,
     small tensors and random number generators the same values. What is deeper inside containers,
-    or not part of a module, is not kept.
+    or not part of a module, is not kept, nor are the buffers of torch's own modules, which do not
+    write to them in evaluation mode.
 
     Args:
         model: The model.
 
     Example:
-        >>> norm = nn.BatchNorm1d(2)
-        >>> with kept_state(norm):
-        ...     norm.calls = 1
-        ...     norm.running_mean += 5
-        >>> hasattr(norm, "calls"), norm.running_mean
-        (False, tensor([0., 0.]))
+        >>> part = nn.Linear(1, 1)
+        >>> part.features = []
+        >>> with kept_state(part):
+        ...     part.calls = 1
+        ...     part.features.append("new")
+        >>> hasattr(part, "calls"), part.features
+        (False, [])
     """
     kept = [_KeptModule(module) for module in model.modules()]
     try:
@@ -50,17 +56,37 @@ def kept_state(model: nn.Module) -> Iterator[None]:
 class _KeptModule:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
+        self._attributes = vars(module).copy()
         # Its mode is another context's, and is changed all the way through a pass.
-        self._attributes = {name: v for name, v in vars(module).items() if name != "training"}
-        values = self._attributes.values()
-        self._contents = [(v, copy.copy(v)) for v in values if type(v) in (list, dict, set)]
-        buffers = [buffer for _, buffer in module.named_buffers(recurse=False)]
-        small = [v for v in values if _is_small(v)]
-        self._tensors = [(tensor, tensor.detach().clone()) for tensor in (*buffers, *small)]
-        self._rewinds = [rewind for rewind in map(_rewind, values) if rewind is not None]
+        self._attributes.pop("training", None)
+        self._contents: list[tuple[Any, Any]] = []
+        self._tensors: list[tuple[Tensor, Tensor]] = []
+        self._rewinds: list[Callable[[], object]] = []
+        for value in self._attributes.values():
+            self._keep(value)
+        if not _is_stock(module):
+            for _, buffer in module.named_buffers(recurse=False):
+                self._tensors.append((buffer, buffer.detach().clone()))
+
+    def _keep(self, value: Any) -> None:
+        kind = type(value)
+        if kind in _PLAIN:
+            return
+        if kind in _CONTAINERS:
+            self._contents.append((value, value.copy()))
+        elif kind is Tensor:
+            # What requires a gradient belongs to a graph and is not written to.
+            if not value.requires_grad and value.nbytes <= SMALL:
+                self._tensors.append((value, value.clone()))
+        else:
+            rewind = _rewind(value)
+            if rewind is not None:
+                self._rewinds.append(rewind)
 
     def restore(self) -> None:
         for container, contents in self._contents:
+            if _are_same(container, contents):
+                continue  # Compiled code is guarded by such dicts, and must not be compiled again.
             if isinstance(container, list):
                 container[:] = contents
             else:
@@ -80,9 +106,18 @@ class _KeptModule:
             rewind()
 
 
-def _is_small(value: object) -> bool:
-    # What requires a gradient is a parameter, or belongs to a graph and is not written to.
-    return type(value) is Tensor and not value.requires_grad and value.nbytes <= SMALL
+def _are_same(container: Any, contents: Any) -> bool:
+    """Whether both hold the same objects in the same order."""
+    if len(container) != len(contents) or not all(map(operator.is_, container, contents)):
+        return False
+    if not isinstance(container, dict):
+        return True
+    return all(map(operator.is_, container.values(), contents.values()))
+
+
+def _is_stock(module: nn.Module) -> bool:
+    """Whether it is one of torch's own, which write to no buffer in evaluation mode."""
+    return type(module).__module__.startswith("torch.nn.modules.")
 
 
 def _rewind(value: Any) -> Callable[[], object] | None:
