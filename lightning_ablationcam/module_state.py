@@ -63,15 +63,14 @@ class _KeptModule:
         self._tensors: list[tuple[Tensor, Tensor]] = []
         self._rewinds: list[Callable[[], object]] = []
         for value in self._attributes.values():
-            self._keep(value)
+            if type(value) not in _PLAIN:
+                self._keep(value)
         if not _is_stock(module):
             for _, buffer in module.named_buffers(recurse=False):
                 self._tensors.append((buffer, buffer.detach().clone()))
 
     def _keep(self, value: Any) -> None:
         kind = type(value)
-        if kind in _PLAIN:
-            return
         if kind in _CONTAINERS:
             self._contents.append((value, value.copy()))
         elif kind is Tensor:
