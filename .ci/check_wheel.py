@@ -66,7 +66,7 @@ with tempfile.TemporaryDirectory() as folder:
         for requirement in metadata.get_all("Requires-Dist")
         if requirement.startswith(("anyascii", "cmap", "numpy", "pillow", "Pillow", "tensorboard"))
     ]
-    assert len(wanted) == 4, wanted
+    assert len(wanted) == 5, wanted
     subprocess.run([*install, *wanted], check=True)
     subprocess.run([*install, "--no-deps", str(wheel)], check=True)
     # Not from the checkout, where the package itself could be imported.
