@@ -30,44 +30,51 @@ def kept_state(model: nn.Module) -> Iterator[None]:
     averages, counters, caches and stored features go on, and would go on from ablated activations.
     Attributes get the same objects back, lists, dicts and sets the same contents, and buffers,
     small tensors and random number generators the same values. What is deeper inside containers,
-    or not part of a module, is not kept, nor are the buffers of torch's own modules, which do not
-    write to them in evaluation mode.
+    or not part of a module, is not kept, nor is what torch's own modules hold, which do not write
+    to it in evaluation mode.
 
     Args:
         model: The model.
 
     Example:
-        >>> part = nn.Linear(1, 1)
-        >>> part.features = []
-        >>> with kept_state(part):
-        ...     part.calls = 1
-        ...     part.features.append("new")
-        >>> hasattr(part, "calls"), part.features
-        (False, [])
+        >>> class Remembers(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.calls, self.features = 0, []
+        ...
+        ...     def forward(self, x):
+        ...         self.calls += 1
+        ...         self.features.append(x)
+        >>> model = Remembers()
+        >>> with kept_state(model):
+        ...     model(torch.ones(1))
+        >>> model.calls, model.features
+        (0, [])
     """
-    kept = [_KeptModule(module) for module in model.modules()]
+    modules = list(model.modules())
+    attributes = [(vars(module), vars(module).copy()) for module in modules]
+    own = [_Kept(module) for module in modules if not _is_stock(module)]
     try:
         yield
     finally:
-        for module in kept:
-            module.restore()
+        for kept in own:
+            kept.restore()
+        for now, before in attributes:
+            _restore(now, before)
 
 
-class _KeptModule:
+class _Kept:
+    """What the attributes of one module hold."""
+
     def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._attributes = vars(module).copy()
-        # Its mode is another context's, and is changed all the way through a pass.
-        self._attributes.pop("training", None)
         self._contents: list[tuple[Any, Any]] = []
         self._tensors: list[tuple[Tensor, Tensor]] = []
         self._rewinds: list[Callable[[], object]] = []
-        for value in self._attributes.values():
+        for value in vars(module).values():
             if type(value) not in _PLAIN:
                 self._keep(value)
-        if not _is_stock(module):
-            for _, buffer in module.named_buffers(recurse=False):
-                self._tensors.append((buffer, buffer.detach().clone()))
+        for _, buffer in module.named_buffers(recurse=False):
+            self._tensors.append((buffer, buffer.detach().clone()))
 
     def _keep(self, value: Any) -> None:
         kind = type(value)
@@ -91,12 +98,6 @@ class _KeptModule:
             else:
                 container.clear()
                 container.update(contents)
-        now = vars(self._module)
-        for name in now.keys() - self._attributes.keys() - {"training"}:
-            del now[name]
-        for name, value in self._attributes.items():
-            if now.get(name, _ABSENT) is not value:
-                now[name] = value
         for tensor, values in self._tensors:
             # Always, since to compare would wait for the device; by its data, since autograd need
             # not learn of values that are what they were.
@@ -114,8 +115,19 @@ def _are_same(container: Any, contents: Any) -> bool:
     return all(map(operator.is_, container.values(), contents.values()))
 
 
+def _restore(now: dict[str, Any], before: dict[str, Any]) -> None:
+    """Give a module's attributes back."""
+    if _are_same(now, before):
+        return
+    for name in now.keys() - before.keys():
+        del now[name]
+    for name, value in before.items():
+        if now.get(name, _ABSENT) is not value:
+            now[name] = value
+
+
 def _is_stock(module: nn.Module) -> bool:
-    """Whether it is one of torch's own, which write to no buffer in evaluation mode."""
+    """Whether it is one of torch's own, which in evaluation mode write to nothing they hold."""
     return type(module).__module__.startswith("torch.nn.modules.")
 
 

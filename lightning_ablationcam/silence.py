@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any
 
 from torch import nn
@@ -53,7 +53,7 @@ def _voices(part: nn.Module) -> list[str]:
 
 
 def _is_logging(value: object) -> bool:
-    if not inspect.ismethod(value):
+    if type(value) is not MethodType:
         return False
     return value.__name__ in _LOGGING and is_a(value.__self__, "LightningModule")
 
