@@ -1,10 +1,11 @@
-"""What the pictures of a pass cost, beside one forward pass of the same probes.
+"""What showing a pass costs, beside the pass itself.
 
-    python tests/benchmarks/bench_pictures.py
+    python -m tests.benchmarks.bench_pictures
 
-Draws, encodes and writes everything that one pass of 16 probes of 224x224 logs (an overview,
-16 overlays, 16 full evolution strips) and runs a ResNet-18 forward of the same probes, one after
-the other, several times. Prints the median of the ratios, and what PNG would have cost.
+Runs the Ablation-CAM of 16 probes of 224x224 at ResNet-18's last stage, and draws, encodes and
+writes everything that the monitor logs of it (an overview, 16 overlays, 16 full evolution strips,
+the tab's records), one after the other, several times. Prints the median of the ratios, what the
+animations at the end of a fit take, and what PNG would have cost.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ import torchvision
 from PIL import Image, ImageOps
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from lightning_ablationcam import ProbeSet
+from lightning_ablationcam import ProbeSet, ablation_cam
 from lightning_ablationcam.drawing import Drawing, draw
 from lightning_ablationcam.history import History, Pass
-from lightning_ablationcam.loggers.tensorboard import TensorBoardImages
+from lightning_ablationcam.loggers.publisher import Publisher
 from lightning_ablationcam.render import encode_jpeg, encode_png
 
 PROBES, SIDE = 16, 224
@@ -77,28 +78,41 @@ def main() -> None:
         return list(draw(probes, history, scale="probe", score="logit"))
 
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        writer = TensorBoardImages(TensorBoardLogger(folder))
+        logger = TensorBoardLogger(folder)
+        publisher = Publisher("ablation_cam", "probe", "logit")
 
-        def log() -> None:
-            for drawing in pictures():
-                writer.write(f"{drawing.kind}/{drawing.name}", drawing.picture, 0)
-            writer.flush()
+        def cam() -> None:
+            ablation_cam(model, "layer4", probes.inputs, 0)
 
-        log(), model(probes.inputs)
-        pairs = [
-            (seconds(lambda: model(probes.inputs)), seconds(log)) for _ in range(options.repeats)
+        def publish() -> None:
+            publisher.publish([logger], probes, history, 0)
+
+        def size() -> int:
+            return sum(file.stat().st_size for file in Path(logger.log_dir).iterdir())
+
+        cam(), publish(), model(probes.inputs)
+        before = size()
+        runs = [
+            (seconds(lambda: model(probes.inputs)), seconds(cam), seconds(publish))
+            for _ in range(options.repeats)
         ]
-        files = sum(file.stat().st_size for file in Path(writer.directory).iterdir())
-    ratios = sorted(log / forward for forward, log in pairs)
+        a_pass = (size() - before) / options.repeats
+        before = size()
+        at_the_end = seconds(lambda: publisher.publish_animations([logger], probes, history, 0))
+        animations = size() - before
+    forward, explained, published = (statistics.median(times) for times in zip(*runs, strict=True))
+    ratios = sorted(published / explained for _, explained, published in runs)
     drawn = pictures()
     print(f"torch {torch.__version__}, {options.threads} threads, {PROBES} probes of {SIDE}x{SIDE}")
-    print(f"forward (resnet18)    {statistics.median(f for f, _ in pairs) * 1e3:7.0f} ms")
-    print(f"draw, encode, write   {statistics.median(w for _, w in pairs) * 1e3:7.0f} ms")
+    print(f"forward (resnet18)    {forward * 1e3:7.0f} ms")
+    print(f"the CAM itself        {explained * 1e3:7.0f} ms")
+    print(f"draw, encode, write   {published * 1e3:7.0f} ms, with the tab's records")
     print(
-        f"ratio to the forward  {statistics.median(ratios):7.2f}"
-        f"    ({ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} pairs)"
+        f"ratio to the CAM      {statistics.median(ratios):7.2f}"
+        f"    ({ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} runs)"
     )
-    print(f"event file a pass     {files / (options.repeats + 1) / 2**20:7.2f} MiB")
+    print(f"event file a pass     {a_pass / 2**20:7.2f} MiB")
+    print(f"animations at the end {at_the_end * 1e3:7.0f} ms, {animations / 2**20:.2f} MiB")
     for name, encode in (("JPEG", encode_jpeg), ("PNG", encode_png)):
         sizes: list[int] = []
         spent = seconds(lambda: sizes.extend(len(encode(d.picture)) for d in drawn))  # noqa: B023
