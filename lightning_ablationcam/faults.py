@@ -28,7 +28,7 @@ class Reports:
         self._told.clear()
 
     def is_new(self, message: str) -> bool:
-        """Whether nothing of this kind was told before; messages that differ in numbers are."""
+        """Whether nothing of its kind was told before: the same message but for its numbers."""
         kind = _NUMBER.sub("#", message)
         new = kind not in self._told
         self._told.add(kind)

@@ -87,9 +87,10 @@ class Ranks:
         parcel = [told]
         distributed.broadcast_object_list(parcel, src=0)
         try:
-            _raise(error)
+            if error is not None:
+                raise error
         finally:
-            del error
+            del error  # Its frames hold a failed pass's tensors.
         value: T = _value(parcel[0], rank=0)
         return value
 
@@ -106,9 +107,10 @@ class Ranks:
         parcels: list[Any] = [None] * self.size
         distributed.all_gather_object(parcels, told)
         try:
-            _raise(error)
+            if error is not None:
+                raise error
         finally:
-            del error
+            del error  # Its frames hold a failed pass's tensors.
         return [_value(each, rank) for rank, each in enumerate(parcels)]
 
 
@@ -122,15 +124,6 @@ def _outcome(make: Callable[[], Any]) -> tuple[tuple[bytes | None, str | None], 
         return (pickle.dumps(make()), None), None
     except Exception as error:
         return (None, f"{type(error).__name__}: {error}"), error
-
-
-def _raise(error: Exception | None) -> None:
-    """Raise it, and do not hold on to its frames, where a failed pass's tensors are."""
-    try:
-        if error is not None:
-            raise error
-    finally:
-        del error
 
 
 def _value(told: Any, rank: int) -> Any:
