@@ -22,6 +22,16 @@ SMALLEST_EFFECT = 1e-5
 """Change of a score, as a share of it, below which a layer is taken not to reach it."""
 
 
+def is_auto(target_layer: object) -> bool:
+    """Whether the layer is left to be found; a module is not asked, since its == may be anything.
+
+    Example:
+        >>> is_auto("auto"), is_auto("layer4"), is_auto(nn.ReLU())
+        (True, False, False)
+    """
+    return isinstance(target_layer, str) and target_layer == "auto"
+
+
 def resolve_layer(
     model: nn.Module,
     target_layer: str | nn.Module,
@@ -50,7 +60,7 @@ def resolve_layer(
     Raises:
         ValueError: If there is no such layer, or none has a spatial map.
     """
-    if target_layer != "auto":
+    if not is_auto(target_layer):
         return find_layer(model, target_layer)
     images = inputs if uses_batch_statistics(model) else inputs[:1]
     names = last_spatial_layer(lambda: run(model, images, forward), model, images.shape, layout)

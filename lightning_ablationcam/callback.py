@@ -13,6 +13,7 @@ from torch import nn
 
 from lightning_ablationcam.ablations import Ablation
 from lightning_ablationcam.arguments import check_choice, is_a
+from lightning_ablationcam.auto_layer import is_auto
 from lightning_ablationcam.cam import AblationResult, check_options, joined
 from lightning_ablationcam.drawing import score_name
 from lightning_ablationcam.engine.replay import uses_batch_statistics
@@ -230,7 +231,8 @@ class AblationCAMMonitor(Callback):
         before = next(
             (i for i, c in enumerate(callbacks) if any(is_a(c, name) for name in averaging)), None
         )
-        if before is not None and before < callbacks.index(self):
+        mine = next(i for i, callback in enumerate(callbacks) if callback is self)
+        if before is not None and before < mine:
             others = [callback for callback in callbacks if callback is not self]
             # A new list: Lightning is iterating over the old one while it calls this.
             trainer.callbacks = [*others[:before], self, *others[before:]]  # type: ignore[attr-defined]
@@ -290,7 +292,7 @@ class AblationCAMMonitor(Callback):
                 f"{type(module).__name__} defines no forward, so the probes cannot be run; define "
                 "it, or pass forward=lambda module, inputs: ... that returns the logits"
             )
-        if self.target_layer != "auto":
+        if not is_auto(self.target_layer):
             find_layer(module, self.target_layer)
         loggers: list[Any] = trainer.loggers
         if not trainer.fast_dev_run and not has_tensorboard(loggers):  # type: ignore[attr-defined]
@@ -457,7 +459,7 @@ class AblationCAMMonitor(Callback):
     ) -> AblationResult:
         """Explain all probes, each rank its share."""
         # Ranks that look for the layer on their own could find different ones.
-        split = self._layer != "auto" and not uses_batch_statistics(module)
+        split = not is_auto(self._layer) and not uses_batch_statistics(module)
         rows = self._ranks.rows(len(probes), split=split)
 
         def explain_rows() -> AblationResult | None:
@@ -470,6 +472,7 @@ class AblationCAMMonitor(Callback):
                 probes.inputs[rows],
                 self._explained(probes, rows),
                 forward=self.forward,
+                tell=self._reports.once,
                 score=self.score,
                 ablation=self.ablation,
                 layout=self.layout,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from lightning_ablationcam.engine.program import Program
 from lightning_ablationcam.engine.recorder import Forward, Recording, call, record
 from lightning_ablationcam.engine.replay import Replay, bytes_per_image, uses_batch_statistics
 from lightning_ablationcam.heatmaps import weighted_heatmaps
-from lightning_ablationcam.isolation import isolated
+from lightning_ablationcam.isolation import isolated, warn
 from lightning_ablationcam.layers import Layout, check_layout, infer_layout
 from lightning_ablationcam.scores import (
     Classes,
@@ -158,7 +157,7 @@ def ablation_cam(
         forward=forward,
     )
     if result.fallback is not None:
-        warnings.warn(f"ablation_cam: {replay_notice(result.fallback)}", stacklevel=2)
+        warn(replay_notice(result.fallback))
     return result
 
 
@@ -180,8 +179,12 @@ def quiet_ablation_cam(
     engine: Literal["auto", "propagate", "replay"] = "auto",
     memory_budget: int | None = None,
     forward: Forward | None = None,
+    tell: Callable[[str], None] = warn,
 ) -> AblationResult:
-    """:func:`ablation_cam` without its warning; the result's ``fallback`` says the same."""
+    """:func:`ablation_cam` without its warning; the result's ``fallback`` says the same.
+
+    What could not be given back to the model goes to ``tell``.
+    """
     check_options(
         score=score, ablation=ablation, layout=layout, engine=engine, memory_budget=memory_budget
     )
@@ -189,7 +192,7 @@ def quiet_ablation_cam(
     forward = forward or call
     count = len(inputs)
     given = None if classes is None else resolve_classes(classes, None, count, inputs.device)
-    with isolated(model):
+    with isolated(model, tell):
         if inputs.is_inference():
             inputs = inputs.clone()
 

@@ -22,6 +22,7 @@ def explain(
     classes: Any,
     *,
     forward: Callable[[Any, Any], Any] | None,
+    tell: Callable[[str], None],
     **options: Any,
 ) -> AblationResult:
     """Run :func:`~lightning_ablationcam.ablation_cam` on a module under training.
@@ -36,6 +37,7 @@ def explain(
         inputs: (N, C, H, W) the probes, on the CPU.
         classes: As in ``ablation_cam``.
         forward: The user's way to call the module, if any.
+        tell: Is told of what could not be given back to the module.
         **options: The other options of ``ablation_cam``.
 
     Returns:
@@ -47,12 +49,13 @@ def explain(
         with precision.forward_context(), without_autocast({"cpu", module.device.type}):
             return (forward or call)(model, images)
 
-    with silenced(module):
+    with silenced(module, trainer):
         return quiet_ablation_cam(
             module,
             target_layer,
             precision.convert_input(inputs).to(module.device),
             classes,
             forward=in_precision,
+            tell=tell,
             **options,
         )

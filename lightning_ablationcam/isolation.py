@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,12 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from lightning_ablationcam.module_state import kept_state
 
 
+class NotInitialisedError(RuntimeError):
+    """A pass came to a lazy layer that the run has not initialised yet."""
+
+
+def warn(message: str) -> None:
+    """Warn of something that concerns a pass."""
+    warnings.warn(f"ablation_cam: {message}", stacklevel=3)
+
+
 @contextmanager
-def isolated(model: nn.Module) -> Iterator[None]:
+def isolated(model: nn.Module, tell: Callable[[str], None] = warn) -> Iterator[None]:
     """Run a pass over a model and leave no trace of it.
 
     Inside: every module is in evaluation mode, no gradients are recorded, inference mode and
@@ -25,10 +36,12 @@ def isolated(model: nn.Module) -> Iterator[None]:
     module's ``training`` flag is what it was (a frozen submodule stays frozen), what its forward
     wrote is undone (see :func:`~lightning_ablationcam.module_state.kept_state`), the settings are
     the user's again, and the random number generators of Python, NumPy, torch and the devices in
-    use go on as if nothing had been drawn.
+    use go on as if nothing had been drawn. A lazy layer that is reached inside raises a
+    :class:`NotInitialisedError`: initialising it is the run's.
 
     Args:
-        model: The module whose flags are kept.
+        model: The model.
+        tell: Is told of what could not be given back.
 
     Example:
         >>> model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2).eval())
@@ -39,7 +52,9 @@ def isolated(model: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(evaluation_flags(model))
-        stack.enter_context(kept_state(model))
+        stack.enter_context(kept_state(model, tell))
+        stack.enter_context(_kept_settings())
+        stack.enter_context(_uninitialised(model))
         devices = _devices(model)
         stack.enter_context(kept_random_state(devices))
         stack.enter_context(torch.inference_mode(False))
@@ -69,6 +84,61 @@ def evaluation_flags(model: nn.Module) -> Iterator[None]:
         for module, training in flags:
             if module.training != training:
                 module.training = training
+
+
+_SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (
+        lambda: (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
+        lambda found: torch.use_deterministic_algorithms(found[0], warn_only=found[1]),
+    ),
+    *(
+        (
+            lambda name=name: getattr(torch.backends.cudnn, name),
+            lambda found, name=name: setattr(torch.backends.cudnn, name, found),
+        )
+        for name in ("enabled", "benchmark", "deterministic")
+    ),
+)
+
+
+@contextmanager
+def _kept_settings() -> Iterator[None]:
+    """Give torch's settings for the whole process back, which a forward may set."""
+    before = [read() for read, _ in _SETTINGS]
+    try:
+        yield
+    finally:
+        for (read, write), found in zip(_SETTINGS, before, strict=True):
+            if read() != found:
+                write(found)
+
+
+@contextmanager
+def _uninitialised(model: nn.Module) -> Iterator[None]:
+    """Keep a pass from initialising a lazy layer: it would draw and decide sizes for the run."""
+
+    def refuse(module: nn.Module, _args: Any) -> None:
+        name = next(name for name, part in model.named_modules() if part is module)
+        raise NotInitialisedError(
+            f"{name or 'the model'} is a {type(module).__name__} that has no parameters yet; they "
+            "are made when the model first runs in training or validation. Run it once before"
+        )
+
+    handles = [
+        module.register_forward_pre_hook(refuse, prepend=True)
+        for module in model.modules()
+        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -1,40 +1,69 @@
-"""What a forward in evaluation mode may change in modules, kept and given back."""
+"""What a forward in evaluation mode may write to in modules, kept and given back.
+
+Evaluation mode does not stop a forward from writing: observers of quantisation, running averages,
+normalised prototypes, counters, caches and stored features go on, and would go on from ablated
+activations. What a forward writes to is found out:
+
+* The first pass over a model keeps everything, compares afterwards, and learns by name which of the
+  large things (parameters, what torch's own layers hold, tensors in containers) were written.
+* Later passes copy those, and of the others look at the version only, which writing increases. What
+  turns out to have been written after all is reported, and kept from then on.
+* Attributes, the contents of containers, and small tensors of the user's own modules are cheap
+  enough to be kept every time.
+"""
 
 from __future__ import annotations
 
-import operator
 import random
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import Any
+from functools import lru_cache
+from operator import is_
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils.weak import WeakIdKeyDictionary
+
+from lightning_ablationcam.engine.memory import is_out_of_memory
 
 SMALL = 2**20
-"""Bytes of a tensor attribute that is no buffer, beyond which its values are not kept."""
+"""Bytes of a tensor of the user's own module up to which it is copied in every pass."""
 
-_ABSENT = object()
-_CONTAINERS = (list, dict, set)
-_PLAIN = frozenset({bool, int, float, str, tuple, type(None), OrderedDict})
-"""What cannot be written to; hooks are in the last, and are taken off again one by one."""
+MOST_ATTRIBUTES = 2**30
+"""Bytes that the first pass copies of tensors that are neither parameters nor buffers, such as a
+data set kept in a list. Of what is beyond, the version is looked at from the first pass on."""
+
+Place: TypeAlias = tuple[str, ...]
+"""Where something is: a module's dotted name, an attribute's, and what of it."""
+
+Tell: TypeAlias = Callable[[str], None]
+
+_INSIDE = "[...]"
+_GRADIENT = ".grad"
+
+# By identity: a module's own == may say anything (a metric's returns another metric).
+_written_places: MutableMapping[nn.Module, dict[Place, bool]] = WeakIdKeyDictionary()
 
 
 @contextmanager
-def kept_state(model: nn.Module) -> Iterator[None]:
-    """Give every module its attributes, buffers and generators back as they were.
+def kept_state(model: nn.Module, tell: Tell) -> Iterator[None]:
+    """Give every module what it held back, whatever its forward wrote.
 
-    Evaluation mode does not stop a forward from writing: observers of quantisation, running
-    averages, counters, caches and stored features go on, and would go on from ablated activations.
-    Attributes get the same objects back, lists, dicts and sets the same contents, and buffers,
-    small tensors and random number generators the same values. What is deeper inside containers,
-    or not part of a module, is not kept, nor is what torch's own modules hold, which do not write
-    to it in evaluation mode.
+    Reached are the model's modules and the modules in their containers; of each all attributes,
+    parameters and their gradients, buffers, tensors, arrays, random number generators and the
+    containers of the standard library, however deep. Not reached is what is elsewhere: closures,
+    globals, class attributes, objects that are not modules. Not noticed is a write past autograd
+    (through ``tensor.data``) to a parameter or a large tensor that begins only after the first
+    pass.
 
     Args:
         model: The model.
+        tell: Is told of what could not be given back, by name. It never keeps other things from
+            being given back.
 
     Example:
         >>> class Remembers(nn.Module):
@@ -46,100 +75,333 @@ def kept_state(model: nn.Module) -> Iterator[None]:
         ...         self.calls += 1
         ...         self.features.append(x)
         >>> model = Remembers()
-        >>> with kept_state(model):
+        >>> with kept_state(model, tell=print):
         ...     model(torch.ones(1))
         >>> model.calls, model.features
         (0, [])
     """
-    modules = list(model.modules())
-    attributes = [(vars(module), vars(module).copy()) for module in modules]
-    own = [_Kept(module) for module in modules if not _is_stock(module)]
+    written = _written_places.setdefault(model, {})
+    # Tensors made in inference mode can be written to in that mode only, others in any.
+    with torch.inference_mode():
+        kept = _Kept(model, written)
+    completed = False
     try:
         yield
+        completed = True
     finally:
-        for kept in own:
-            kept.restore()
-        for now, before in attributes:
-            _restore(now, before)
+        with torch.inference_mode():
+            problems = kept.give_back(learn_unwritten=completed)
+        for problem in problems:
+            tell(problem)
+
+
+class _Copied(NamedTuple):
+    """A tensor whose values were copied."""
+
+    place: Place
+    tensor: Tensor
+    before: Tensor  # The same memory, in the shape and the dtype that it had.
+    values: Tensor
 
 
 class _Kept:
-    """What the attributes of one module hold."""
+    """What a model's modules held at one moment."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._contents: list[tuple[Any, Any]] = []
-        self._tensors: list[tuple[Tensor, Tensor]] = []
-        self._rewinds: list[Callable[[], object]] = []
-        for value in vars(module).values():
-            if type(value) not in _PLAIN:
-                self._keep(value)
-        for _, buffer in module.named_buffers(recurse=False):
-            self._tensors.append((buffer, buffer.detach().clone()))
+    def __init__(self, model: nn.Module, written: dict[Place, bool]) -> None:
+        self._written = written
+        self._contents: list[tuple[Place, Any, Any]] = []
+        self._empty: list[Any] = []
+        self._copied: list[_Copied] = []
+        self._watched: list[tuple[Place, Tensor, object]] = []
+        self._flags: list[tuple[Place, Tensor, bool, Tensor | None]] = []
+        self._rewinds: list[tuple[Place, Callable[[], object]]] = []
+        self._problems: list[str] = []
+        self._seen: set[int] = set()
+        self._modules: list[tuple[str, nn.Module]] = []
+        self._is_own = False
+        self._left = MOST_ATTRIBUTES
+        self._add_module("", model)
+        for name, module in self._modules:  # Grows.
+            self._look_through_module(name, module)
 
-    def _keep(self, value: Any) -> None:
-        kind = type(value)
-        if kind in _CONTAINERS:
-            self._contents.append((value, value.copy()))
-        elif kind is Tensor:
-            # What requires a gradient belongs to a graph and is not written to.
-            if not value.requires_grad and value.nbytes <= SMALL:
-                self._tensors.append((value, value.clone()))
-        else:
-            rewind = _rewind(value)
-            if rewind is not None:
-                self._rewinds.append(rewind)
+    def _add_module(self, name: str, module: nn.Module) -> None:
+        if id(module) not in self._seen:
+            self._seen.add(id(module))
+            self._modules.append((name, module))
 
-    def restore(self) -> None:
-        for container, contents in self._contents:
-            if _are_same(container, contents):
-                continue  # Compiled code is guarded by such dicts, and must not be compiled again.
-            if isinstance(container, list):
-                container[:] = contents
+    def _look_through_module(self, name: str, module: nn.Module) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            # What it holds is not among its attributes.
+            for key, tensor in (*module.named_parameters(), *module.named_buffers()):
+                self._keep_tensor((name, key), tensor)
+            return
+        attributes = vars(module)
+        self._contents.append(((name,), attributes, attributes.copy()))
+        self._is_own = not type(module).__module__.startswith("torch.nn.modules.")
+        for attribute, value in attributes.items():
+            keep = _keeper(type(value))
+            if keep is None:
+                continue
+            # First of all the dozen of hook dicts that every module has.
+            if keep is _Kept._keep_container and not value:
+                self._empty.append(value)
+            elif attribute in _REGISTRIES:
+                self._keep_registry(name, attribute, value)
             else:
-                container.clear()
-                container.update(contents)
-        for tensor, values in self._tensors:
-            # Always, since to compare would wait for the device; by its data, since autograd need
-            # not learn of values that are what they were.
-            tensor.data.copy_(values)
-        for rewind in self._rewinds:
-            rewind()
+                keep(self, (name, attribute), value)
+
+    def _keep_registry(self, name: str, attribute: str, registry: dict[str, Any]) -> None:
+        """Parameters, buffers and modules, named as they are from outside."""
+        self._contents.append(((name, attribute), registry, registry.copy()))
+        for key, value in registry.items():
+            if isinstance(value, nn.Module):
+                self._add_module(f"{name}.{key}" if name else key, value)
+            elif isinstance(value, Tensor):
+                self._keep_tensor((name, key), value, is_registered=True)
+
+    # ---- one thing of a kind -----------------------------------------------------------------
+
+    def _keep_submodule(self, place: Place, module: nn.Module) -> None:
+        self._add_module(_spelled(place), module)
+
+    def _keep_container(self, place: Place, container: Any) -> None:
+        if not container:
+            self._empty.append(container)
+        elif id(container) not in self._seen:
+            self._seen.add(id(container))
+            self._contents.append((place, container, _contents_of(container)))
+            if not isinstance(container, bytearray):
+                self._look_through(place, container)
+
+    def _look_through(self, place: Place, entries: Any) -> None:
+        """Keep what is inside a container."""
+        inside = None
+        for entry in entries.values() if isinstance(entries, dict) else entries:
+            keep = _keeper(type(entry))
+            if keep is not None:
+                inside = inside or (*place, _INSIDE)
+                keep(self, inside, entry)
+
+    def _keep_array(self, place: Place, array: np.ndarray) -> None:
+        if array.flags.writeable:
+            values = array.copy()
+            self._rewinds.append((place, lambda: np.copyto(array, values)))
+
+    def _keep_generator(self, place: Place, generator: Any) -> None:
+        self._rewinds.append((place, _rewind(generator)))
+
+    def _keep_tensor(self, place: Place, tensor: Tensor, is_registered: bool = False) -> None:
+        if id(tensor) in self._seen or is_lazy(tensor):
+            return
+        self._seen.add(id(tensor))
+        if isinstance(tensor, nn.Parameter):
+            gradient = tensor.grad
+            self._flags.append((place, tensor, tensor.requires_grad, gradient))
+            if gradient is not None:
+                self._keep_tensor((*place, _GRADIENT), gradient, is_registered)
+        if self._is_copied(place, tensor, is_registered):
+            try:
+                self._copied.append(_Copied(place, tensor, tensor.data, _copy(tensor)))
+            except (RuntimeError, NotImplementedError, TypeError) as error:
+                # A kind of tensor that can only be computed with.
+                self._problems.append(_not_given_back(place, error))
+        else:
+            self._watched.append((place, tensor, _version(tensor)))
+
+    def _is_copied(self, place: Place, tensor: Tensor, is_registered: bool) -> bool:
+        written = self._written.get(place)
+        if written is None and not is_registered:
+            self._left -= _nbytes(tensor)
+            return self._left >= 0
+        # What requires a gradient is a parameter or part of a graph, and hardly written to.
+        is_cheap = self._is_own and len(place) == 2 and _nbytes(tensor) <= SMALL
+        return written is not False or (is_cheap and not tensor.requires_grad)
+
+    # ---- afterwards --------------------------------------------------------------------------
+
+    def give_back(self, *, learn_unwritten: bool) -> list[str]:
+        """Give everything back.
+
+        Args:
+            learn_unwritten: Whether what was not written need not be copied again; not after a
+                pass that was cut short.
+
+        Returns:
+            What could not be given back: a sentence each.
+        """
+        for place, tensor, version in self._watched:
+            if _version(tensor) != version:
+                self._written[place] = True
+                self._problems.append(
+                    f"the forward wrote to {_spelled(place)}, which it had not in earlier passes; "
+                    "this time it could not be given back, from now on it will be"
+                )
+        self._learn(learn_unwritten)
+        for copied in self._copied:
+            self._attempt(copied.place, _give_tensor_back, copied)
+        for place, rewind in self._rewinds:
+            self._attempt(place, rewind)
+        for place, tensor, requires_grad, gradient in self._flags:
+            if tensor.requires_grad != requires_grad or tensor.grad is not gradient:
+                self._attempt(place, _give_flags_back, tensor, requires_grad, gradient)
+        for container in filter(None, self._empty):
+            _base(container).clear(container)
+        for place, container, contents in self._contents:
+            if not _are_same(container, contents):
+                self._attempt(place, _give_contents_back, container, contents)
+        return self._problems
+
+    def _learn(self, learn_unwritten: bool) -> None:
+        new = [copied for copied in self._copied if copied.place not in self._written]
+        found = {copied.place for copied in new if _is_written(copied)}
+        if learn_unwritten:
+            self._written.update({copied.place: False for copied in new})
+        # Last: several tensors of one container share a place.
+        self._written.update(dict.fromkeys(found, True))
+
+    def _attempt(self, place: Place, action: Callable[..., object], *args: Any) -> None:
+        # Whatever keeps one thing from being given back, the others are.
+        try:
+            action(*args)
+        except Exception as error:
+            self._problems.append(_not_given_back(place, error))
+
+
+_REGISTRIES = frozenset({"_parameters", "_buffers", "_modules"})
+_CONTAINERS = (list, dict, set, deque, bytearray)
+_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+
+_KEEPERS: tuple[tuple[tuple[type, ...], Callable[[_Kept, Place, Any], None]], ...] = (
+    ((Tensor,), _Kept._keep_tensor),
+    ((nn.Module,), _Kept._keep_submodule),
+    (_CONTAINERS, _Kept._keep_container),
+    ((tuple,), _Kept._look_through),
+    ((np.ndarray,), _Kept._keep_array),
+    (_GENERATORS, _Kept._keep_generator),
+)
+
+
+def _find_keeper(kind: type) -> Callable[[_Kept, Place, Any], None] | None:
+    """How things of a type are kept; None where nothing of them can be written to."""
+    return next((keep for kinds, keep in _KEEPERS if issubclass(kind, kinds)), None)
+
+
+_keeper: Callable[[Any], Callable[[_Kept, Place, Any], None] | None]
+_keeper = lru_cache(maxsize=1024)(_find_keeper)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    try:
+        return tensor.detach().clone()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or tensor.device.type == "cpu":
+            raise
+        return tensor.detach().cpu()  # Where the model fills its device.
+
+
+def _nbytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()  # A sparse tensor has no nbytes.
+
+
+def _version(tensor: Tensor) -> tuple[object, ...]:
+    """Changes where a tensor is written to, or gets other memory."""
+    # A tensor made in inference mode counts no versions.
+    count = None if tensor.is_inference() else tensor._version
+    return count, _memory(tensor)
+
+
+def _memory(tensor: Tensor) -> tuple[object, ...]:
+    try:
+        address = tensor.data_ptr()
+    except RuntimeError:  # Without memory of its own.
+        address = 0
+    return address, tensor.shape, tensor.dtype
+
+
+def _is_written(copied: _Copied) -> bool:
+    tensor, values = copied.tensor, copied.values
+    if _memory(tensor) != _memory(copied.before):
+        return True
+    try:
+        return not torch.equal(tensor.detach().to(values.device), values)
+    except (RuntimeError, NotImplementedError):  # Cannot be compared, as what is on no device.
+        return True
+
+
+def _give_tensor_back(copied: _Copied) -> None:
+    tensor, before = copied.tensor, copied.before
+    if _memory(tensor) != _memory(before):
+        tensor.data = before
+    try:
+        # Without a look at whether it was written, since to compare would wait for the device; by
+        # its data, since autograd need not learn of values that are what they were.
+        before.copy_(copied.values)
+    except RuntimeError:
+        # Entries that share their memory, as of an expanded tensor, cannot be written to.
+        if not torch.equal(before, copied.values):
+            raise
+
+
+def _give_flags_back(tensor: Tensor, requires_grad: bool, gradient: Tensor | None) -> None:
+    tensor.requires_grad_(requires_grad)
+    tensor.grad = gradient
+
+
+def _contents_of(container: Any) -> Any:
+    """A dict of what is in a dict, bytes of a bytearray, and a list of anything else."""
+    if type(container) is dict:
+        return container.copy()
+    if isinstance(container, dict):
+        return dict(_base(container).items(container))
+    return bytes(container) if isinstance(container, bytearray) else list(container)
+
+
+def _give_contents_back(container: Any, contents: Any) -> None:
+    # Not by its own methods: Counter.update counts, and a user's class may do anything.
+    kind = _base(container)
+    kind.clear(container)
+    (kind.update if issubclass(kind, (dict, set)) else kind.extend)(container, contents)
+
+
+def _base(container: Any) -> Any:
+    return next(kind for kind in (OrderedDict, *_CONTAINERS) if isinstance(container, kind))
 
 
 def _are_same(container: Any, contents: Any) -> bool:
-    """Whether both hold the same objects in the same order."""
-    if len(container) != len(contents) or not all(map(operator.is_, container, contents)):
+    """Whether both hold the same objects in the same order.
+
+    What is unchanged is left alone: compiled code is guarded by such dicts, and must not be
+    compiled again.
+    """
+    if len(container) != len(contents):
         return False
-    if not isinstance(container, dict):
-        return True
-    return all(map(operator.is_, container.values(), contents.values()))
+    if isinstance(container, bytearray):
+        return bool(container == contents)
+    if not all(map(is_, container, contents)):
+        return False
+    return not isinstance(container, dict) or all(map(is_, container.values(), contents.values()))
 
 
-def _restore(now: dict[str, Any], before: dict[str, Any]) -> None:
-    """Give a module's attributes back."""
-    if _are_same(now, before):
-        return
-    for name in now.keys() - before.keys():
-        del now[name]
-    for name, value in before.items():
-        if now.get(name, _ABSENT) is not value:
-            now[name] = value
+def _rewind(generator: Any) -> Callable[[], object]:
+    """How to give a generator its state back."""
+    if isinstance(generator, np.random.Generator):
+        bits, bit_state = generator.bit_generator, generator.bit_generator.state
+        return lambda: setattr(bits, "state", bit_state)
+    if isinstance(generator, random.Random):
+        python_state = generator.getstate()
+        return lambda: generator.setstate(python_state)
+    state = generator.get_state()
+    return lambda: generator.set_state(state)
 
 
-def _is_stock(module: nn.Module) -> bool:
-    """Whether it is one of torch's own, which in evaluation mode write to nothing they hold."""
-    return type(module).__module__.startswith("torch.nn.modules.")
+def _not_given_back(place: Place, error: Exception) -> str:
+    return (
+        f"{_spelled(place)} could not be given back as it was before the pass "
+        f"({type(error).__name__}: {error})"
+    )
 
 
-def _rewind(value: Any) -> Callable[[], object] | None:
-    """How to give a generator its state back; None for anything else."""
-    if isinstance(value, torch.Generator):
-        state = value.get_state()
-        return lambda: value.set_state(state)
-    if isinstance(value, np.random.Generator):
-        bits, numpy_state = value.bit_generator, value.bit_generator.state
-        return lambda: setattr(bits, "state", numpy_state)
-    if isinstance(value, random.Random):
-        python_state = value.getstate()
-        return lambda: value.setstate(python_state)
-    return None
+def _spelled(place: Place) -> str:
+    """A place as the user would write it."""
+    dotted = ".".join(part for part in place if part and part not in (_INSIDE, _GRADIENT))
+    return (dotted or "the model") + "".join(p for p in place if p in (_INSIDE, _GRADIENT))

@@ -151,4 +151,6 @@ def _kind(output: Any) -> str:
 
 
 def _at_least_float32(values: Tensor) -> Tensor:
+    # A forward that computes gradients of its own returns what still hangs on its graph.
+    values = values.detach()
     return values if values.dtype == torch.float64 else values.float()

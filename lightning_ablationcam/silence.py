@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from pathlib import PurePath
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
+from pytorch_lightning import Trainer
 from torch import nn
 from torchmetrics import Metric
 
@@ -17,39 +20,118 @@ _ABSENT = object()
 
 
 @contextmanager
-def silenced(module: nn.Module) -> Iterator[None]:
-    """Keep ``self.log`` in the user's forward from logging, and its metrics from counting.
+def silenced(module: nn.Module, trainer: Trainer) -> Iterator[None]:
+    """Keep the user's forward from logging, and its metrics from counting.
 
     A pass feeds the network with ablated activations; what a forward logs or counts of them would
-    end up in the user's curves and in what early stopping monitors. What metrics hold is given
-    back by :func:`~lightning_ablationcam.module_state.kept_state`.
+    end up in the user's curves and in what early stopping monitors. So ``self.log``,
+    ``self.logger``, ``self.loggers`` and whatever a module keeps of them say nothing. What metrics
+    hold is given back by :func:`~lightning_ablationcam.module_state.kept_state`.
 
     Args:
         module: The LightningModule; modules inside it are silenced as well.
+        trainer: Its Trainer.
     """
-    muted = [(part, name) for part in module.modules() for name in _voices(part)]
-    before = [vars(part).get(name, _ABSENT) for part, name in muted]
+    loggers: list[Any] = trainer.loggers
+    voices = {id(voice): voice for logger in loggers for voice in _voices(logger)}
+    quiet = [
+        (part, name, stand_in)
+        for part in module.modules()
+        for name, stand_in in _stand_ins(part, voices)
+    ]
+    before = [vars(part).get(name, _ABSENT) for part, name, _ in quiet]
     try:
-        for part, name in muted:
-            vars(part)[name] = _say_nothing
+        for part, name, stand_in in quiet:
+            vars(part)[name] = stand_in
+        trainer.loggers = cast(Any, [Mute(logger) for logger in loggers])
         yield
     finally:
-        for (part, name), own in zip(muted, before, strict=True):
+        trainer.loggers = loggers
+        for (part, name, _), own in zip(quiet, before, strict=True):
             if own is _ABSENT:
                 del vars(part)[name]
             else:
                 vars(part)[name] = own
 
 
-def _voices(part: nn.Module) -> list[str]:
-    """The attributes through which a module logs or counts."""
+class Mute:
+    """Looks like a logger, or a part of one, and can be read; calls and writes do nothing.
+
+    Args:
+        voice: What it stands in for.
+
+    Example:
+        >>> from pytorch_lightning.loggers import CSVLogger
+        >>> logger = Mute(CSVLogger("logs", name="run"))
+        >>> logger.log_metrics({"loss": 1.0})
+        >>> isinstance(logger, CSVLogger), logger.name
+        (True, 'run')
+    """
+
+    def __init__(self, voice: Any) -> None:
+        object.__setattr__(self, "_voice", voice)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The voice's, for ``isinstance``."""
+        return type(self._voice)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._voice, name)
+        if callable(value):
+            # What gives is asked, what takes is not.
+            return _asking(value) if name.lstrip("_").startswith("get") else _say_nothing
+        return _muted(value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Write nothing."""
+
+    def __getitem__(self, key: object) -> Mute:
+        """A part, whether or not it exists: with some loggers to name one is to make one."""
+        return self
+
+    def __setitem__(self, key: object, value: object) -> None:
+        """Write nothing."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+
+_READABLE = (bool, int, float, complex, str, bytes, PurePath, type(None))
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
+
+def _muted(value: Any) -> Any:
+    """What a voice holds: as it is where it cannot speak, and a copy where it could be written."""
+    if isinstance(value, _READABLE):
+        return value
+    return copy(value) if type(value) in _CONTAINERS else Mute(value)
+
+
+def _asking(method: Any) -> Any:
+    return lambda *args, **kwargs: _muted(method(*args, **kwargs))
+
+
+def _voices(logger: Any) -> list[Any]:
+    """A logger, and what it writes with where that is there already."""
+    # Not ``logger.experiment``, which some loggers only make when they are asked for it.
+    writer = getattr(logger, "_experiment", None)
+    return [logger] if writer is None else [logger, writer]
+
+
+def _stand_ins(part: nn.Module, voices: dict[int, Any]) -> Iterator[tuple[str, Any]]:
+    """The attributes through which a module logs or counts, and what stands in for them."""
     if is_a(part, "LightningModule"):
-        return list(_LOGGING)
+        yield from ((name, _say_nothing) for name in _LOGGING)
     if isinstance(part, Metric):
         # Its checks of values would also keep the engine from recording the network.
-        return ["update"]
-    # ``self.part.log = self.log`` lets a part log through the LightningModule.
-    return [name for name, value in vars(part).items() if _is_logging(value)]
+        yield "update", _say_nothing
+    for name, value in vars(part).items():
+        if id(value) in voices:
+            yield name, Mute(value)
+        elif _is_logging(value) and not is_a(part, "LightningModule"):
+            # ``self.part.log = self.log`` lets a part log through the LightningModule.
+            yield name, _say_nothing
 
 
 def _is_logging(value: object) -> bool:

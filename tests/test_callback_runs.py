@@ -9,6 +9,8 @@ import torch
 from pytorch_lightning import LightningModule, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAUROC
 
 from lightning_ablationcam import ProbeSet
@@ -191,3 +193,25 @@ def test_what_every_n_validations_skips_is_not_blamed_on_the_limit(tmp_path, cap
     watching = monitor(max_overhead=1e-6, every_n_validations=9)
     fit(tmp_path, watching, max_epochs=4)
     assert not any("max_overhead=" in record.getMessage() for record in caplog.records)
+
+
+class Recurrent(nn.Module):
+    """A head that cannot be recorded, beside a metric."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.seen = MeanMetric()
+        self.rnn = nn.GRU(4, 5, batch_first=True)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x):
+        x = F.relu(self.conv(x)).flatten(2).transpose(1, 2)
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+def test_a_recurrent_head_beside_a_metric(tmp_path):
+    watching = monitor()
+    fit(tmp_path, watching, module=Module(Recurrent()), max_epochs=2)
+    assert len(watching.history.passes) == 2
+    assert watching.result.engine == "replay"

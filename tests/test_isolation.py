@@ -90,6 +90,41 @@ def test_a_pass_leaves_the_model_alone(fault):
     assert all(p.requires_grad for p in model.parameters())
 
 
+def settings():
+    return (
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.is_grad_enabled(),
+    )
+
+
+@pytest.mark.parametrize("engine", ["propagate", "replay"])
+def test_what_the_users_forward_sets_comes_back(engine):
+    model = seeded(Dropouts()).train()
+    model.hidden.weight.requires_grad_(False)
+    trained, before = [p.requires_grad for p in model.parameters()], settings()
+
+    def forward(module, inputs):
+        module.requires_grad_(True)
+        module.eval()
+        module.drop.train()
+        module.zero_grad()
+        torch.set_grad_enabled(True)
+        torch.set_num_threads(before[0] + 1)
+        torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = True
+        module.drop.eval()
+        return module(inputs)
+
+    ablation_cam(model, "conv", images(), engine=engine, forward=forward)
+    assert settings() == before
+    assert [p.requires_grad for p in model.parameters()] == trained
+    assert all(module.training for module in model.modules())
+
+
 def float32_settings():
     backends = torch.backends
     new = hasattr(backends.cuda.matmul, "fp32_precision")

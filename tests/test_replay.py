@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchmetrics import MeanMetric
 
 from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.recorder import call
 from lightning_ablationcam.engine.replay import bytes_per_image
+from lightning_ablationcam.isolation import isolated
 from tests.networks import Skip, images, seeded
 from tests.reference import ablation_cam_reference
 
@@ -155,8 +157,40 @@ def test_a_prefix_that_gives_another_score_is_not_used(monkeypatch):
 
     def outdated(self, *args):
         stale(self, *args)
-        self._results = {module: result + 1 for module, result in self._results.items()}
+        self._results = [(module, result + 1) for module, result in self._results]
 
     monkeypatch.setattr(Prefix, "__init__", outdated)
     found = ablation_cam(model, "conv", images(), engine="replay")
     torch.testing.assert_close(found.drops, expected.drops, rtol=1e-4, atol=1e-6)
+
+
+class Measured(nn.Module):
+    """Counts in its forward with a torchmetrics metric, whose ``==`` is always true."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.metric = MeanMetric()
+        self.conv = nn.Conv2d(4, 5, 3)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x):
+        x = F.relu(self.conv(F.relu(self.stem(x))))
+        self.metric.update(x.detach().mean())
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_metric_in_the_network_is_not_taken_for_other_modules():
+    model, x = seeded(Measured()), images()
+    expected = ablation_cam(model, "conv", x, engine="replay").drops
+    model.metric = nn.Identity()
+    model.metric.update = lambda value: None
+    plain = ablation_cam(model, "conv", x, engine="replay").drops
+    assert torch.equal(expected, plain)
+
+
+def test_the_prefix_is_stood_in_for_also_beside_a_metric():
+    model, x = seeded(Measured()), images(1)
+    with isolated(model):
+        prefix = Prefix(model, model.conv, x, call)
+    assert [module for module, _ in prefix._results] == [model.stem, model.conv]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 import warnings
+from collections import deque
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
 from tests.lightning import Module, fit, trainer
 from tests.networks import images
+from tests.writers import WRITERS
 
 
 class Network(nn.Module):
@@ -141,46 +143,46 @@ def same(a, b):
     return a == b
 
 
-class Writes(nn.Module):
-    """Writes to itself in evaluation mode as well, in all the ways there are."""
+def everything(value, seen):
+    """What a module holds, as far down as tensors, numbers and the states of generators."""
+    if id(value) in seen:
+        return None
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone(), value.requires_grad
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
+    if isinstance(value, np.random.RandomState):
+        return [np.asarray(part).tolist() for part in value.get_state()]
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    seen = seen | {id(value)}
+    if isinstance(value, nn.Module):
+        # Hooks are numbered through, from one run to the next as well.
+        held = {name: v for name, v in vars(value).items() if not name.endswith("_hooks")}
+        return type(value).__name__, everything(held, seen)
+    if isinstance(value, dict):
+        return {key: everything(each, seen) for key, each in value.items()}
+    if isinstance(value, (list, tuple, deque)):
+        return [everything(each, seen) for each in value]
+    return value if isinstance(value, (bool, int, float, str, set, bytearray)) else None
 
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-        self.head = nn.Linear(4, 4)
-        self.register_buffer("average", torch.zeros(4))
-        self.register_buffer("replaced", torch.zeros(()))
-        self.scale = torch.ones(())
-        self.calls, self.features, self.seen = 0, [], {}
-        self.noise = torch.Generator().manual_seed(1)
-        self.numpy, self.python = np.random.default_rng(1), random.Random(1)
 
-    def forward(self, x):
-        x = F.relu(self.conv(x)).mean((2, 3))
-        mean = x.detach().mean(0)
-        self.average.data.mul_(0.9).add_(0.1 * mean)
-        self.replaced = self.replaced + mean.mean()
-        self.scale.mul_(1.01)
-        self.calls += 1
-        self.features.append(mean)
-        self.seen[self.calls] = self.last = mean
-        drawn = torch.rand(4, generator=self.noise) + self.numpy.random() + self.python.random()
-        state = self.average + self.replaced * self.scale + self.calls + len(self.features)
-        return self.head(x + 0.01 * (state + drawn + self.seen[len(self.seen)]))
-
-
+@pytest.mark.parametrize("engine", ["auto", "replay"])
 @pytest.mark.parametrize("target", ["model.conv", "auto"])
-def test_a_network_that_writes_to_itself_does_not_notice(tmp_path, target):
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
+def test_a_network_that_writes_to_itself_does_not_notice(tmp_path, writer, target, engine):
     def train(*callbacks):
         seed_everything(3, verbose=False)
-        module = Module(Writes())
+        module = Module(writer())
         fit(tmp_path / str(len(callbacks)), *callbacks, module=module, max_epochs=2)
-        network = module.model
-        told = network.calls, network.features, network.seen, network.last, network.scale
-        return module.state_dict(), told, torch.rand(1, generator=network.noise)
+        return everything(module.model, frozenset())
 
     probes = ProbeSet(images(3, seed=9), labels=[0, 1, 2])
-    watching = AblationCAMMonitor(target, probes, on_error="raise")
+    watching = AblationCAMMonitor(target, probes, on_error="raise", engine=engine)
     assert same(train(watching), train())
     assert len(watching.history.passes) == 2
 
@@ -207,18 +209,19 @@ def breaks_in_the_replay(module, inputs):
     "options",
     [
         {},
+        {"engine": "replay"},
         {"forward": draws_and_breaks},
         {"forward": breaks_in_the_replay, "engine": "replay"},
         {"classes": 99},
     ],
-    ids=["no fault", "fault in every forward", "fault in every replay", "fault in every score"],
+    ids=["no fault", "replay", "faulty forward", "faulty replay", "faulty score"],
 )
 def test_a_run_does_not_notice(tmp_path, alone, options, captured):
     probes = 3 if captured else ProbeSet(images(3, seed=9), labels=[0, 1, 2])
     target = "auto" if captured else "model.conv"
     watching = AblationCAMMonitor(target, probes, **options)
     watched = run(tmp_path, watching)
-    assert len(watching.history.passes) == (0 if options else 2)
+    assert len(watching.history.passes) == (0 if {"forward", "classes"} & options.keys() else 2)
     assert watched.keys() == alone.keys()
     for name, value in alone.items():
         assert same(watched[name], value), name

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, MutableMapping
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 
 @dataclass
@@ -24,7 +24,8 @@ class Experience:
     live_bytes: int = 1
 
 
-_known: WeakKeyDictionary[nn.Module, dict[Hashable, Experience]] = WeakKeyDictionary()
+# By identity: a module's own == and hash may say anything (a metric's hash changes).
+_known: MutableMapping[nn.Module, dict[Hashable, Experience]] = WeakIdKeyDictionary()
 
 
 def experience_of(model: nn.Module, signature: Hashable) -> Experience:

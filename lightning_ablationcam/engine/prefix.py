@@ -30,27 +30,32 @@ class Prefix:
     """
 
     def __init__(self, model: nn.Module, layer: nn.Module, image: Tensor, forward: Forward) -> None:
+        # Modules are told apart by identity: a metric's == returns a metric, which is true.
         finished: list[tuple[nn.Module, Any]] = []
 
         def note(module: nn.Module, _args: Any, output: Any) -> None:
             finished.append((module, output))
 
-        parts = [m for m in model.modules() if _is_plain(m)]
-        around = [m for m in model.modules() if layer in m.modules() and m is not layer]
-        handles = [m.register_forward_hook(note) for m in {*parts, layer} if m not in around]
+        plain = {id(m) for m in model.modules() if _is_plain(m)}
+        watched = [
+            m
+            for m in model.modules()
+            if m is layer or (id(m) in plain and all(part is not layer for part in m.modules()))
+        ]
+        handles = [module.register_forward_hook(note) for module in watched]
         try:
             self.output = run(model, image, forward)
         finally:
             for handle in handles:
                 handle.remove()
-        runs = Counter(module for module, _ in finished)
+        runs = Counter(id(module) for module, _ in finished)
         until = max(i for i, (module, _) in enumerate(finished) if module is layer)
         results = {
-            module: output
+            id(module): output
             for module, output in finished[: until + 1]
-            if runs[module] == 1 and _is_plain(module) and _is_one_row(output)
+            if runs[id(module)] == 1 and id(module) in plain and _is_one_row(output)
         }
-        self._results = {m: results[m] for m in _outermost(model, layer, set(results))}
+        self._results = [(m, results[id(m)]) for m in _outermost(model, layer, set(results))]
 
     @contextmanager
     def standing_in(self, rows: int) -> Iterator[None]:
@@ -58,13 +63,13 @@ class Prefix:
 
         The rows share their memory, so that an op that would write into them raises.
         """
-        before = {module: module.__dict__.get("forward") for module in self._results}
+        before = [(module, vars(module).get("forward")) for module, _ in self._results]
         try:
-            for module, result in self._results.items():
+            for module, result in self._results:
                 module.__dict__["forward"] = _returning(result.expand(rows, *result.shape[1:]))
             yield
         finally:
-            for module, forward in before.items():
+            for module, forward in before:
                 if forward is None:
                     module.__dict__.pop("forward", None)
                 else:
@@ -87,10 +92,10 @@ def _is_one_row(output: Any) -> bool:
     return isinstance(output, Tensor) and output.ndim > 0 and len(output) == 1
 
 
-def _outermost(module: nn.Module, layer: nn.Module, known: set[nn.Module]) -> Iterator[nn.Module]:
-    """Those of the known modules that are inside no other, nor inside the target layer."""
+def _outermost(module: nn.Module, layer: nn.Module, known: set[int]) -> Iterator[nn.Module]:
+    """The modules of known identity that are inside no other, nor inside the target layer."""
     for child in module.children():
-        if child in known:
+        if id(child) in known:
             yield child
         elif child is not layer:
             yield from _outermost(child, layer, known)

@@ -7,11 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.engine.memory import is_out_of_memory
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.tape import Tape
+from lightning_ablationcam.isolation import NotInitialisedError
 from lightning_ablationcam.layers import check_layer_output
 
 Forward: TypeAlias = Callable[[nn.Module, Any], Any]
@@ -100,9 +102,11 @@ def run(model: nn.Module, inputs: Tensor, forward: Forward) -> Any:
     cannot be written to, so that they need none.
     """
     try:
-        return forward(model, inputs if 0 in inputs.stride() else inputs.clone())
+        # Also where an earlier forward switched gradients on.
+        with torch.no_grad():
+            return forward(model, inputs if 0 in inputs.stride() else inputs.clone())
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or isinstance(error, NotInitialisedError):
             raise
         reason = str(error) or type(error).__name__
         raise RuntimeError(
