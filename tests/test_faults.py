@@ -298,6 +298,15 @@ def test_one_broken_probe_does_not_spoil_the_others(tmp_path):
     assert scalars[-1]["ablation_cam/drift"] == pytest.approx(newest.drift[1:].mean(), rel=1e-5)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in the foreground: a suite that runs in the background inherits it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("on_error", ["warn", "raise"])
 def test_ctrl_c_stops_the_training_at_once(tmp_path, on_error):
     def action(module, inputs):
