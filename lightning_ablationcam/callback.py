@@ -251,7 +251,7 @@ class AblationCAMMonitor(Callback):
             self._source.forget()
         self._fit = weakref.ref(trainer), weakref.ref(pl_module)
         before = self.probes
-        self._source.start(trainer, pl_module)
+        self._build_probes(trainer, pl_module)
         if before is not None and before.fingerprint != self._source.found().fingerprint:
             self._story = Story()
         self._prepare(trainer, pl_module)
@@ -266,9 +266,20 @@ class AblationCAMMonitor(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the same where validation runs by itself."""
         if trainer.state.fn == "validate":
-            if self.probes is None:
-                self._source.start(trainer, pl_module)
+            self._build_probes(trainer, pl_module, anew=False)
             self._prepare(trainer, pl_module)
+
+    def _build_probes(
+        self, trainer: Trainer, module: LightningModule, *, anew: bool = True
+    ) -> None:
+        """Build the probes on every rank; where that fails on one, all of them say why."""
+        self._ranks = Ranks.of(trainer)
+
+        def build() -> None:
+            if anew or self.probes is None:
+                self._source.start(trainer, module)
+
+        self._ranks.gather(build)
 
     def _is_of(self, trainer: Trainer) -> bool:
         return self._fit is not None and self._fit[0]() is trainer
@@ -278,7 +289,6 @@ class AblationCAMMonitor(Callback):
         return self._is_of(trainer) and self._fit is not None and self._fit[1]() is module
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
-        self._ranks = Ranks.of(trainer)
         self._agreed = False
         self._publisher.start()
         self._reports.start()

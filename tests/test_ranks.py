@@ -24,8 +24,17 @@ from tests.test_callback import monitor
 
 ROOT = Path(__file__).parent.parent
 WHOLE = ["same", "fewer_probes_than_ranks", "listed", "auto", "captured", "batch_statistics"]
-# The run that ends with an error comes last: it leaves the processes' group as it is.
-CASES = [*WHOLE, "overhead", "fault", "fault_on_first", "cannot_travel", "fault_raised"]
+# The runs that end with an error come last: they leave the processes' group as it is.
+CASES = [
+    *WHOLE,
+    "overhead",
+    "fault",
+    "fault_on_first",
+    "cannot_travel",
+    "probes_fail",
+    "probes_fail_on_first",
+    "fault_raised",
+]
 SECONDS = 240
 """A rank that waits for another would wait for ever."""
 
@@ -126,6 +135,14 @@ def test_probes_that_cannot_be_sent_are_a_fault_and_no_hang(ranks):
     for seen in (first, second):
         assert len(seen["scalars"]) == 3
         assert not seen["state"]["history"]["passes"]
+
+
+@pytest.mark.parametrize(("case", "broken"), [("probes_fail", 1), ("probes_fail_on_first", 0)])
+def test_probes_that_cannot_be_built_on_one_rank_are_an_error_on_both(ranks, case, broken):
+    own = f"FileNotFoundError: no pictures on rank {broken}"
+    for rank, seen in enumerate(ranks[case]):
+        assert seen["error"] == (own if rank == broken else f"RankError: on rank {broken}: {own}")
+        assert not seen["scalars"]
 
 
 def test_a_failed_pass_keeps_nothing_alive(monkeypatch):

@@ -51,11 +51,23 @@ def build_what_cannot_travel(trainer, module):
     return CannotTravel(images(2, seed=9), [0, 1])
 
 
+def build_on_all_but(broken):
+    def build(trainer, module):
+        if RANK == broken:
+            raise FileNotFoundError(f"no pictures on rank {RANK}")
+        return ProbeSet(images(2, seed=9), [0, 1])
+
+    return build
+
+
 def monitor(case: str) -> AblationCAMMonitor:
     if case == "captured":
         return AblationCAMMonitor("model.conv", probes=3, on_error="raise")
     if case == "cannot_travel":
         return AblationCAMMonitor("model.conv", build_what_cannot_travel, on_error="warn")
+    if case.startswith("probes_fail"):
+        build = build_on_all_but(0 if case == "probes_fail_on_first" else 1)
+        return AblationCAMMonitor("model.conv", build, on_error="warn")
     count = 1 if case == "fewer_probes_than_ranks" else 5
     probes = ProbeSet(images(count, seed=9), labels=[index % 4 for index in range(count)])
     forwards = {"fault": broken_on_the_second, "fault_on_first": fragile_on_the_first}
