@@ -19,7 +19,7 @@ from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.explain import explain
 from lightning_ablationcam.faults import Reports
 from lightning_ablationcam.history import SCALES, History, Scale
-from lightning_ablationcam.layers import find_layer
+from lightning_ablationcam.layers import LayerError, find_layer
 from lightning_ablationcam.loggers.publisher import Publisher
 from lightning_ablationcam.loggers.tensorboard import has_tensorboard
 from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
@@ -465,29 +465,51 @@ class AblationCAMMonitor(Callback):
     def _explain(
         self, trainer: Trainer, module: LightningModule, probes: ProbeSet
     ) -> AblationResult:
-        """Explain all probes, each rank its share."""
+        """Explain all probes; where the layer that "auto" had found is gone, look for it again."""
+        parts = self._explain_shares(trainer, module, probes)
+        if any(isinstance(part, LayerError) for part in parts):
+            # Another layer is told of where the history starts afresh.
+            self._layer = self.target_layer
+            parts = self._explain_shares(trainer, module, probes)
+        return joined([part for part in parts if isinstance(part, AblationResult)])
+
+    def _explain_shares(
+        self, trainer: Trainer, module: LightningModule, probes: ProbeSet
+    ) -> list[AblationResult | LayerError | None]:
+        """Explain all probes, each rank its share.
+
+        Returns:
+            Of each rank the result; None where it has no share, and the error where the layer that
+            "auto" had found is gone. It is no rank's alone, so that all look for another together.
+        """
+        was_found = self.target_layer == "auto" and self._layer != "auto"
         # Ranks that look for the layer on their own could find different ones.
         split = self._layer != "auto" and not uses_batch_statistics(module)
         rows = self._ranks.rows(len(probes), split=split)
 
-        def explain_rows() -> AblationResult | None:
+        def explain_rows() -> AblationResult | LayerError | None:
             if rows.start == rows.stop:
                 return None
-            return explain(
-                trainer,
-                module,
-                self._layer,
-                probes.inputs[rows],
-                self._explained(probes, rows),
-                forward=self.forward,
-                score=self.score,
-                ablation=self.ablation,
-                layout=self.layout,
-                engine=self.engine,
-                memory_budget=self.memory_budget,
-            )
+            try:
+                return explain(
+                    trainer,
+                    module,
+                    self._layer,
+                    probes.inputs[rows],
+                    self._explained(probes, rows),
+                    forward=self.forward,
+                    score=self.score,
+                    ablation=self.ablation,
+                    layout=self.layout,
+                    engine=self.engine,
+                    memory_budget=self.memory_budget,
+                )
+            except LayerError as error:
+                if not was_found:
+                    raise
+                return error.with_traceback(None)  # Its frames hold a failed pass's tensors.
 
-        return joined([part for part in self._ranks.gather(explain_rows) if part is not None])
+        return self._ranks.gather(explain_rows)
 
     def _explained(self, probes: ProbeSet, rows: slice) -> Any:
         """The classes that are explained, as ``ablation_cam`` takes them."""

@@ -27,6 +27,7 @@ WHOLE = ["same", "fewer_probes_than_ranks", "listed", "auto", "captured", "batch
 # The runs that end with an error come last: they leave the processes' group as it is.
 CASES = [
     *WHOLE,
+    "moved",
     "overhead",
     "fault",
     "fault_on_first",
@@ -178,6 +179,18 @@ def test_an_error_is_raised_on_every_rank(ranks):
 def test_the_first_ranks_clock_decides(ranks):
     for seen in ranks["overhead"]:
         assert [one["step"] for one in seen["state"]["history"]["passes"]] == [3, 9]
+
+
+def test_a_layer_that_is_gone_is_looked_for_on_all_ranks_at_once(ranks):
+    # One probe, which the first rank explains: the second finds out from it.
+    for seen in ranks["moved"]:
+        assert seen["error"] is None
+        passes = seen["state"]["history"]["passes"]
+        assert [(one["step"], one["layer"]) for one in passes] == [
+            (6, "moved.conv"),
+            (9, "moved.conv"),
+        ]
+    assert ranks["moved"][0]["scalars"] == ranks["moved"][1]["scalars"]
 
 
 def test_the_first_rank_writes_alone(ranks):

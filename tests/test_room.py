@@ -6,12 +6,17 @@ import os
 import pytest
 
 from lightning_ablationcam.loggers import room
-from lightning_ablationcam.loggers.room import LEAST_ROOM, check_room
+from lightning_ablationcam.loggers.room import LEAST_QUOTA, LEAST_ROOM, check_quota, check_room
 from tests.disks import file_limit, filled, small_disk
+
+RESERVES = pytest.mark.skipif(
+    not hasattr(os, "posix_fallocate"), reason="nothing can be reserved here"
+)
 
 
 def test_a_disk_with_room_is_left_as_it_was(tmp_path):
     check_room(str(tmp_path), 2**20)
+    check_quota(str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -24,7 +29,6 @@ def test_a_small_disk_is_left_to_the_run(tmp_path):
 
 def test_the_last_bytes_of_a_small_disk_are_too(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "LEAST_ROOM", 2**20)
-    monkeypatch.setattr(room, "LEAST_QUOTA", 2**20)
     with small_disk(tmp_path):
         check_room(str(tmp_path), 2**20)
         with pytest.raises(OSError, match="1 MiB to the run's own"):
@@ -34,14 +38,19 @@ def test_the_last_bytes_of_a_small_disk_are_too(tmp_path, monkeypatch):
         check_room(str(tmp_path), 2**20)
 
 
+@RESERVES
 def test_what_cannot_be_reserved_is_refused(tmp_path, monkeypatch):
-    # As where a quota is less than what the file system has.
-    monkeypatch.setattr(room, "LEAST_ROOM", 0)
-    with small_disk(tmp_path), pytest.raises(OSError, match=r"8\.0 MiB more cannot be reserved"):
-        check_room(str(tmp_path))
+    with small_disk(tmp_path):
+        # As where a quota is less than what the file system has.
+        with pytest.raises(OSError, match="16 MiB cannot be reserved") as raised:
+            check_quota(str(tmp_path))
+        assert raised.value.errno == errno.ENOSPC
+        assert not list(tmp_path.iterdir())
+        monkeypatch.setattr(room, "LEAST_QUOTA", 2**20)
+        check_quota(str(tmp_path))
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="nothing can be reserved here")
+@RESERVES
 @pytest.mark.parametrize(
     ("error", "refused"),
     [(errno.EDQUOT, True), (errno.EOPNOTSUPP, False), (errno.EACCES, False)],
@@ -54,12 +63,12 @@ def test_only_too_little_room_is_a_refusal(tmp_path, monkeypatch, error, refused
     asked = []
     monkeypatch.setattr(os, "posix_fallocate", reserve)
     if refused:
-        with pytest.raises(OSError, match="of a quota to the run's own") as raised:
-            check_room(str(tmp_path), 1000)
+        with pytest.raises(OSError, match="leave a quota to the run's own") as raised:
+            check_quota(str(tmp_path))
         assert raised.value.errno == error
     else:
-        check_room(str(tmp_path), 1000)
-    assert asked == [(0, room.LEAST_QUOTA + 1000)]
+        check_quota(str(tmp_path))
+    assert asked == [(0, LEAST_QUOTA)]
 
 
 def test_a_limit_on_files_counts_what_the_file_has(tmp_path):
@@ -72,3 +81,4 @@ def test_a_limit_on_files_counts_what_the_file_has(tmp_path):
 
 def test_of_a_folder_elsewhere_nothing_is_known():
     check_room("s3://bucket/logs", 2**60)
+    check_quota("s3://bucket/logs")

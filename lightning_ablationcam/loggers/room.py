@@ -15,9 +15,9 @@ if sys.platform != "win32":
 LEAST_ROOM = 64 * 2**20
 """Bytes that pictures leave free on the disk, and under a limit on the size of files."""
 
-LEAST_QUOTA = 8 * 2**20
-"""Bytes that they leave of a quota. Fewer: where a file system cannot reserve them, the C library
-touches every block of theirs instead."""
+LEAST_QUOTA = 16 * 2**20
+"""Bytes that must be left of a quota for pictures to be begun. Fewer: where a file system cannot
+reserve them, the C library touches every block of theirs instead."""
 
 
 def check_room(directory: str, size: int = 0, *, written: int = 0) -> None:
@@ -31,7 +31,7 @@ def check_room(directory: str, size: int = 0, *, written: int = 0) -> None:
         written: The bytes that their file has already.
 
     Raises:
-        OSError: If the disk, a limit on the size of files or a quota leaves too little room.
+        OSError: If the disk or a limit on the size of files leaves too little room.
     """
     try:
         free = shutil.disk_usage(directory).free
@@ -52,7 +52,36 @@ def check_room(directory: str, size: int = 0, *, written: int = 0) -> None:
             f"{LEAST_ROOM >> 20} MiB of that to the run's own logs",
             directory,
         )
-    _check_quota(directory, size + LEAST_QUOTA)
+
+
+def check_quota(directory: str) -> None:
+    """Raise an ``OSError`` where a quota leaves fewer than :data:`LEAST_QUOTA` bytes.
+
+    They are reserved and given back, since no file system tells how much of a quota is left.
+
+    Args:
+        directory: Where pictures go; nothing is known of a folder that is not of this machine.
+
+    Raises:
+        OSError: If so much could not be written there.
+    """
+    reserve = getattr(os, "posix_fallocate", None)
+    if reserve is None:
+        return
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            reserve(probe.fileno(), 0, LEAST_QUOTA)
+            probe.truncate(0)  # What was only touched need not be sent to a server any more.
+    except OSError as error:
+        # Anything else says nothing about room: no file may be begun here, say, but the one that
+        # is there may be written.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(
+                error.errno,
+                f"{LEAST_QUOTA >> 20} MiB cannot be reserved ({os.strerror(error.errno)}), and "
+                "pictures leave a quota to the run's own logs and checkpoints below that",
+                directory,
+            ) from error
 
 
 def _most_bytes_of_a_file() -> float:
@@ -60,24 +89,3 @@ def _most_bytes_of_a_file() -> float:
         return math.inf
     soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     return math.inf if soft == resource.RLIM_INFINITY else soft
-
-
-def _check_quota(directory: str, size: int) -> None:
-    """Reserve so many bytes and give them back: no other question is answered for quotas."""
-    reserve = getattr(os, "posix_fallocate", None)
-    if reserve is None:
-        return
-    try:
-        with tempfile.TemporaryFile(dir=directory) as probe:
-            reserve(probe.fileno(), 0, size)
-            probe.truncate(0)  # What was only touched need not be sent to a server any more.
-    except OSError as error:
-        # Anything else says nothing about room: no file may be begun here, say, but the one that
-        # is there may be written.
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OSError(
-                error.errno,
-                f"{size / 2**20:.1f} MiB more cannot be reserved ({os.strerror(error.errno)}), and "
-                f"pictures leave {LEAST_QUOTA >> 20} MiB of a quota to the run's own logs",
-                directory,
-            ) from error

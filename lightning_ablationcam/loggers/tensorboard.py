@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_ablationcam.arguments import is_a
 from lightning_ablationcam.loggers.event_file import EventFile
-from lightning_ablationcam.loggers.room import check_room
+from lightning_ablationcam.loggers.room import check_quota, check_room
 from lightning_ablationcam.render import encode_jpeg
 
 LONGEST_NAME = 120
@@ -52,6 +52,7 @@ class TensorBoardImages:
     def check_room(self) -> None:
         """Raise an ``OSError`` where there is too little room, before anything is drawn."""
         check_room(self.directory)
+        check_quota(self.directory)
 
     def write(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture, (H, W, 3) uint8."""
