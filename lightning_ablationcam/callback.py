@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -15,12 +15,13 @@ from lightning_ablationcam.ablations import Ablation
 from lightning_ablationcam.arguments import check_choice, is_a
 from lightning_ablationcam.auto_layer import is_auto
 from lightning_ablationcam.cam import AblationResult, check_options, joined
+from lightning_ablationcam.checkpoint import VERSION, StateError, checked_state
 from lightning_ablationcam.drawing import score_name
 from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.explain import explain
 from lightning_ablationcam.faults import Reports
 from lightning_ablationcam.history import SCALES, History, Scale
-from lightning_ablationcam.layers import find_layer
+from lightning_ablationcam.layers import LayerError, find_layer
 from lightning_ablationcam.loggers.publisher import Publisher
 from lightning_ablationcam.loggers.tensorboard import has_tensorboard
 from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
@@ -29,9 +30,6 @@ from lightning_ablationcam.ranks import Ranks
 from lightning_ablationcam.schedule import Schedule
 from lightning_ablationcam.scores import Score
 from lightning_ablationcam.story import Story
-
-STATE_VERSION = 1
-"""Of what a checkpoint holds for the monitor."""
 
 
 class AblationCAMMonitor(Callback):
@@ -160,7 +158,7 @@ class AblationCAMMonitor(Callback):
         self._layer: str | nn.Module = target_layer
         self._fit: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
         self._in_fit = False
-        self._resumed: Mapping[str, Any] | None = None
+        self._resumed: object = None
 
     @property
     def history(self) -> History:
@@ -186,7 +184,7 @@ class AblationCAMMonitor(Callback):
         validation), the count of validations and the newest scalars.
         """
         return {
-            "version": STATE_VERSION,
+            "version": VERSION,
             "probes": self._source.state_dict(),
             "validations": self._schedule.validations,
             **self._story.state_dict(),
@@ -253,7 +251,7 @@ class AblationCAMMonitor(Callback):
             self._source.forget()
         self._fit = weakref.ref(trainer), weakref.ref(pl_module)
         before = self.probes
-        self._source.start(trainer, pl_module)
+        self._build_probes(trainer, pl_module)
         if before is not None and before.fingerprint != self._source.found().fingerprint:
             self._story = Story()
         self._prepare(trainer, pl_module)
@@ -268,9 +266,20 @@ class AblationCAMMonitor(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the same where validation runs by itself."""
         if trainer.state.fn == "validate":
-            if self.probes is None:
-                self._source.start(trainer, pl_module)
+            self._build_probes(trainer, pl_module, anew=False)
             self._prepare(trainer, pl_module)
+
+    def _build_probes(
+        self, trainer: Trainer, module: LightningModule, *, anew: bool = True
+    ) -> None:
+        """Build the probes on every rank; where that fails on one, all of them say why."""
+        self._ranks = Ranks.of(trainer)
+
+        def build() -> None:
+            if anew or self.probes is None:
+                self._source.start(trainer, module)
+
+        self._ranks.gather(build)
 
     def _is_of(self, trainer: Trainer) -> bool:
         return self._fit is not None and self._fit[0]() is trainer
@@ -280,7 +289,6 @@ class AblationCAMMonitor(Callback):
         return self._is_of(trainer) and self._fit is not None and self._fit[1]() is module
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
-        self._ranks = Ranks.of(trainer)
         self._agreed = False
         self._publisher.start()
         self._reports.start()
@@ -307,22 +315,25 @@ class AblationCAMMonitor(Callback):
         if state is None:
             return
         self._story = Story()
-        if state.get("version") != STATE_VERSION:
+        try:
+            checked = checked_state(state)
+        except StateError as error:
+            # Also with on_error="raise": no pass has failed, and training loses nothing.
             self._reports.warn(
-                f"the checkpoint holds a history of version {state.get('version')!r}, and this "
-                f"version reads {STATE_VERSION}; the history starts afresh"
+                f"what the checkpoint holds of the monitor cannot be read: {error}; the history "
+                "starts afresh"
             )
             return
-        self._schedule.validations = state["validations"]
-        if not state["history"]["passes"]:
+        self._schedule.validations = checked["validations"]
+        if not checked["history"]["passes"]:
             return
-        if not self._source.resume(state["probes"]):
+        if not self._source.resume(checked["probes"]):
             self._reports.warn(
                 "the probes are not those of the checkpoint, so their heatmaps cannot be compared; "
                 "the history starts afresh. Give the same probes to go on with it"
             )
             return
-        self._story = Story.from_state(state)
+        self._story = Story.from_state(checked)
 
     # ---- during the run ----------------------------------------------------------------------
 
@@ -457,30 +468,52 @@ class AblationCAMMonitor(Callback):
     def _explain(
         self, trainer: Trainer, module: LightningModule, probes: ProbeSet
     ) -> AblationResult:
-        """Explain all probes, each rank its share."""
+        """Explain all probes; where the layer that "auto" had found is gone, look for it again."""
+        parts = self._explain_shares(trainer, module, probes)
+        if any(isinstance(part, LayerError) for part in parts):
+            # Another layer is told of where the history starts afresh.
+            self._layer = self.target_layer
+            parts = self._explain_shares(trainer, module, probes)
+        return joined([part for part in parts if isinstance(part, AblationResult)])
+
+    def _explain_shares(
+        self, trainer: Trainer, module: LightningModule, probes: ProbeSet
+    ) -> list[AblationResult | LayerError | None]:
+        """Explain all probes, each rank its share.
+
+        Returns:
+            Of each rank the result; None where it has no share, and the error where the layer that
+            "auto" had found is gone. It is no rank's alone, so that all look for another together.
+        """
+        was_found = is_auto(self.target_layer) and not is_auto(self._layer)
         # Ranks that look for the layer on their own could find different ones.
         split = not is_auto(self._layer) and not uses_batch_statistics(module)
         rows = self._ranks.rows(len(probes), split=split)
 
-        def explain_rows() -> AblationResult | None:
+        def explain_rows() -> AblationResult | LayerError | None:
             if rows.start == rows.stop:
                 return None
-            return explain(
-                trainer,
-                module,
-                self._layer,
-                probes.inputs[rows],
-                self._explained(probes, rows),
-                forward=self.forward,
-                tell=self._reports.once,
-                score=self.score,
-                ablation=self.ablation,
-                layout=self.layout,
-                engine=self.engine,
-                memory_budget=self.memory_budget,
-            )
+            try:
+                return explain(
+                    trainer,
+                    module,
+                    self._layer,
+                    probes.inputs[rows],
+                    self._explained(probes, rows),
+                    forward=self.forward,
+                    tell=self._reports.once,
+                    score=self.score,
+                    ablation=self.ablation,
+                    layout=self.layout,
+                    engine=self.engine,
+                    memory_budget=self.memory_budget,
+                )
+            except LayerError as error:
+                if not was_found:
+                    raise
+                return error.with_traceback(None)  # Its frames hold a failed pass's tensors.
 
-        return joined([part for part in self._ranks.gather(explain_rows) if part is not None])
+        return self._ranks.gather(explain_rows)
 
     def _explained(self, probes: ProbeSet, rows: slice) -> Any:
         """The classes that are explained, as ``ablation_cam`` takes them."""

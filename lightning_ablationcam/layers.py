@@ -23,6 +23,10 @@ _LAYOUT_HELP = (
 _PREFIXES = (0, 1, 2, 4, 5, 8, 9)
 
 
+class LayerError(ValueError):
+    """The target layer is not in the model, did not run once, or has no map."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where a layer's output holds its channels and its positions.
@@ -80,13 +84,13 @@ def find_layer(model: nn.Module, target_layer: str | nn.Module) -> tuple[str, nn
 
     Raises:
         TypeError: If ``target_layer`` is neither a name nor a module, or is a ScriptModule.
-        ValueError: If the model has no such layer; the message lists the closest names.
+        LayerError: If the model has no such layer; the message lists the closest names.
     """
     if isinstance(target_layer, nn.Module):
         for name, module in model.named_modules():
             if module is target_layer:
                 return _hookable(name, module)
-        raise ValueError(
+        raise LayerError(
             f"target_layer is a {type(target_layer).__name__} that is not part of the model "
             f"({type(model).__name__}); choose one of its modules or a dotted name, for example "
             f"{example_names([name for name, _ in model.named_modules()])}"
@@ -103,7 +107,7 @@ def find_layer(model: nn.Module, target_layer: str | nn.Module) -> tuple[str, nn
         pass
     # A module may have two names, as a backbone that is also an attribute of its own.
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
-    raise ValueError(
+    raise LayerError(
         f"target_layer={target_layer!r} is not a layer of {type(model).__name__}; "
         f"{closest_names(target_layer, names)}"
     )
@@ -131,27 +135,27 @@ def check_layer_output(name: str, outputs: Sequence[Any], count: int) -> Tensor:
         The layer's output.
 
     Raises:
-        ValueError: If the layer did not run, ran more than once, or returned no spatial map.
+        LayerError: If the layer did not run, ran more than once, or returned no spatial map.
     """
     if not outputs:
-        raise ValueError(
+        raise LayerError(
             f"target_layer={name!r} did not run in the forward pass: choose a layer that the "
             "model's forward calls (a container whose children are called one by one does not run "
             "itself), or pass forward= if another method computes the logits"
         )
     if len(outputs) > 1:
-        raise ValueError(
+        raise LayerError(
             f"target_layer={name!r} ran {len(outputs)} times in one forward pass, so its map is "
             "ambiguous; choose a layer that runs once, such as the block around it"
         )
     (output,) = outputs
     if not isinstance(output, Tensor):
-        raise ValueError(
+        raise LayerError(
             f"target_layer={name!r} returned a {type(output).__name__}, not a tensor; choose a "
             "layer inside or after it that returns one tensor"
         )
     if not output.is_floating_point() or output.ndim < 3 or len(output) != count:
-        raise ValueError(
+        raise LayerError(
             f"target_layer={name!r} has no spatial map: it returned shape {tuple(output.shape)} of "
             f"dtype {output.dtype} for {count} images; choose an earlier layer that returns "
             "(N, K, h, w), (N, h, w, K) or (N, tokens, K), or target_layer='auto'"

@@ -141,7 +141,13 @@ class ProbeSource:
         """
         kept = state["kept"]
         if kept is not None and kept["wanted"] == self._wanted:
-            self.settle(ProbeSet(kept["inputs"], labels=kept["labels"], **self._display))
+            try:
+                probes = ProbeSet(kept["inputs"], labels=kept["labels"], **self._display)
+                _check_fit(probes, self._classes)
+            except ValueError:
+                return False  # Other channels than mean and std have, or classes="label" now.
+            if probes.fingerprint == state["fingerprint"]:
+                self.settle(probes)
         return self.probes is not None and self.probes.fingerprint == state["fingerprint"]
 
 

@@ -57,6 +57,11 @@ class Story:
                 f"the target layer is {seen.layer!r} and was {known[-1].layer!r} in earlier "
                 "passes, whose heatmaps cannot be compared; the history starts afresh"
             )
+        elif known and known[-1].heatmaps.shape != seen.heatmaps.shape:
+            reports.once(
+                f"the maps are {_size(seen)} and were {_size(known[-1])} in earlier passes, so "
+                "that they cannot be compared; the history starts afresh"
+            )
         self.scalars.update(self.history.append(seen))
 
     def aside(self) -> Story:
@@ -76,6 +81,10 @@ class Story:
         story.history = History.from_state(state["history"])
         story.scalars.load_state_dict(state["scalars"])
         return story
+
+
+def _size(seen: Pass) -> str:
+    return "x".join(map(str, seen.heatmaps.shape[1:]))
 
 
 def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 
 import pytest
 import torch
 from pytorch_lightning import LightningModule, seed_everything
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
@@ -215,3 +216,86 @@ def test_a_recurrent_head_beside_a_metric(tmp_path):
     fit(tmp_path, watching, module=Module(Recurrent()), max_epochs=2)
     assert len(watching.history.passes) == 2
     assert watching.result.engine == "replay"
+
+
+def ours(caught):
+    return [str(w.message) for w in caught if "ablation_cam" in str(w.message)]
+
+
+def test_maps_of_another_size_start_the_history_afresh_and_say_so(tmp_path):
+    def at_another_scale(module, inputs):
+        side = (8, 8, 12, 16)[module.trainer.current_epoch]
+        return module(F.interpolate(inputs, (side, 8)))
+
+    watching = monitor(forward=at_another_scale)
+    with pytest.warns(UserWarning, match="maps are 12x8 and were 8x8 .* starts afresh") as caught:
+        fit(tmp_path, watching, max_epochs=4)
+    # Scales change often, where they do: it is told once.
+    assert len(ours(caught)) == 1
+    assert steps(watching) == [4 * BATCHES]
+    assert watching.history.passes[0].heatmaps.shape[1:] == (16, 8)
+
+
+class Swapped(Module):
+    """Its network is another one from the second epoch on."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.spare = seeded(
+            nn.Sequential(
+                OrderedDict(
+                    first=nn.Conv2d(3, 5, 3),
+                    pool=nn.AdaptiveAvgPool2d(1),
+                    flat=nn.Flatten(),
+                    # Of the same name as the layer before, but without a map.
+                    conv=nn.Linear(5, 4),
+                )
+            )
+        ).train()
+        self.swapped = False
+
+    def forward(self, x):
+        return self.spare(x) if self.how == "idle" and self.swapped else self.model(x)
+
+    def on_train_epoch_start(self):
+        if self.current_epoch == 1:
+            self.swapped = True
+            if self.how == "gone":
+                self.model = nn.Sequential(self.spare)
+            elif self.how == "no map":
+                self.model = self.spare
+
+
+@pytest.mark.parametrize("how", ["gone", "idle", "no map"])
+def test_auto_searches_again_when_its_layer_is_gone(tmp_path, how):
+    watching = monitor("auto")
+    with pytest.warns(UserWarning, match="and was 'model.conv' in earlier passes") as caught:
+        fit(tmp_path, watching, module=Swapped(how))
+    assert len(ours(caught)) == 1
+    assert watching.result.layer.endswith("first")
+    assert steps(watching) == [2 * BATCHES, 3 * BATCHES]
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("gone", "is not a layer"), ("idle", "did not run"), ("no map", "has no spatial map")],
+)
+def test_a_layer_of_the_users_is_not_replaced_by_another(tmp_path, how, told):
+    watching = monitor("model.conv", on_error="warn")
+    with pytest.warns(UserWarning, match=told):
+        fit(tmp_path, watching, module=Swapped(how))
+    assert steps(watching) == [BATCHES]
+
+
+def test_auto_that_finds_nothing_again_is_a_fault(tmp_path):
+    class Swaps(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                pl_module.model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4))
+
+    watching = monitor("auto", on_error="warn")
+    with pytest.warns(UserWarning, match="found no layer of Module with a spatial map") as caught:
+        fit(tmp_path, watching, Swaps())
+    assert len(ours(caught)) == 1
+    assert steps(watching) == [BATCHES]

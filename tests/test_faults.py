@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
 import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
 from lightning_ablationcam import drawing as drawing_module
 from lightning_ablationcam.engine.memory import is_out_of_memory
-from lightning_ablationcam.loggers import tensorboard
+from lightning_ablationcam.loggers import event_file, room
+from tests.disks import Quota, filled, remount, small_disk
 from tests.lightning import BATCHES, Module, fit
 from tests.networks import images
 
@@ -57,32 +64,31 @@ def raising(error):
     return InForward(action)
 
 
-class InLogger(Fault):
-    """The writer of the event file raises when pictures come."""
+class OverQuota(Fault):
+    """No picture can be written whole any more."""
 
-    def logger(self, folder):
-        logger = super().logger(folder)
-        writer = logger.experiment._get_file_writer()
-        add_summary = writer.add_summary
+    def __init__(self, monkeypatch):
+        self.disk = Quota()
+        monkeypatch.setattr(event_file, "os", self.disk)
 
-        def full(summary, step=None, walltime=None):
-            if self.active and any(value.HasField("image") for value in summary.value):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            add_summary(summary, step, walltime)
+    @property
+    def active(self):
+        return self.disk.active
 
-        writer.add_summary = full
-        return logger
+    @active.setter
+    def active(self, active):
+        self.disk.active = active
 
 
 class FullDisk(Fault):
     def __init__(self, monkeypatch):
-        usage = tensorboard.shutil.disk_usage
+        usage = shutil.disk_usage
 
         def disk_usage(path):
             found = usage(path)
             return found._replace(free=3 << 20) if self.active else found
 
-        monkeypatch.setattr(tensorboard.shutil, "disk_usage", disk_usage)
+        monkeypatch.setattr(shutil, "disk_usage", disk_usage)
 
 
 class InDrawing(Fault):
@@ -132,7 +138,7 @@ FAULTS = {
         lambda m: InForward(lambda net, x: net(x) * 1e38 * 1e38),
         "of all 3 probes are NaN or infinite.*diverged",
     ),
-    "logger": (lambda m: InLogger(), "No space left.*room in the log directory"),
+    "quota": (OverQuota, "Disk quota exceeded.*room in the log directory"),
     "full disk": (FullDisk, "only 3 MiB are free.*room in the log directory"),
     "drawing": (InDrawing, "ValueError: cannot draw"),
 }
@@ -219,7 +225,7 @@ def test_the_next_pass_tries_again(tmp_path, monkeypatch, name):
     with pytest.warns(UserWarning, match="ablation_cam: no heatmaps this time"):
         fit(tmp_path, watching, Repair(), logger=fault.logger(tmp_path))
     # A pass that could not be shown is still part of the history.
-    shown = name in ("logger", "full disk", "drawing")
+    shown = name in ("quota", "full disk", "drawing")
     assert [seen.step for seen in watching.history.passes] == STEPS[0 if shown else 1 :]
 
 
@@ -256,6 +262,90 @@ def test_a_logger_that_cannot_be_opened(tmp_path):
     with pytest.warns(UserWarning, match="Permission denied.*can be written"):
         runner = fit(tmp_path, Breaks(), Fault().monitor(), Breaks(), logger=logger)
     assert runner.global_step == STEPS[-1]
+
+
+@pytest.mark.parametrize("size", [64 * 2**10, 2**20])
+def test_a_limit_on_the_size_of_files_ends_no_training(tmp_path, size):
+    pytest.importorskip("resource")
+    seen = []
+    for how in ("alone", "watched"):
+        folder = tmp_path / how
+        folder.mkdir()
+        command = [sys.executable, "-m", "tests.limited_run", str(folder), str(size), how]
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        seen.append(torch.load(folder / "seen.pt"))
+    alone, watched = seen
+    assert alone["step"] == watched["step"]
+    assert_same(alone["weights"], watched["weights"])
+    (told,) = watched["told"]
+    assert "files are limited to" in told
+
+
+def small_run(folder, *callbacks):
+    """A fit whose logs are on a small disk; a run alone goes on there."""
+    torch.manual_seed(0)
+    module = Module()
+    runner = fit(folder, *callbacks, module=module)
+    assert runner.global_step == STEPS[-1]
+    return module.state_dict()
+
+
+def assert_same(state, expected):
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[key], value) for key, value in expected.items())
+
+
+def test_a_small_disk_ends_no_training(tmp_path):
+    expected = small_run(tmp_path / "alone")
+    few = "only [0-2] MiB are free"
+    with small_disk(tmp_path), pytest.warns(UserWarning, match=few) as caught:
+        state = small_run(tmp_path, Fault().monitor())
+    assert sum("ablation_cam" in str(w.message) for w in caught) == 1
+    assert_same(state, expected)
+
+
+def cannot_be_written(folder):
+    @contextlib.contextmanager
+    def read_only():
+        remount(folder, "ro")
+        try:
+            yield
+        finally:
+            remount(folder, "rw")
+
+    return read_only()
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [(filled, "No space left on device"), (cannot_be_written, "Read-only file system")],
+)
+def test_what_happens_between_the_check_and_the_write_ends_no_training(
+    tmp_path, monkeypatch, happens, told
+):
+    def append(path, record):
+        with happens(tmp_path):
+            appended(path, record)
+
+    expected = small_run(tmp_path / "alone")
+    appended = event_file.append
+    monkeypatch.setattr(event_file, "append", append)
+    for name in ("LEAST_ROOM", "LEAST_QUOTA"):
+        monkeypatch.setattr(room, name, 2**18)
+    with small_disk(tmp_path):
+        with pytest.warns(UserWarning, match=told) as caught:
+            state = small_run(tmp_path, Fault().monitor())
+        assert sum("ablation_cam" in str(w.message) for w in caught) == 1
+        assert_same(state, expected)
+        (path,) = (tmp_path / "run").glob("events*")
+        events = EventAccumulator(str(path)).Reload()
+        # All of the run's, the monitor's scalars too, and nothing torn between.
+        assert [one.step for one in events.Scalars("train_loss")] == [*range(STEPS[-1])]
+        assert len(events.Scalars("ablation_cam/drift")) == len(STEPS)
+        assert events.Tags()["images"] == []
 
 
 def test_different_faults_are_reported_each_and_numbers_make_none_different(tmp_path):
@@ -298,6 +388,15 @@ def test_one_broken_probe_does_not_spoil_the_others(tmp_path):
     assert scalars[-1]["ablation_cam/drift"] == pytest.approx(newest.drift[1:].mean(), rel=1e-5)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in the foreground: a suite that runs in the background inherits it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("on_error", ["warn", "raise"])
 def test_ctrl_c_stops_the_training_at_once(tmp_path, on_error):
     def action(module, inputs):

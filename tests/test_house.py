@@ -26,6 +26,7 @@ FLOORS = [
         "faults",
         "scalars",
         "story",
+        "checkpoint",
         "explain",
         "callback",
         "animations",

@@ -24,8 +24,18 @@ from tests.test_callback import monitor
 
 ROOT = Path(__file__).parent.parent
 WHOLE = ["same", "fewer_probes_than_ranks", "listed", "auto", "captured", "batch_statistics"]
-# The run that ends with an error comes last: it leaves the processes' group as it is.
-CASES = [*WHOLE, "overhead", "fault", "fault_on_first", "cannot_travel", "fault_raised"]
+# The runs that end with an error come last: they leave the processes' group as it is.
+CASES = [
+    *WHOLE,
+    "moved",
+    "overhead",
+    "fault",
+    "fault_on_first",
+    "cannot_travel",
+    "probes_fail",
+    "probes_fail_on_first",
+    "fault_raised",
+]
 SECONDS = 240
 """A rank that waits for another would wait for ever."""
 
@@ -128,6 +138,14 @@ def test_probes_that_cannot_be_sent_are_a_fault_and_no_hang(ranks):
         assert not seen["state"]["history"]["passes"]
 
 
+@pytest.mark.parametrize(("case", "broken"), [("probes_fail", 1), ("probes_fail_on_first", 0)])
+def test_probes_that_cannot_be_built_on_one_rank_are_an_error_on_both(ranks, case, broken):
+    own = f"FileNotFoundError: no pictures on rank {broken}"
+    for rank, seen in enumerate(ranks[case]):
+        assert seen["error"] == (own if rank == broken else f"RankError: on rank {broken}: {own}")
+        assert not seen["scalars"]
+
+
 def test_a_failed_pass_keeps_nothing_alive(monkeypatch):
     def all_gather_object(parcels, told):
         parcels[:] = [told, told]
@@ -161,6 +179,18 @@ def test_an_error_is_raised_on_every_rank(ranks):
 def test_the_first_ranks_clock_decides(ranks):
     for seen in ranks["overhead"]:
         assert [one["step"] for one in seen["state"]["history"]["passes"]] == [3, 9]
+
+
+def test_a_layer_that_is_gone_is_looked_for_on_all_ranks_at_once(ranks):
+    # One probe, which the first rank explains: the second finds out from it.
+    for seen in ranks["moved"]:
+        assert seen["error"] is None
+        passes = seen["state"]["history"]["passes"]
+        assert [(one["step"], one["layer"]) for one in passes] == [
+            (6, "moved.conv"),
+            (9, "moved.conv"),
+        ]
+    assert ranks["moved"][0]["scalars"] == ranks["moved"][1]["scalars"]
 
 
 def test_the_first_rank_writes_alone(ranks):

@@ -16,7 +16,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader
 
-from lightning_ablationcam import AblationCAMMonitor, ProbeSet, callback
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet, checkpoint
 from lightning_ablationcam.history import MOST_PASSES, Pass
 from tests.killed_run import EPOCHS
 from tests.lightning import BATCHES, Module, data, loaders, trainer
@@ -163,9 +163,9 @@ def test_two_monitors_keep_two_states(tmp_path):
 
 def test_a_state_of_another_version_is_told(tmp_path, monkeypatch):
     path = fit(tmp_path, monitor(), 1)
-    monkeypatch.setattr(callback, "STATE_VERSION", 99)
+    monkeypatch.setattr(checkpoint, "VERSION", 99)
     watching = monitor()
-    with pytest.warns(UserWarning, match="history of version 1, and this version reads 99"):
+    with pytest.warns(UserWarning, match="it is of version 1, and this version reads 99"):
         fit(tmp_path, watching, 2, checkpoint=path)
     assert steps(watching) == [2 * BATCHES]
 

@@ -47,8 +47,26 @@ class CannotTravel(ProbeSet):
         self.open = lambda: None
 
 
+class Moves(Callback):
+    """The network is under another name from the second epoch on."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            pl_module.moved, pl_module.model = pl_module.model, None
+            pl_module.forward = lambda x: pl_module.moved(x)
+
+
 def build_what_cannot_travel(trainer, module):
     return CannotTravel(images(2, seed=9), [0, 1])
+
+
+def build_on_all_but(broken):
+    def build(trainer, module):
+        if broken == RANK:
+            raise FileNotFoundError(f"no pictures on rank {RANK}")
+        return ProbeSet(images(2, seed=9), [0, 1])
+
+    return build
 
 
 def monitor(case: str) -> AblationCAMMonitor:
@@ -56,11 +74,14 @@ def monitor(case: str) -> AblationCAMMonitor:
         return AblationCAMMonitor("model.conv", probes=3, on_error="raise")
     if case == "cannot_travel":
         return AblationCAMMonitor("model.conv", build_what_cannot_travel, on_error="warn")
-    count = 1 if case == "fewer_probes_than_ranks" else 5
+    if case.startswith("probes_fail"):
+        build = build_on_all_but(0 if case == "probes_fail_on_first" else 1)
+        return AblationCAMMonitor("model.conv", build, on_error="warn")
+    count = 1 if case in ("fewer_probes_than_ranks", "moved") else 5
     probes = ProbeSet(images(count, seed=9), labels=[index % 4 for index in range(count)])
     forwards = {"fault": broken_on_the_second, "fault_on_first": fragile_on_the_first}
     return AblationCAMMonitor(
-        "auto" if case == "auto" else "model.conv",
+        "auto" if case in ("auto", "moved") else "model.conv",
         probes,
         forward=broken_on_the_second if case == "fault_raised" else forwards.get(case),
         classes=[3, 2, 1, 0, 3] if case == "listed" else "label",
@@ -82,7 +103,8 @@ class Metrics(Callback):
         self.scalars.append({k: v.item() for k, v in metrics if "ablation_cam" in k})
         probes, classes = self.watching.probes, self.watching.classes
         classes = probes.labels if classes == "label" else classes
-        self.alone.append(ablation_cam(pl_module, "model.conv", probes.inputs, classes))
+        layer = self.watching.result.layer if self.watching.result else "model.conv"
+        self.alone.append(ablation_cam(pl_module, layer, probes.inputs, classes))
 
 
 def run(folder: Path, case: str) -> None:
@@ -98,6 +120,7 @@ def run(folder: Path, case: str) -> None:
                 folder,
                 watching,
                 metrics,
+                *([Moves()] if case == "moved" else []),
                 EarlyStopping("ablation_cam/drift", patience=9),
                 ModelCheckpoint(folder / "checkpoints", monitor="ablation_cam/drift"),
                 module=module,

@@ -9,6 +9,7 @@ from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, 
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_ablationcam.arguments import is_a
+from lightning_ablationcam.loggers.event_file import EventFile
 from lightning_ablationcam.records import (
     HEAT_TAG,
     PLUGIN_NAME,
@@ -29,7 +30,7 @@ class TensorBoardTab:
     """
 
     def __init__(self, logger: Any, tag: str) -> None:
-        self._experiment: Any = logger.experiment
+        self._file = EventFile(logger.experiment)
         self._tag = tag
 
     def write_probes(self, record: ProbesRecord, step: int) -> None:
@@ -42,11 +43,10 @@ class TensorBoardTab:
 
     def flush(self) -> None:
         """Bring what was written to disk."""
-        self._experiment.flush()
+        self._file.flush()
 
     def _write(self, tag: str, strings: Sequence[bytes], step: int) -> None:
-        summary = summary_pb2.Summary(value=[summary_value(tag, strings)])
-        self._experiment._get_file_writer().add_summary(summary, step)
+        self._file.add(summary_pb2.Summary(value=[summary_value(tag, strings)]), step)
 
 
 def tensorboard_tabs(loggers: Iterable[Any], tag: str) -> list[TensorBoardTab]:

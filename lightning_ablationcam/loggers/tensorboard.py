@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
@@ -16,10 +14,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_ablationcam.arguments import is_a
+from lightning_ablationcam.loggers.event_file import EventFile
+from lightning_ablationcam.loggers.room import check_quota, check_room
 from lightning_ablationcam.render import encode_jpeg
-
-LEAST_ROOM = 64 * 2**20
-"""Bytes that must be free on the disk for pictures to be written."""
 
 LONGEST_NAME = 120
 """Characters of a probe's name that its tag keeps."""
@@ -37,6 +34,7 @@ class TensorBoardImages:
 
     def __init__(self, logger: Any) -> None:
         self._experiment: Any = logger.experiment
+        self._file = EventFile(self._experiment)
         # tensorboardX writes the same files, but takes its own message types.
         self.takes_files = isinstance(self._experiment, SummaryWriter)
         if not self.takes_files:
@@ -52,25 +50,14 @@ class TensorBoardImages:
         return str(self._experiment.log_dir)
 
     def check_room(self) -> None:
-        """Raise an ``OSError`` where pictures would take the room that the run's own logs need.
-
-        The event writer is the run's as well: once a write of it fails, every later one does.
-        """
-        try:
-            free = shutil.disk_usage(self.directory).free
-        except OSError:
-            return  # Not a folder of this machine; there is no telling.
-        if free < LEAST_ROOM:
-            raise OSError(
-                errno.ENOSPC,
-                f"only {free >> 20} MiB are free, and pictures leave {LEAST_ROOM >> 20} MiB to "
-                "the run's own logs and checkpoints",
-                self.directory,
-            )
+        """Raise an ``OSError`` where there is too little room, before anything is drawn."""
+        check_room(self.directory)
+        check_quota(self.directory)
 
     def write(self, tag: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture, (H, W, 3) uint8."""
         if not self.takes_files:
+            check_room(self.directory, picture.nbytes)
             self._experiment.add_image(tag, picture, step, dataformats="HWC")
             return
         self.write_file(tag, encode_jpeg(picture), step)
@@ -95,8 +82,7 @@ class TensorBoardImages:
         with Image.open(BytesIO(file)) as opened:
             width, height = opened.size
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=file)
-        summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-        self._experiment._get_file_writer().add_summary(summary, step)
+        self._file.add(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
     def flush(self) -> None:
         """Bring what was written to disk."""

@@ -1,0 +1,239 @@
+"""What a checkpoint holds for the monitor, checked as a whole before any of it is taken.
+
+A checkpoint may be damaged, from elsewhere or from a later version. Nothing in it is worth a
+training: where it is not what it should be, the history begins afresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_ablationcam.history import MOST_PASSES
+
+VERSION = 1
+"""Of what a checkpoint holds for the monitor."""
+
+LARGEST_INTEGER = 2**63 - 1
+LARGEST_NUMBER = torch.finfo(torch.float32).max
+
+
+class StateError(ValueError):
+    """A state is not what a monitor of this version wrote; the message says in which way."""
+
+
+def checked_state(state: object) -> dict[str, Any]:
+    """Check the state of a monitor, all of it.
+
+    Args:
+        state: What a checkpoint holds, as :meth:`AblationCAMMonitor.state_dict` wrote it.
+
+    Returns:
+        The same in the same form, of known fields only, with tensors on the CPU:
+        ``validations``, ``scalars``, ``history`` with ``passes`` and ``maxima``, and ``probes``
+        with ``fingerprint`` and ``kept``.
+
+    Raises:
+        StateError: If it is anything else.
+
+    Example:
+        >>> checked_state({"version": 2})
+        Traceback (most recent call last):
+        lightning_ablationcam.checkpoint.StateError: it is of version 2, and this version reads 1
+    """
+    fields = _mapping("it", state)
+    version = fields.get("version")
+    if type(version) is not int or version != VERSION:
+        raise StateError(f"it is of version {_shown(version)}, and this version reads {VERSION}")
+    passes = _passes(_one(fields, "history", _mapping))
+    probes = _probes(_one(fields, "probes", _mapping))
+    history = {"passes": passes, "maxima": None}
+    if passes:
+        count = len(passes[0]["heatmaps"])
+        maxima = _array(torch.float32, count)
+        history["maxima"] = _one(fields["history"], "maxima", maxima, "history.maxima")
+        if probes["fingerprint"] is None:
+            raise StateError("it holds heatmaps, but not of which probes")
+        if probes["kept"] is not None and len(probes["kept"]["inputs"]) != count:
+            raise StateError(
+                f"it holds {len(probes['kept']['inputs'])} probes and heatmaps of {count}"
+            )
+    return {
+        "version": VERSION,
+        "validations": _one(fields, "validations", _count),
+        "scalars": _scalars(_one(fields, "scalars", _mapping)),
+        "probes": probes,
+        "history": history,
+    }
+
+
+def _passes(history: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed = _one(history, "passes", _list)
+    if len(listed) > MOST_PASSES:
+        raise StateError(
+            f"history.passes has {len(listed)} entries; expected {MOST_PASSES} at most"
+        )
+    passes: list[dict[str, Any]] = []
+    for index, given in enumerate(listed):
+        where = f"history.passes[{index}]"
+        seen = _pass(where, _mapping(where, given))
+        if passes:
+            before = passes[-1]
+            if seen["step"] <= before["step"]:
+                raise StateError(f"{where} is of step {seen['step']}, after {before['step']}")
+            same = (before["layer"], before["heatmaps"].shape)
+            if (seen["layer"], seen["heatmaps"].shape) != same:
+                raise StateError(f"{where} is of another layer or map size than those before it")
+        passes.append(seen)
+    return passes
+
+
+def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def one(name: str, read: Callable[[str, Any], Any]) -> Any:
+        return _one(fields, name, read, f"{where}.{name}")
+
+    heatmaps = one("heatmaps", _heatmaps)
+    integers = _array(torch.int64, len(heatmaps))
+    floats = _array(torch.float64, len(heatmaps))
+    some_floats = _array((torch.float32, torch.float64), len(heatmaps))
+    return {
+        "step": one("step", _count),
+        "epoch": one("epoch", _count),
+        "layer": one("layer", _text),
+        "heatmaps": heatmaps,
+        "classes": one("classes", integers),
+        "scores": one("scores", floats),
+        "predicted": one("predicted", _optional(integers)),
+        "probabilities": one("probabilities", _optional(some_floats)),
+        "drift": one("drift", _optional(floats)),
+        "concentration": one("concentration", _optional(floats)),
+    }
+
+
+def _probes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    def one(name: str, read: Callable[[str, Any], Any]) -> Any:
+        return _one(fields, name, read, f"probes.{name}")
+
+    return {
+        "fingerprint": one("fingerprint", _optional(_text)),
+        "kept": one("kept", _optional(_kept)),
+    }
+
+
+def _kept(where: str, value: Any) -> dict[str, Any]:
+    fields = _mapping(where, value)
+    inputs = _one(fields, "inputs", _images, f"{where}.inputs")
+    labels = _optional(_array(torch.int64, len(inputs)))
+    return {
+        "wanted": _one(fields, "wanted", _count, f"{where}.wanted"),
+        "inputs": inputs,
+        "labels": _one(fields, "labels", labels, f"{where}.labels"),
+    }
+
+
+def _scalars(fields: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        _text("a name in scalars", name): _number(f"scalars.{_shown(name)}", value)
+        for name, value in fields.items()
+    }
+
+
+# ---- one value ---------------------------------------------------------------------------------
+
+
+def _one(
+    fields: Mapping[str, Any], name: str, read: Callable[[str, Any], Any], where: str = ""
+) -> Any:
+    where = where or name
+    if name not in fields:
+        raise StateError(f"{where} is missing")
+    return read(where, fields[name])
+
+
+def _mapping(where: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _unlike(where, value, "a dict")
+    return value
+
+
+def _list(where: str, value: Any) -> list[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise _unlike(where, value, "a list")
+    return list(value)
+
+
+def _text(where: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _unlike(where, value, "text")
+    return value
+
+
+def _count(where: str, value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= LARGEST_INTEGER:
+        raise _unlike(where, value, "a whole number of at least 0")
+    return value
+
+
+def _number(where: str, value: Any) -> float:
+    # Lightning logs float32.
+    if type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER:
+        raise _unlike(where, value, "a finite number")
+    return float(value)
+
+
+def _optional(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda where, value: None if value is None else read(where, value)
+
+
+def _array(
+    dtypes: torch.dtype | tuple[torch.dtype, ...], count: int
+) -> Callable[[str, Any], Tensor]:
+    """A reader of tensors of shape (count,)."""
+    allowed = dtypes if isinstance(dtypes, tuple) else (dtypes,)
+
+    def read(where: str, value: Any) -> Tensor:
+        tensor = _tensor(where, value)
+        if tensor.dtype not in allowed or tensor.shape != (count,):
+            raise _unlike(where, tensor, f"{' or '.join(map(str, allowed))} of shape ({count},)")
+        return tensor
+
+    return read
+
+
+def _heatmaps(where: str, value: Any) -> Tensor:
+    tensor = _tensor(where, value)
+    if tensor.dtype != torch.float32 or tensor.ndim != 3 or not tensor.numel():
+        raise _unlike(where, tensor, "torch.float32 of shape (N, h, w)")
+    return tensor
+
+
+def _images(where: str, value: Any) -> Tensor:
+    tensor = _tensor(where, value)
+    if tensor.ndim != 4 or not tensor.numel():
+        raise _unlike(where, tensor, "shape (N, C, H, W)")
+    return tensor
+
+
+def _tensor(where: str, value: Any) -> Tensor:
+    plain = isinstance(value, Tensor) and value.layout == torch.strided
+    if not plain or value.is_quantized or value.device.type == "meta":
+        raise _unlike(where, value, "a tensor of numbers")
+    on_cpu: Tensor = value.detach().cpu()
+    return on_cpu
+
+
+def _unlike(where: str, value: Any, expected: str) -> StateError:
+    return StateError(f"{where} is {_shown(value)}; expected {expected}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
+    if isinstance(value, (bool, int, float, str, type(None))):
+        # No number is too long to be told, but some are too long to be turned into text.
+        large = isinstance(value, int) and not -LARGEST_INTEGER <= value <= LARGEST_INTEGER
+        return "a huge number" if large else repr(value)[:80]
+    return f"a {type(value).__name__}"

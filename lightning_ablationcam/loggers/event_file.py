@@ -1,0 +1,99 @@
+"""Summaries into the event file of a run, so that a failed write is not the run's."""
+
+from __future__ import annotations
+
+import os
+import time
+from io import BytesIO
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.io.gfile import LocalFileSystem
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from lightning_ablationcam.loggers.room import check_room
+
+
+class EventFile:
+    """The event file of a ``SummaryWriter``.
+
+    The writer hands what it is given to a thread, which ends with the first write that fails, and
+    from then on everything that the run logs raises. So summaries are appended to the file past it:
+    if the disk fills in that very moment they are taken back, and the run goes on as without them.
+    They do not get a file of their own, because TensorBoard reads the files of a run one after
+    another, and some of its loaders never come back to one.
+
+    That is only possible where the thread appends by name as well: to a file of this machine, where
+    TensorFlow is not installed. Otherwise the thread gets the summaries, if there is room.
+
+    Args:
+        writer: torch's ``SummaryWriter``.
+    """
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def add(self, summary: Any, step: int) -> None:
+        """Write a summary, whole or not at all.
+
+        Args:
+            summary: A ``Summary``.
+            step: The step.
+
+        Raises:
+            OSError: If it cannot be written, or would take the room that the run itself needs.
+        """
+        # Asked for anew each time: a writer that was closed goes on with another file.
+        events = self._writer._get_file_writer().event_writer
+        path: str = events._file_name
+        record = _record(Event(wall_time=time.time(), step=int(step), summary=summary))
+        written = os.path.getsize(path) if os.path.exists(path) else 0
+        check_room(os.path.dirname(path), len(record), written=written)
+        if _appends_by_name(events):
+            events.flush()  # What the run logged before comes before.
+            append(path, record)
+        else:
+            self._writer._get_file_writer().add_summary(summary, step)
+
+    def flush(self) -> None:
+        """Bring what was written to disk."""
+        self._writer.flush()
+
+
+def append(path: str, record: bytes) -> None:
+    """Append to a file, all or nothing.
+
+    What another thread appends at the moment of a failure is taken back as well.
+
+    Args:
+        path: A file that is there.
+        record: What to append.
+
+    Raises:
+        OSError: If there is no room for all of it.
+    """
+    before, whole = os.path.getsize(path), False
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+        try:
+            left = memoryview(record)
+            while left:
+                left = left[os.write(file, left) :]
+        finally:
+            os.close(file)  # Some file systems tell only here that there was no room.
+        whole = True
+    finally:
+        # Also after Ctrl-C: nobody could read what comes after half a record.
+        if not whole and os.path.getsize(path) > before:
+            os.truncate(path, before)
+
+
+def _record(event: Any) -> bytes:
+    file = BytesIO()
+    RecordWriter(file).write(event.SerializeToString())
+    return file.getvalue()
+
+
+def _appends_by_name(events: Any) -> bool:
+    file = getattr(events, "_general_file_writer", None)
+    return isinstance(getattr(file, "fs", None), LocalFileSystem)

@@ -1,0 +1,91 @@
+"""Room on the disk, and what of it is left to the run's own logs and checkpoints."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import shutil
+import sys
+import tempfile
+
+if sys.platform != "win32":
+    import resource
+
+LEAST_ROOM = 64 * 2**20
+"""Bytes that pictures leave free on the disk, and under a limit on the size of files."""
+
+LEAST_QUOTA = 16 * 2**20
+"""Bytes that must be left of a quota for pictures to be begun. Fewer: where a file system cannot
+reserve them, the C library touches every block of theirs instead."""
+
+
+def check_room(directory: str, size: int = 0, *, written: int = 0) -> None:
+    """Raise an ``OSError`` where pictures would take the room that the run itself needs.
+
+    Nothing is kept for them: what another process writes meanwhile may still take it.
+
+    Args:
+        directory: Where they go; nothing is known of a folder that is not of this machine.
+        size: Their bytes.
+        written: The bytes that their file has already.
+
+    Raises:
+        OSError: If the disk or a limit on the size of files leaves too little room.
+    """
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError:
+        return
+    if free < size + LEAST_ROOM:
+        raise OSError(
+            errno.ENOSPC,
+            f"only {free >> 20} MiB are free, and pictures leave {LEAST_ROOM >> 20} MiB to the "
+            "run's own logs and checkpoints",
+            directory,
+        )
+    most = _most_bytes_of_a_file()
+    if most < written + size + LEAST_ROOM:
+        raise OSError(
+            errno.EFBIG,
+            f"files are limited to {most / 2**20:g} MiB (ulimit -f), and pictures leave "
+            f"{LEAST_ROOM >> 20} MiB of that to the run's own logs",
+            directory,
+        )
+
+
+def check_quota(directory: str) -> None:
+    """Raise an ``OSError`` where a quota leaves fewer than :data:`LEAST_QUOTA` bytes.
+
+    They are reserved and given back, since no file system tells how much of a quota is left.
+
+    Args:
+        directory: Where pictures go; nothing is known of a folder that is not of this machine.
+
+    Raises:
+        OSError: If so much could not be written there.
+    """
+    reserve = getattr(os, "posix_fallocate", None)
+    if reserve is None:
+        return
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            reserve(probe.fileno(), 0, LEAST_QUOTA)
+            probe.truncate(0)  # What was only touched need not be sent to a server any more.
+    except OSError as error:
+        # Anything else says nothing about room: no file may be begun here, say, but the one that
+        # is there may be written.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(
+                error.errno,
+                f"{LEAST_QUOTA >> 20} MiB cannot be reserved ({os.strerror(error.errno)}), and "
+                "pictures leave a quota to the run's own logs and checkpoints below that",
+                directory,
+            ) from error
+
+
+def _most_bytes_of_a_file() -> float:
+    if sys.platform == "win32":
+        return math.inf
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return math.inf if soft == resource.RLIM_INFINITY else soft

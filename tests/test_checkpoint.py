@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import copy
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet
+from lightning_ablationcam.checkpoint import StateError, checked_state
+from tests.lightning import Module, loaders, trainer
+from tests.networks import images
+
+# Lightning's own: the folder of the checkpoint it goes on from, which is another one.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists"),
+    pytest.mark.filterwarnings("ignore:The dirpath has changed"),
+    pytest.mark.filterwarnings("ignore:Your `val_dataloader`'s sampler has shuffling enabled"),
+]
+
+JUNK = [
+    None,
+    True,
+    -1,
+    2**70,
+    float("nan"),
+    "text",
+    b"bytes",
+    [],
+    [None],
+    {},
+    {"a": 1},
+    object(),
+    torch.tensor([1.0, 2.0]),
+    torch.empty(0),
+    torch.zeros(3, 4, 4, device="meta"),
+    torch.eye(3).to_sparse(),
+]
+
+
+def monitor(**options):
+    probes = ProbeSet(images(3, seed=9), labels=[0, 1, 2])
+    return AblationCAMMonitor("model.conv", **{"probes": probes, **options})
+
+
+def fit(folder, watching, epochs, checkpoint=None):
+    torch.manual_seed(epochs)
+    keep = ModelCheckpoint(folder, filename=f"{epochs}", enable_version_counter=False)
+    runner = trainer(folder, watching, keep, max_epochs=epochs, enable_checkpointing=True)
+    runner.fit(Module(), *loaders(), ckpt_path=checkpoint)
+    return folder / f"{epochs}.ckpt", runner
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A checkpoint with two passes over probes that were kept from validation."""
+    return fit(tmp_path_factory.mktemp("whole"), monitor(probes=3), 2)[0]
+
+
+def state_of(path):
+    callbacks = torch.load(path, weights_only=True)["callbacks"]
+    return next(value for key, value in callbacks.items() if "AblationCAMMonitor" in key)
+
+
+@pytest.fixture(scope="module")
+def good(whole):
+    return state_of(whole)
+
+
+def places(state, way=()):
+    """The way to every value in a state."""
+    for key in state if isinstance(state, dict) else range(len(state)):
+        yield (*way, key)
+        if isinstance(state[key], (dict, list)):
+            yield from places(state[key], (*way, key))
+
+
+def changed(state, way, value=None, *, remove=False):
+    state = copy.deepcopy(state)
+    place = state
+    for key in way[:-1]:
+        place = place[key]
+    if remove:
+        del place[way[-1]]
+    else:
+        place[way[-1]] = value
+    return state
+
+
+def test_a_good_state_is_taken_as_it_is(good):
+    checked = checked_state(good)
+    assert checked.keys() == good.keys()
+    assert checked["history"]["passes"][1].keys() == good["history"]["passes"][1].keys()
+    for way in places(good):
+        before, after = good, checked
+        for key in way:
+            before, after = before[key], after[key]
+        if isinstance(before, torch.Tensor):
+            assert torch.equal(before, after), way
+        elif not isinstance(before, (dict, list)):
+            assert before == after, way
+
+
+def test_fields_that_are_not_known_are_left_out(good):
+    more = changed(good, ("history", "passes", 0, "later"), object())
+    assert "later" not in checked_state({**more, "also": 1})["history"]["passes"][0]
+
+
+def test_whatever_is_missing_is_named(good):
+    ways = [way for way in places(good) if not isinstance(way[-1], int) and way[0] != "scalars"]
+    assert len(ways) > 20
+    for way in ways:
+        with pytest.raises(StateError, match=f"{way[-1]} is missing|it is of version None"):
+            checked_state(changed(good, way, remove=True))
+
+
+def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
+    # What a field may also be: absent measures, any text, any number of validations.
+    harmless = longest = 0
+    for way in places(good):
+        for junk in JUNK:
+            state = changed(good, way, junk)
+            try:
+                checked = checked_state(state)
+            except StateError as error:
+                longest = max(longest, len(str(error)))
+            else:
+                harmless += 1
+                AblationCAMMonitor().history.from_state(checked["history"])
+    assert longest < 300
+    assert harmless < 40
+
+
+@pytest.mark.parametrize(
+    ("way", "value", "message"),
+    [
+        (("version",), 2, "it is of version 2, and this version reads 1"),
+        (("validations",), -1, "validations is -1; expected a whole number"),
+        (("history", "maxima"), torch.zeros(2), "history.maxima is a tensor of torch.float32"),
+        (("history", "passes", 1, "step"), 0, r"passes\[1\] is of step 0, after"),
+        (("history", "passes", 1, "layer"), "other", r"passes\[1\] is of another layer"),
+        (("history", "passes", 0, "classes"), torch.zeros(3), r"passes\[0\].classes is a tensor"),
+        (("history", "passes"), [{}] * 65, "has 65 entries; expected 64 at most"),
+        (("probes", "fingerprint"), None, "not of which probes"),
+        (("probes", "kept", "inputs"), torch.zeros(4, 3, 8, 8), "labels is a tensor"),
+        (("scalars", "drift"), float("inf"), "scalars.'drift' is inf; expected a finite number"),
+        (("scalars", "drift"), 10**400, "is a huge number"),
+    ],
+)
+def test_the_message_says_what_was_wrong(good, way, value, message):
+    with pytest.raises(StateError, match=message):
+        checked_state(changed(good, way, value))
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+nests = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(nests)
+def test_anything_else_is_refused(state):
+    with pytest.raises(StateError):
+        checked_state(state)
+
+
+DAMAGED = {
+    "nothing of ours": lambda good: {"current_score": 1.0, "best_k_models": {}},
+    "a list": lambda good: [1, 2],
+    "a later version": lambda good: {"version": 7, "story": {}},
+    "no maxima": lambda good: changed(good, ("history", "maxima"), remove=True),
+    "a list for the history": lambda good: changed(good, ("history",), [1]),
+    "a pass cut short": lambda good: changed(
+        good, ("history", "passes", 1, "scores"), torch.zeros(1)
+    ),
+    "scalars that are text": lambda good: changed(good, ("scalars", "drift"), "high"),
+    "probes that are no images": lambda good: changed(
+        good, ("probes", "kept", "inputs"), torch.zeros(3)
+    ),
+    "other probes than it says": lambda good: changed(
+        good, ("probes", "kept", "inputs"), torch.zeros(3, 3, 8, 8)
+    ),
+    "probes without labels": lambda good: changed(good, ("probes", "kept", "labels"), None),
+}
+
+
+@pytest.mark.parametrize("on_error", ["warn", "raise"])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_state_ends_no_fit(tmp_path, whole, damage, on_error):
+    checkpoint = torch.load(whole, weights_only=True)
+    (key,) = (key for key in checkpoint["callbacks"] if "AblationCAMMonitor" in key)
+    checkpoint["callbacks"][key] = DAMAGED[damage](checkpoint["callbacks"][key])
+    path = tmp_path / "damaged.ckpt"
+    torch.save(checkpoint, path)
+    watching = monitor(probes=3, on_error=on_error)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _, runner = fit(tmp_path, watching, 3, path)
+    told = [str(w.message) for w in caught if "history starts afresh" in str(w.message)]
+    assert len(told) == 1, [str(w.message) for w in caught]
+    assert [seen.epoch for seen in watching.history.passes] == [2]
+    assert runner.callback_metrics["ablation_cam/drift"] == 1
+    assert not torch.equal(watching.probes.inputs, torch.zeros(3, 3, 8, 8))
+
+
+def test_a_whole_state_is_gone_on_with(tmp_path, whole):
+    watching = monitor(probes=3)
+    fit(tmp_path, watching, 3, whole)
+    assert [seen.epoch for seen in watching.history.passes] == [0, 1, 2]
