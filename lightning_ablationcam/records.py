@@ -37,6 +37,9 @@ HEAT_TAG = "/heat"
 MOST_INTEGER = 2**53
 """Whole numbers up to here are the same in JavaScript."""
 
+MOST_JSON_BYTES = 8 * 2**20
+"""How long the JSON of a record may be: read, it can take fifty times the memory."""
+
 _SCALES = ("map", "probe", "run")
 _SCORES = ("logit", "probability", "score")
 _PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
@@ -286,6 +289,8 @@ class _Fields:
     """The fields of a JSON object, each read as the type it must have."""
 
     def __init__(self, text: bytes) -> None:
+        if len(text) > MOST_JSON_BYTES:
+            raise RecordError(f"its JSON has {len(text):,} bytes, of {MOST_JSON_BYTES:,} at most")
         try:
             values = json.loads(text.decode("utf-8"))
         # A ValueError is what both decoders raise; brackets within brackets exhaust the stack.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import entry_points
+from pathlib import Path
 from urllib.parse import urlencode
 
 DEADLINE = 60
@@ -54,6 +55,13 @@ class Board:
             self.__exit__()
             raise
         return self
+
+    @property
+    def peak_memory(self):
+        """The most bytes that its process has ever had in memory."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
 
     def __exit__(self, *_):
         self._process.terminate()

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.compat.proto import (
+    event_pb2,
+    summary_pb2,
+    tensor_pb2,
+    tensor_shape_pb2,
+    types_pb2,
+)
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from lightning_ablationcam.loggers.tab import summary_value
@@ -54,6 +60,30 @@ def heat(epoch=0, n=2, h=3, w=4, **changes):
         concentration=(0.125,) * n,
     )
     return replace(record, **changes)
+
+
+def a_tensor(dtype, size, **content):
+    shape = tensor_shape_pb2.TensorShapeProto(
+        dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size)]
+    )
+    value = summary_value(f"{TAG}/heat", [])
+    value.tensor.CopyFrom(tensor_pb2.TensorProto(dtype=dtype, tensor_shape=shape, **content))
+    return value
+
+
+LIES = [
+    a_tensor(types_pb2.DT_STRING, 9, string_val=[b"a", b"b"]),
+    a_tensor(types_pb2.DT_STRING, 10**8, string_val=[b"a"]),
+    a_tensor(types_pb2.DT_STRING, 2**31, string_val=[b"a"]),
+    a_tensor(types_pb2.DT_STRING, 2**62, string_val=[b"a", b"b"]),
+    a_tensor(types_pb2.DT_STRING, -1, string_val=[b"a", b"b"]),
+    a_tensor(types_pb2.DT_FLOAT, 2**31, float_val=[1.0]),
+    a_tensor(types_pb2.DT_INT64, 2**31, int64_val=[1]),
+    a_tensor(types_pb2.DT_HALF, 2**31, half_val=[1]),
+    a_tensor(99, 2, string_val=[b"a", b"b"]),
+    a_tensor(types_pb2.DT_UINT8, 2**31, tensor_content=b"abc"),
+]
+"""Tensors that are not what they say, most of them far smaller."""
 
 
 class EventFile:

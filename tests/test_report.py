@@ -18,7 +18,7 @@ import torch
 import lightning_ablationcam
 from lightning_ablationcam import ProbeSet, write_report
 from lightning_ablationcam.history import MOST_PASSES, History, Pass
-from tests.tab_events import EventFile, heat, probes
+from tests.tab_events import LIES, EventFile, heat, probes
 
 HOSTILE = "</script><script>alert(1)</script><!--"
 
@@ -169,6 +169,25 @@ def test_a_series_that_cannot_be_shown_is_left_out_and_said(logs, tmp_path):
     with pytest.warns(UserWarning, match="left out a series: run 'z' has 1 probes records"):
         path = write_report(logs, tmp_path / "r.html")
     assert [series["run"] for series in parts(path)[1]["series"]] == ["a", "b/c"]
+
+
+def test_what_a_tensor_says_of_its_size_costs_nothing(tmp_path):
+    with EventFile(tmp_path / "lying") as file:
+        file.probes(probes())
+        for step, lie in enumerate(LIES):
+            file.value(lie, step, 1.0)
+        file.heat(heat(), len(LIES))
+    code = (
+        "import sys; from lightning_ablationcam import write_report; "
+        "write_report(*sys.argv[1:]); print(open('/proc/self/status').read())"
+    )
+    path = tmp_path / "report.html"
+    command = [sys.executable, "-c", code, str(tmp_path), str(path)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", said)[1]) < 400_000
+    (series,) = parts(path)[1]["series"]
+    assert [step["step"] for step in series["steps"]] == [len(LIES)]
+    assert series["notes"][0].startswith(f"{len(LIES)} records could not be read")
 
 
 def test_an_old_report_stays_when_the_new_one_fails(logs, tmp_path, monkeypatch):

@@ -10,16 +10,17 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorboard.compat.proto import summary_pb2, types_pb2
 
+from lightning_ablationcam import records
 from lightning_ablationcam.loggers.tab import summary_value
 from lightning_ablationcam.records import encode_heat, encode_probes
 from lightning_ablationcam.render import encode_png
 from lightning_ablationcam.series import MOST_STEPS, Stamped, assemble
-from lightning_ablationcam.tensorboard_plugin import Loader, reading
+from lightning_ablationcam.tensorboard_plugin import Loader, packed, reading
 from lightning_ablationcam.tensorboard_plugin.recent import MOST_SERIES, RecentSeries
 from tests.board import Board
-from tests.tab_events import FINGERPRINT, TAG, EventFile, heat, probes
+from tests.tab_events import FINGERPRINT, LIES, TAG, EventFile, a_tensor, heat, probes
 
 STEPS = 300
 COMPLETE = {
@@ -29,18 +30,9 @@ COMPLETE = {
     "long",
     "resumed",
     "two/tags",
-    "unpackable",
+    "lying",
 }
 HERE = {"run": "long", "tag": TAG}
-
-
-def a_tensor(dtype, size, **content):
-    shape = tensor_shape_pb2.TensorShapeProto(
-        dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size)]
-    )
-    value = summary_value(f"{TAG}/heat", [])
-    value.tensor.CopyFrom(tensor_pb2.TensorProto(dtype=dtype, tensor_shape=shape, **content))
-    return value
 
 
 def write_logs(folder):
@@ -84,11 +76,12 @@ def write_runs(folder):
         file.strings(f"{TAG}/heat", [encode_heat(heat(3))[0], b"short"], 3, 4.0)
         file.strings(f"{TAG}/probes", [b"\xff", b"\xff"], 3, 4.5)
         file.heat(heat(4), 4)
-    with EventFile(folder / "unpackable") as file:
+    with EventFile(folder / "lying") as file:
         file.probes(probes())
         file.heat(heat(0), 0)
-        file.value(a_tensor(types_pb2.DT_STRING, 9, string_val=[b"a", b"b"]), 1, 2.0)
-        file.heat(heat(2), 2)
+        for step, lie in enumerate(LIES, 1):
+            file.value(lie, step, 1.0 + step)
+        file.heat(heat(len(LIES) + 1), len(LIES) + 1)
     with EventFile(folder / "heat without probes") as file:
         file.heat(heat(), 0)
     with EventFile(folder / "announced") as file:
@@ -134,10 +127,10 @@ def test_every_series_is_listed(board):
         ("broken", TAG),
         ("flipped", TAG),
         ("long", TAG),
+        ("lying", TAG),
         ("resumed", TAG),
         ("two/tags", "a b/ü&"),
         ("two/tags", "b"),
-        ("unpackable", TAG),
     ]
     assert (answer["version"], answer["message"]) == (1, None)
 
@@ -235,10 +228,32 @@ def test_what_cannot_be_read_is_left_out_and_said(board):
     assert board.get(data["maps"])[2] == heat(0).maps + heat(4).maps
 
 
-def test_a_series_tensorboard_cannot_unpack_is_refused(board):
-    status, _, content = board.get("data", run="unpackable", tag=TAG)
-    assert status == 404
-    assert json.loads(content)["error"].startswith("TensorBoard cannot unpack")
+def test_what_a_tensor_says_of_its_size_costs_nothing(board):
+    board.json("data", **HERE)
+    before = board.peak_memory
+    data = board.json("data", run="lying", tag=TAG)
+    assert [step["step"] for step in data["steps"]] == [0, len(LIES) + 1]
+    (note,) = data["notes"]
+    assert note.startswith(f"{len(LIES)} records could not be read and are left out (step 1: it ")
+    assert "it says 9 strings, and holds 2" in note
+    # Less than one of them would have taken: the smallest lie is of 800 MB.
+    assert board.peak_memory - before < 100 * 2**20
+
+
+def test_a_record_that_is_too_large_is_left_out(monkeypatch):
+    monkeypatch.setattr(packed, "MOST_RECORD_BYTES", 2000)
+    provider = provided(3)
+    provider.tensors[f"{TAG}/heat"].append(datum(3, [b"{}", bytes(2000)]))
+    series = read(provider)
+    assert len(series.steps) == 3
+    assert "step 3: it has 2,002 bytes, of 2,000 at most" in series.notes[0]
+
+
+def test_json_that_is_too_large_is_not_read(monkeypatch):
+    monkeypatch.setattr(records, "MOST_JSON_BYTES", 1000)
+    provider = provided(3)
+    provider.tensors[f"{TAG}/heat"].append(datum(3, [b"[" * 1001, b""]))
+    assert "its JSON has 1,001 bytes, of 1,000 at most" in read(provider).notes[0]
 
 
 def test_a_file_damaged_on_disk_shows_what_is_left(board):

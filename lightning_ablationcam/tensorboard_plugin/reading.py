@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from tensorboard.data.provider import RunTagFilter
 
 from lightning_ablationcam.records import (
@@ -23,6 +21,7 @@ from lightning_ablationcam.records import (
     decode_probes,
 )
 from lightning_ablationcam.series import NothingToShowError, Series, Stamped, assemble
+from lightning_ablationcam.tensorboard_plugin.packed import Packed, read_packed
 
 MOST_BYTES = 128 * 2**20
 """How much of one series is read at once: TensorBoard's fast loader sends at most 256 MiB."""
@@ -116,17 +115,17 @@ def _read(
     source: Source, run: str, tag: str, decode: Callable[[Sequence[bytes]], _Record]
 ) -> tuple[list[Stamped[_Record]], list[str], bool]:
     """The records of one tag, what is wrong with the others, and whether there are even more."""
-    newest = _tensors(source, run, tag, 1)
+    newest = _packed(source, run, tag, 1)
     if not newest:
         raise NothingToShowError(f"run {run!r} has no Ablation-CAM data under {tag!r}")
-    most = min(_ALL, max(2, MOST_BYTES // max(1, _size(newest[-1].numpy))))
-    data = _tensors(source, run, tag, most)
+    most = min(_ALL, max(2, MOST_BYTES // max(1, newest[-1].nbytes)))
+    data = _packed(source, run, tag, most)
     records, problems = [], []
     for datum in data:
         try:
             if not math.isfinite(datum.wall_time):
                 raise RecordError("its wall time is not a number")
-            record = decode(_strings(datum.numpy))
+            record = decode(datum.strings())
         except RecordError as error:
             problems.append(f"step {datum.step}: {error}")
         else:
@@ -134,36 +133,21 @@ def _read(
     return records, problems, len(data) >= most
 
 
-def _tensors(source: Source, run: str, tag: str, most: int) -> Sequence[Any]:
+def _packed(source: Source, run: str, tag: str, most: int) -> Sequence[Packed]:
     try:
-        found = source.provider.read_tensors(
+        return read_packed(
+            source.provider,
             source.context,
-            experiment_id=source.experiment,
-            plugin_name=PLUGIN_NAME,
-            downsample=most,
-            run_tag_filter=RunTagFilter([run], [tag]),
+            experiment=source.experiment,
+            run=run,
+            tag=tag,
+            most=most,
         )
-    # What the provider raises on a tensor whose size or type is not that of its content; it unpacks
-    # a series as a whole, so that the other records are lost with it. KeyError: see _listed.
+    # Of a provider that unpacks, which does so with a series as a whole. KeyError: see _listed.
     except (KeyError, ValueError, TypeError, MemoryError) as error:
         raise NothingToShowError(
             f"TensorBoard cannot unpack what run {run!r} has under {tag!r}: {error}"
         ) from error
-    series: Sequence[Any] = found.get(run, {}).get(tag, ())
-    return series
-
-
-def _strings(tensor: NDArray[Any]) -> list[bytes]:
-    strings = [string for string in tensor.flat if isinstance(string, bytes)]
-    if tensor.ndim != 1 or len(strings) != tensor.size:
-        raise RecordError(f"{tensor.dtype} of shape {tensor.shape}; expected a list of strings")
-    return strings
-
-
-def _size(tensor: NDArray[Any]) -> int:
-    if tensor.dtype != np.object_:
-        return tensor.nbytes
-    return sum(len(string) for string in tensor.flat)
 
 
 def _on_problems(problems: Iterable[str]) -> list[str]:

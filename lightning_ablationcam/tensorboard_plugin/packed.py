@@ -1,0 +1,144 @@
+"""Records as they are in the event files: what a tensor says of its size is not believed.
+
+TensorBoard's data provider unpacks tensors as large as they say they are. A file of a thousand
+bytes can say 2^31 strings, for which no memory is enough. So the provider is asked for what stands
+behind it, a server or a multiplexer, and that for the tensors unpacked by nobody yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tensorboard.compat.proto import types_pb2
+from tensorboard.data.proto import data_provider_pb2
+from tensorboard.data.provider import RunTagFilter
+
+from lightning_ablationcam.records import PLUGIN_NAME, RecordError
+
+MOST_RECORD_BYTES = 64 * 2**20
+"""How large a record may be: 256 probes of 256 x 256 pixels in full colour, uncompressed, are 48
+MiB. Reading takes memory for what is in the files, and for no more than that."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One record of a series.
+
+    Attributes:
+        step: ``trainer.global_step``.
+        wall_time: When it was written.
+        tensor: A ``TensorProto``, or the array that a provider of an unknown kind made of it.
+    """
+
+    step: int
+    wall_time: float
+    tensor: Any
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the record, as it is."""
+        if hasattr(self.tensor, "ByteSize"):
+            return int(self.tensor.ByteSize())
+        if self.tensor.dtype == object:
+            return sum(map(len, self.tensor.flat))
+        return int(self.tensor.nbytes)
+
+    def strings(self) -> list[bytes]:
+        """The strings of the record.
+
+        Raises:
+            RecordError: If it is anything but a list of strings, or too large.
+        """
+        if self.nbytes > MOST_RECORD_BYTES:
+            raise RecordError(f"it has {self.nbytes:,} bytes, of {MOST_RECORD_BYTES:,} at most")
+        if hasattr(self.tensor, "ByteSize"):
+            return _strings_of_proto(self.tensor)
+        strings = [string for string in self.tensor.flat if isinstance(string, bytes)]
+        if self.tensor.ndim != 1 or len(strings) != self.tensor.size:
+            raise _no_strings(f"{self.tensor.dtype} of shape {self.tensor.shape}")
+        return strings
+
+
+def read_packed(
+    provider: Any, context: Any, *, experiment: str, run: str, tag: str, most: int
+) -> list[Packed]:
+    """The newest records of one tag, at most ``most`` of them, evenly or randomly chosen.
+
+    Args:
+        provider: A ``tensorboard.data.provider.DataProvider``.
+        context: The ``RequestContext`` of the request that is answered.
+        experiment: The experiment's id.
+        run: The run.
+        tag: The tag.
+        most: How many, at least 1.
+
+    Raises:
+        KeyError: What the slow loader raises while a tag is announced, but has no value yet.
+        ValueError: Of a provider of an unknown kind, which unpacks tensors, also TypeError and
+            MemoryError: where a tensor is not what it says it is.
+    """
+    # There is no public way past unpacking. Where these names are gone, the provider unpacks.
+    multiplexer: Any = getattr(provider, "_multiplexer", None)
+    if hasattr(multiplexer, "Tensors"):
+        events = list(multiplexer.Tensors(run, tag)) if _is_ours(multiplexer, run, tag) else []
+        return [Packed(e.step, e.wall_time, e.tensor_proto) for e in _chosen(events, most)]
+    stub = getattr(provider, "_stub", None)
+    if hasattr(stub, "ReadTensors"):
+        return _read_from_server(stub, experiment, run, tag, most)
+    found = provider.read_tensors(
+        context,
+        experiment_id=experiment,
+        plugin_name=PLUGIN_NAME,
+        downsample=most,
+        run_tag_filter=RunTagFilter([run], [tag]),
+    )
+    data: Sequence[Any] = found.get(run, {}).get(tag, ())
+    return [Packed(datum.step, datum.wall_time, datum.numpy) for datum in data]
+
+
+def _is_ours(multiplexer: Any, run: str, tag: str) -> bool:
+    tags = multiplexer.PluginRunToTagToContent(PLUGIN_NAME)
+    return tag in tags.get(run, {})
+
+
+def _chosen(events: Sequence[Any], most: int) -> Iterable[Any]:
+    """The newest of them, and as many evenly spread over the others as are wanted."""
+    if len(events) <= most:
+        return events
+    if most == 1:
+        return events[-1:]
+    last = len(events) - 1
+    return [events[round(place * last / (most - 1))] for place in range(most)]
+
+
+def _read_from_server(stub: Any, experiment: str, run: str, tag: str, most: int) -> list[Packed]:
+    request = data_provider_pb2.ReadTensorsRequest()
+    request.experiment_id = experiment
+    request.plugin_filter.plugin_name = PLUGIN_NAME
+    request.run_tag_filter.runs.names.append(run)
+    request.run_tag_filter.tags.names.append(tag)
+    request.downsample.num_points = most
+    return [
+        Packed(step, wall_time, tensor)
+        for of_run in stub.ReadTensors(request).runs
+        for of_tag in of_run.tags
+        for step, wall_time, tensor in zip(
+            of_tag.data.step, of_tag.data.wall_time, of_tag.data.value, strict=True
+        )
+    ]
+
+
+def _strings_of_proto(tensor: Any) -> list[bytes]:
+    """What a tensor holds, if that is as many strings as it says."""
+    says = [dim.size for dim in tensor.tensor_shape.dim]
+    if tensor.dtype != types_pb2.DT_STRING or len(says) != 1:
+        raise _no_strings(f"a tensor of type {tensor.dtype} and {len(says)} dimensions")
+    if tensor.tensor_shape.unknown_rank or says != [len(tensor.string_val)]:
+        raise RecordError(f"it says {says[0]} strings, and holds {len(tensor.string_val)}")
+    return list(tensor.string_val)
+
+
+def _no_strings(what: str) -> RecordError:
+    return RecordError(f"{what}; expected a list of strings")
