@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from lightning_ablationcam.arguments import check_count, check_names, whole_numbers
+from lightning_ablationcam.arguments import check_count, check_names, shown, whole_numbers
 from lightning_ablationcam.isolation import kept_random_state
+from lightning_ablationcam.loader_state import kept_loader
 from lightning_ablationcam.samples import class_names as names_of_classes
 from lightning_ablationcam.samples import item_labels, split_batch, split_item
 
@@ -128,7 +128,9 @@ class ProbeSet:
     ) -> ProbeSet:
         """Take images from a map-style dataset whose items are images with or without a label.
 
-        Random transforms of the dataset run, but the random number generators are left as found.
+        Random transforms of the dataset run, but the dataset and the random number generators, its
+        own and the global ones, are left as found; see
+        :func:`~lightning_ablationcam.loader_state.kept_loader`.
 
         Args:
             dataset: Has ``__len__`` and ``__getitem__``; items are tensors, (tensor, label, ...)
@@ -164,7 +166,7 @@ class ProbeSet:
             )
         if not len(dataset):
             raise ValueError(f"dataset is empty ({type(dataset).__name__} of length 0)")
-        with kept_random_state():
+        with kept_random_state(), kept_loader("dataset", dataset):
             if per_class is not None:
                 indices = _first_of_each_class(dataset, per_class)
             elif indices is None:
@@ -194,11 +196,15 @@ class ProbeSet:
     ) -> ProbeSet:
         """Take the first ``n`` images of a loader's batches.
 
-        The generators of the loader and its sampler are given their state back, so that a training
-        loader shuffles afterwards as if it had not been read.
+        The loader goes on afterwards as if it had not been read: the random number generators and
+        positions of the loader, its samplers and its dataset are given back, also with persistent
+        workers, and a warning names what cannot be. What is not seen is kept state outside of
+        Python's memory, such as the position in an open file; see
+        :func:`~lightning_ablationcam.loader_state.kept_loader`.
 
         Args:
-            loader: Yields batches: tensors, (tensor, labels, ...) or dicts.
+            loader: Yields batches, tensors, (tensor, labels, ...) or dicts, anew each time it is
+                iterated: no iterator, of which they would be gone.
             n: How many images; fewer if the loader ends.
             names: As in :class:`ProbeSet`.
             class_names: As in :class:`ProbeSet`.
@@ -209,14 +215,16 @@ class ProbeSet:
             The probe set.
 
         Raises:
+            TypeError: If the loader is none, or an iterator, or its batches hold no images.
             ValueError: If ``n`` is below 1 or the loader yields nothing.
         """
         check_count("n", n)
+        _check_loader(loader)
         images: list[Tensor] = []
         labels: list[int] = []
-        with kept_random_state(), _kept_generators(loader):
+        with kept_random_state(), kept_loader("loader", loader):
             for batch in loader:
-                inputs, found = split_batch(batch)
+                inputs, found = _split_batch_of_loader(batch)
                 images.extend(inputs.detach().cpu())
                 labels.extend([] if found is None else found)
                 if len(images) >= n:
@@ -388,6 +396,25 @@ def _names(
     return unique
 
 
+def _check_loader(loader: object) -> None:
+    if isinstance(loader, Iterator):
+        raise TypeError(
+            f"loader={shown(loader)} is an iterator, and what is read of it is gone; pass what it "
+            "iterates over, such as a DataLoader or a list of batches"
+        )
+    if isinstance(loader, type) or not isinstance(loader, Iterable):
+        raise TypeError(
+            f"loader={shown(loader)}; expected a DataLoader or another iterable of batches"
+        )
+
+
+def _split_batch_of_loader(batch: Any) -> tuple[Tensor, list[int] | None]:
+    try:
+        return split_batch(batch)
+    except TypeError as error:
+        raise TypeError(f"loader: {error}") from error
+
+
 def _first_of_each_class(dataset: Any, per_class: int) -> list[int]:
     found: dict[int, list[int]] = {}
     for index, label in enumerate(item_labels(dataset)):
@@ -417,16 +444,3 @@ def _read_rgb(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     with Image.open(file) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
         return np.asarray(ImageOps.fit(upright, size, Image.Resampling.BICUBIC))
-
-
-@contextmanager
-def _kept_generators(loader: Any) -> Iterator[None]:
-    """Give the generators of a loader and its samplers their state back."""
-    holders = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
-    found = [getattr(holder, "generator", None) for holder in holders]
-    states = [(g, g.get_state()) for g in found if isinstance(g, torch.Generator)]
-    try:
-        yield
-    finally:
-        for generator, state in states:
-            generator.set_state(state)
