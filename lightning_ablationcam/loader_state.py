@@ -187,7 +187,9 @@ def _rewinding(thing: Any) -> _GiveBack | None:
         thing = thing.bit_generator
     if isinstance(thing, np.random.BitGenerator):
         return functools.partial(setattr, thing, "state", thing.state)
-    if isinstance(thing, (torch.Generator, np.random.RandomState)):
+    if isinstance(thing, torch.Generator):
+        return functools.partial(thing.set_state, thing.get_state())
+    if isinstance(thing, np.random.RandomState):
         return functools.partial(thing.set_state, thing.get_state())
     if isinstance(thing, random.Random) and not isinstance(thing, random.SystemRandom):
         return functools.partial(thing.setstate, thing.getstate())
