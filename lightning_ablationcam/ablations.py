@@ -8,17 +8,21 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from lightning_ablationcam.arguments import is_number
+from lightning_ablationcam.arguments import is_number, shown
 
 Ablation: TypeAlias = Literal["zero", "mean"] | float | Callable[[Tensor], Tensor]
 
 
 def check_ablation(ablation: Ablation) -> None:
     """Raise a ``ValueError`` unless ``ablation`` is one of the documented forms."""
-    if not (is_number(ablation) or callable(ablation) or ablation in ("zero", "mean")):
+    if isinstance(ablation, str):
+        known = ablation in ("zero", "mean")
+    else:
+        known = is_number(ablation) or (callable(ablation) and not isinstance(ablation, type))
+    if not known:
         raise ValueError(
-            f"ablation={ablation!r} is not known; choose 'zero', 'mean', a number the channel is "
-            "scaled by, or a callable (activations) -> activations"
+            f"ablation={shown(ablation)} is not known; choose 'zero', 'mean', a number the channel "
+            "is scaled by, or a callable (activations) -> activations"
         )
 
 

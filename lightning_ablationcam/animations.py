@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from anyascii import anyascii
 
+from lightning_ablationcam.arguments import check_path, shown
 from lightning_ablationcam.callback import AblationCAMMonitor
 from lightning_ablationcam.drawing import draw_animations, score_name
 
@@ -37,7 +37,7 @@ def write_animations(monitor: AblationCAMMonitor, folder: str | Path) -> list[Pa
 
     Raises:
         TypeError: If ``monitor`` is no AblationCAMMonitor, or ``folder`` no path.
-        ValueError: If the monitor has no pass yet.
+        ValueError: If the monitor has no pass yet, or no folder can have the path.
         NotADirectoryError: If ``folder`` is a file.
         OSError: If a file cannot be written.
 
@@ -47,17 +47,15 @@ def write_animations(monitor: AblationCAMMonitor, folder: str | Path) -> list[Pa
         ValueError: monitor has no pass yet; call write_animations after a validation of its fit
     """
     if not isinstance(monitor, AblationCAMMonitor):
-        raise TypeError(f"monitor is a {type(monitor).__name__}; expected an AblationCAMMonitor")
-    if not isinstance(folder, (str, os.PathLike)):
-        raise TypeError(f"folder={folder!r:.80}; expected a path")
+        raise TypeError(f"monitor={shown(monitor)}; expected an AblationCAMMonitor")
+    place = check_path("folder", folder)
     probes, history = monitor.probes, monitor.history
     if probes is None or not history.passes:
         raise ValueError(
             "monitor has no pass yet; call write_animations after a validation of its fit"
         )
-    place = Path(folder)
     if place.exists() and not place.is_dir():
-        raise NotADirectoryError(f"folder={str(folder)!r} is a file; expected a folder")
+        raise NotADirectoryError(f"folder={shown(str(folder))} is a file; expected a folder")
     place.mkdir(parents=True, exist_ok=True)
     files = [place / f"{stem}.gif" for stem in file_stems(probes.names)]
     score = score_name(monitor.score)

@@ -4,17 +4,70 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
+import reprlib
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LONGEST_SHOWN = 80
+"""Characters of a value that a message repeats."""
+
+LONGEST_NAME = 255
+"""Characters that no file system's names exceed."""
+
+
+class _Shown(reprlib.Repr):
+    """``repr`` on one short line, of whatever it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = LONGEST_SHOWN
+
+    def repr1(self, x: Any, level: int) -> str:
+        shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
+        if isinstance(shape, tuple) and dtype is not None and not isinstance(x, type):
+            return f"<{type(x).__name__} of shape {tuple(shape)}, {dtype}>"
+        return super().repr1(x, level)
+
+    def repr_int(self, x: int, level: int) -> str:
+        # More digits than these Python refuses to write.
+        return super().repr_int(x, level) if x.bit_length() < 1000 else "<a very large int>"
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: its ``repr`` where that is short, else as much as tells it.
+
+    Example:
+        >>> shown("logits"), shown(list(range(1000))), shown("x" * 1000)[:8]
+        ("'logits'", '[0, 1, 2, 3, 4, 5, ...]', "'xxxxxxx")
+    """
+    text = " ".join(_Shown().repr(value).split())
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Raise a ``ValueError`` unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise ValueError(f"{name}={value!r} is not known; choose {', '.join(map(repr, choices))}")
+    # Only then compared: the comparison with an array is an array.
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(
+            f"{name}={shown(value)} is not known; choose {', '.join(map(repr, choices))}"
+        )
+
+
+def check_callable(name: str, value: object, signature: str) -> None:
+    """Raise a ``TypeError`` unless ``value`` can be called with arguments; a class is not meant.
+
+    Args:
+        name: The argument's name.
+        value: What the user gave.
+        signature: How it is called, for the message.
+    """
+    if isinstance(value, type) or not callable(value):
+        raise TypeError(f"{name}={shown(value)}; expected a callable {signature}")
 
 
 def check_count(name: str, value: object) -> None:
@@ -24,10 +77,11 @@ def check_count(name: str, value: object) -> None:
         TypeError: If it is no whole number.
         ValueError: If it is below 1.
     """
+    expected = "expected a whole number of at least 1"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}={value!r}; expected a whole number of at least 1")
+        raise TypeError(f"{name}={shown(value)}; {expected}")
     if value < 1:
-        raise ValueError(f"{name}={value!r}; expected a whole number of at least 1")
+        raise ValueError(f"{name}={shown(value)}; {expected}")
 
 
 def check_memory_budget(memory_budget: object) -> None:
@@ -35,14 +89,21 @@ def check_memory_budget(memory_budget: object) -> None:
     if memory_budget is None:
         return
     if not is_number(memory_budget):
-        raise TypeError(f"memory_budget={memory_budget!r}; expected None or a number of bytes")
+        raise TypeError(f"memory_budget={shown(memory_budget)}; expected None or a number of bytes")
     if not memory_budget > 0:  # type: ignore[operator]
-        raise ValueError(f"memory_budget={memory_budget!r}; expected a positive number of bytes")
+        raise ValueError(
+            f"memory_budget={shown(memory_budget)}; expected a positive number of bytes"
+        )
 
 
 def is_number(value: object) -> bool:
-    """Whether ``value`` is a finite real number and no bool."""
-    return type(value) is not bool and isinstance(value, numbers.Real) and math.isfinite(value)
+    """Whether ``value`` is a finite real number, as a float could be, and no bool."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def is_a(thing: object, name: str) -> bool:
@@ -64,12 +125,15 @@ def whole_numbers(name: str, values: Any, expected: str) -> Tensor:
     Raises:
         TypeError: If they are anything but whole numbers.
     """
+    # Here, since reports of a log directory do without it.
+    import torch
+
     try:
-        given = values if isinstance(values, Tensor) else torch.as_tensor(values)
+        given = values if isinstance(values, torch.Tensor) else torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name}={_short(values)}; expected {expected}") from error
+        raise TypeError(f"{name}={shown(values)}; expected {expected}") from error
     if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-        raise TypeError(f"{name} has dtype {given.dtype}; expected {expected}")
+        raise TypeError(f"{name}={shown(values)} has dtype {given.dtype}; expected {expected}")
     return given
 
 
@@ -77,15 +141,53 @@ def check_names(name: str, values: object, count: int | None = None) -> None:
     """Raise unless ``values`` is a list (or a string, letter by letter) of ``count`` names.
 
     Raises:
-        TypeError: If it is no sequence.
+        TypeError: If it is no sequence of strings or whole numbers.
         ValueError: If it has the wrong length.
     """
-    if not isinstance(values, Sequence):
-        raise TypeError(f"{name} is a {type(values).__name__}; expected a list of names")
+    if not isinstance(values, Sequence) or isinstance(values, (bytes, bytearray)):
+        raise TypeError(
+            f"{name}={shown(values)} is a {type(values).__name__}; expected a list of names"
+        )
+    wrong = [value for value in values if not isinstance(value, (str, numbers.Integral))]
+    if wrong:
+        raise TypeError(
+            f"{name}={shown(values)} contains a {type(wrong[0]).__name__}; expected a list of names"
+        )
     if count is not None and (isinstance(values, str) or len(values) != count):
-        raise ValueError(f"{name} has {len(values)} entries; expected one for each of {count}")
+        raise ValueError(
+            f"{name}={shown(values)} has {len(values)} entries; expected one for each of {count}"
+        )
 
 
-def _short(values: object) -> str:
-    text = repr(values)
-    return text if len(text) <= 80 else text[:77] + "..."
+def check_path(name: str, value: object) -> Path:
+    """A path that a file or folder can have.
+
+    Args:
+        name: The argument's name.
+        value: What the user gave.
+
+    Returns:
+        The path; nothing need be there.
+
+    Raises:
+        TypeError: If it is no path.
+        ValueError: If it is empty, or no file system takes it.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise TypeError(f"{name}={shown(value)}; expected a path, a str or pathlib.Path")
+    path = Path(value)
+    if not os.fspath(value):
+        raise ValueError(f"{name}='' is empty; expected a path, '.' for the current directory")
+    if not _is_encodable(path) or any(len(part) > LONGEST_NAME for part in path.parts):
+        raise ValueError(
+            f"{name}={shown(value)} cannot be the path of a file: it has a character that no name "
+            f"can have, or a name of more than {LONGEST_NAME} characters"
+        )
+    return path
+
+
+def _is_encodable(path: Path) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False

@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import nn
 
 from lightning_ablationcam.ablations import Ablation
-from lightning_ablationcam.arguments import check_choice, is_a
+from lightning_ablationcam.arguments import check_callable, check_choice, is_a, shown
 from lightning_ablationcam.auto_layer import is_auto
 from lightning_ablationcam.cam import AblationResult, check_options, joined
 from lightning_ablationcam.checkpoint import VERSION, StateError, checked_state
@@ -21,7 +21,7 @@ from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.explain import explain
 from lightning_ablationcam.faults import Reports
 from lightning_ablationcam.history import SCALES, History, Scale
-from lightning_ablationcam.layers import LayerError, find_layer
+from lightning_ablationcam.layers import LayerError, check_target_layer, find_layer
 from lightning_ablationcam.loggers.publisher import Publisher
 from lightning_ablationcam.loggers.tensorboard import has_tensorboard
 from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
@@ -30,6 +30,9 @@ from lightning_ablationcam.ranks import Ranks
 from lightning_ablationcam.schedule import Schedule
 from lightning_ablationcam.scores import Score
 from lightning_ablationcam.story import Story
+
+LONGEST_TAG = 200
+"""Characters of a tag; it is part of every record and of the keys of metrics."""
 
 
 class AblationCAMMonitor(Callback):
@@ -127,15 +130,10 @@ class AblationCAMMonitor(Callback):
         )
         check_choice("scale", scale, SCALES)
         check_choice("on_error", on_error, ("warn", "raise"))
-        if forward is not None and not callable(forward):
-            raise TypeError(f"forward={forward!r}; expected a callable (module, inputs) -> logits")
-        if not isinstance(target_layer, (str, nn.Module)):
-            raise TypeError(
-                f"target_layer is a {type(target_layer).__name__}; expected 'auto', a dotted name "
-                "or an nn.Module"
-            )
-        if not isinstance(tag, str) or not tag.strip("/ "):
-            raise ValueError(f"tag={tag!r}; expected a name such as 'ablation_cam'")
+        if forward is not None:
+            check_callable("forward", forward, "(module, inputs) -> logits")
+        check_target_layer(target_layer)
+        _check_tag(tag)
         self.target_layer = target_layer
         self.classes = classes
         self.score = score
@@ -531,4 +529,16 @@ class AblationCAMMonitor(Callback):
             f"({result.drops.shape[1]} channels, {height}x{width}), {result.engine} engine, "
             f"{seconds:.1f} s a pass"
             + (f"; pictures under '{self.tag}' in {places}" if places else "")
+        )
+
+
+def _check_tag(tag: object) -> None:
+    if not isinstance(tag, str):
+        raise TypeError(f"tag={shown(tag)}; expected a name such as 'ablation_cam'")
+    # No event file can hold an unpaired surrogate.
+    has_surrogate = any("\ud800" <= character <= "\udfff" for character in tag)
+    if not tag.strip("/ ") or has_surrogate or len(tag) > LONGEST_TAG:
+        raise ValueError(
+            f"tag={shown(tag)}; expected a name such as 'ablation_cam', of at most {LONGEST_TAG} "
+            "characters, that can be written as UTF-8"
         )

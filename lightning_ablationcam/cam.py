@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.ablations import Ablation, ablate, check_ablation
-from lightning_ablationcam.arguments import check_choice, check_memory_budget, whole_numbers
+from lightning_ablationcam.arguments import (
+    check_callable,
+    check_choice,
+    check_memory_budget,
+    shown,
+    whole_numbers,
+)
 from lightning_ablationcam.auto_layer import resolve_layer
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.memory import is_out_of_memory
@@ -21,7 +27,7 @@ from lightning_ablationcam.engine.recorder import Forward, Recording, call, reco
 from lightning_ablationcam.engine.replay import Replay, bytes_per_image, uses_batch_statistics
 from lightning_ablationcam.heatmaps import weighted_heatmaps
 from lightning_ablationcam.isolation import isolated, warn
-from lightning_ablationcam.layers import Layout, check_layout, infer_layout
+from lightning_ablationcam.layers import Layout, check_layout, check_target_layer, infer_layout
 from lightning_ablationcam.scores import (
     Classes,
     Score,
@@ -188,8 +194,11 @@ def quiet_ablation_cam(
     check_options(
         score=score, ablation=ablation, layout=layout, engine=engine, memory_budget=memory_budget
     )
+    check_target_layer(target_layer)
+    if forward is None:
+        forward = call
+    check_callable("forward", forward, "(model, inputs) -> output")
     _check_inputs(model, inputs)
-    forward = forward or call
     count = len(inputs)
     given = None if classes is None else resolve_classes(classes, None, count, inputs.device)
     with isolated(model, tell):
@@ -227,10 +236,10 @@ def check_options(
 
 def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}; expected an nn.Module")
+        raise TypeError(f"model={shown(model)}; expected an nn.Module")
     if not isinstance(inputs, Tensor):
         raise TypeError(
-            f"inputs is a {type(inputs).__name__}; expected a tensor of shape (N, ...). If the "
+            f"inputs={shown(inputs)}; expected a tensor of shape (N, ...). If the "
             "model takes something else, build it from the tensor in forward=(model, inputs)"
         )
     if inputs.ndim < 2 or not len(inputs):

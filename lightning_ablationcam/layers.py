@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_ablationcam.arguments import shown
+
 LAYOUTS = ("auto", "NCHW", "NHWC", "tokens")
-_TOKEN_FORM = re.compile(r"tokens:(?:(\d+)\+)?(\d+)x(\d+)")
+_TOKEN_FORM = re.compile(r"tokens:(?:(\d{1,6})\+)?(\d{1,6})x(\d{1,6})", re.ASCII)
 _LAYOUT_HELP = (
     "'auto', 'NCHW', 'NHWC', 'tokens' or, with the number of prefix tokens and the grid spelled "
     "out, 'tokens:1+14x14'"
@@ -68,8 +70,17 @@ class Layout:
 
 def check_layout(layout: str) -> None:
     """Raise a ``ValueError`` unless ``layout`` is one of the documented forms."""
-    if layout not in LAYOUTS and not _TOKEN_FORM.fullmatch(str(layout)):
-        raise ValueError(f"layout={layout!r} is not known; choose {_LAYOUT_HELP}")
+    if not isinstance(layout, str) or not (layout in LAYOUTS or _TOKEN_FORM.fullmatch(layout)):
+        raise ValueError(f"layout={shown(layout)} is not known; choose {_LAYOUT_HELP}")
+
+
+def check_target_layer(target_layer: object) -> None:
+    """Raise a ``TypeError`` unless ``target_layer`` is a name or a module."""
+    if not isinstance(target_layer, (str, nn.Module)):
+        raise TypeError(
+            f"target_layer={shown(target_layer)} is a {type(target_layer).__name__}; expected "
+            "'auto', a dotted name or an nn.Module"
+        )
 
 
 def find_layer(model: nn.Module, target_layer: str | nn.Module) -> tuple[str, nn.Module]:
@@ -95,11 +106,7 @@ def find_layer(model: nn.Module, target_layer: str | nn.Module) -> tuple[str, nn
             f"({type(model).__name__}); choose one of its modules or a dotted name, for example "
             f"{example_names([name for name, _ in model.named_modules()])}"
         )
-    if not isinstance(target_layer, str):
-        raise TypeError(
-            f"target_layer is a {type(target_layer).__name__}; expected 'auto', a dotted name or "
-            "an nn.Module"
-        )
+    check_target_layer(target_layer)
     try:
         if target_layer:
             return _hookable(target_layer, model.get_submodule(target_layer))
@@ -108,7 +115,7 @@ def find_layer(model: nn.Module, target_layer: str | nn.Module) -> tuple[str, nn
     # A module may have two names, as a backbone that is also an attribute of its own.
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     raise LayerError(
-        f"target_layer={target_layer!r} is not a layer of {type(model).__name__}; "
+        f"target_layer={shown(target_layer)} is not a layer of {type(model).__name__}; "
         f"{closest_names(target_layer, names)}"
     )
 

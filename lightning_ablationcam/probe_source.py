@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lightning_ablationcam.arguments import check_choice, check_count, check_names
+from lightning_ablationcam.arguments import check_choice, check_count, check_names, shown
 from lightning_ablationcam.capture import ProbeCapture
 from lightning_ablationcam.isolation import kept_random_state
 from lightning_ablationcam.probes import ProbeSet, channel_statistics
@@ -169,12 +169,13 @@ def _check_classes(classes: object) -> None:
     if isinstance(classes, str):
         check_choice("classes", classes, ("label", "predicted"))
         return
-    indices: list[Any] = list(classes) if isinstance(classes, Sequence) else [classes]
+    is_list = isinstance(classes, Sequence) and not isinstance(classes, (bytes, bytearray))
+    indices: list[Any] = list(classes) if is_list else [classes]  # type: ignore[call-overload]
     expected = "expected 'label', 'predicted', an int or one int for each probe"
     if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in indices):
-        raise TypeError(f"classes={classes!r}; {expected}")
-    if not indices or min(indices) < 0:
-        raise ValueError(f"classes={classes!r}; {expected}, none of them negative")
+        raise TypeError(f"classes={shown(classes)}; {expected}")
+    if not indices or min(indices) < 0 or max(indices) >= 2**63:
+        raise ValueError(f"classes={shown(classes)}; {expected}, from 0 to the number of classes")
 
 
 def _check_wanted(wanted: object, display: dict[str, object]) -> None:
@@ -183,9 +184,9 @@ def _check_wanted(wanted: object, display: dict[str, object]) -> None:
         if display["class_names"] is not None:
             check_names("class_names", display["class_names"])
         return
-    if wanted is ProbeSet or not (isinstance(wanted, ProbeSet) or callable(wanted)):
+    if isinstance(wanted, type) or not (isinstance(wanted, ProbeSet) or callable(wanted)):
         raise TypeError(
-            f"probes={wanted!r}; expected a ProbeSet, a callable "
+            f"probes={shown(wanted)}; expected a ProbeSet, a callable "
             "(trainer, module) -> ProbeSet, or a number of images to keep from validation"
         )
     given = [name for name, value in display.items() if value is not None]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,23 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from lightning_ablationcam.arguments import check_count, check_names, whole_numbers
+from lightning_ablationcam.arguments import (
+    check_count,
+    check_names,
+    check_path,
+    shown,
+    whole_numbers,
+)
 from lightning_ablationcam.isolation import kept_random_state
+from lightning_ablationcam.loader_state import kept_loader
 from lightning_ablationcam.samples import class_names as names_of_classes
 from lightning_ablationcam.samples import item_labels, split_batch, split_item
 
 DEFAULT_PROBES = 16
 """How many images :meth:`ProbeSet.from_dataset` takes where nothing is said."""
+
+LARGEST_SIDE = 2**14
+"""Pixels that :meth:`ProbeSet.from_folder` scales a side to, at most."""
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
@@ -128,7 +137,9 @@ class ProbeSet:
     ) -> ProbeSet:
         """Take images from a map-style dataset whose items are images with or without a label.
 
-        Random transforms of the dataset run, but the random number generators are left as found.
+        Random transforms of the dataset run, but the dataset and the random number generators, its
+        own and the global ones, are left as found; see
+        :func:`~lightning_ablationcam.loader_state.kept_loader`.
 
         Args:
             dataset: Has ``__len__`` and ``__getitem__``; items are tensors, (tensor, label, ...)
@@ -157,14 +168,10 @@ class ProbeSet:
         for name, value in (("per_class", per_class), ("n", n)):
             if value is not None:
                 check_count(name, value)
-        if not hasattr(dataset, "__len__"):
-            raise TypeError(
-                f"dataset is a {type(dataset).__name__} without a length; use "
-                "ProbeSet.from_dataloader for iterable datasets"
-            )
-        if not len(dataset):
-            raise ValueError(f"dataset is empty ({type(dataset).__name__} of length 0)")
-        with kept_random_state():
+        if class_names is not None:
+            check_names("class_names", class_names)
+        _check_dataset(dataset)
+        with kept_random_state(), kept_loader("dataset", dataset):
             if per_class is not None:
                 indices = _first_of_each_class(dataset, per_class)
             elif indices is None:
@@ -176,7 +183,7 @@ class ProbeSet:
             [image for image, _ in items],
             labels=labels if len(labels) == len(items) else None,
             names=names,
-            class_names=class_names or names_of_classes(dataset),
+            class_names=names_of_classes(dataset) if class_names is None else class_names,
             mean=mean,
             std=std,
         )
@@ -194,11 +201,15 @@ class ProbeSet:
     ) -> ProbeSet:
         """Take the first ``n`` images of a loader's batches.
 
-        The generators of the loader and its sampler are given their state back, so that a training
-        loader shuffles afterwards as if it had not been read.
+        The loader goes on afterwards as if it had not been read: the random number generators and
+        positions of the loader, its samplers and its dataset are given back, also with persistent
+        workers, and a warning names what cannot be. What is not seen is kept state outside of
+        Python's memory, such as the position in an open file; see
+        :func:`~lightning_ablationcam.loader_state.kept_loader`.
 
         Args:
-            loader: Yields batches: tensors, (tensor, labels, ...) or dicts.
+            loader: Yields batches, tensors, (tensor, labels, ...) or dicts, anew each time it is
+                iterated: no iterator, of which they would be gone.
             n: How many images; fewer if the loader ends.
             names: As in :class:`ProbeSet`.
             class_names: As in :class:`ProbeSet`.
@@ -209,14 +220,16 @@ class ProbeSet:
             The probe set.
 
         Raises:
+            TypeError: If the loader is none, or an iterator, or its batches hold no images.
             ValueError: If ``n`` is below 1 or the loader yields nothing.
         """
         check_count("n", n)
+        _check_loader(loader)
         images: list[Tensor] = []
         labels: list[int] = []
-        with kept_random_state(), _kept_generators(loader):
+        with kept_random_state(), kept_loader("loader", loader):
             for batch in loader:
-                inputs, found = split_batch(batch)
+                inputs, found = _split_batch_of_loader(batch)
                 images.extend(inputs.detach().cpu())
                 labels.extend([] if found is None else found)
                 if len(images) >= n:
@@ -256,28 +269,29 @@ class ProbeSet:
             The probe set, RGB, named by file.
 
         Raises:
+            TypeError: If an argument is of the wrong kind.
             FileNotFoundError: If there is no such folder.
-            ValueError: If the folder holds no picture, or ``size`` is not positive.
+            ValueError: If the folder holds no picture, or another argument is out of range.
         """
-        folder = Path(path)
+        folder = check_path("path", path)
+        height, width = _sides(size)
+        means, stds = channel_statistics("mean", mean, 3), channel_statistics("std", std, 3)
         if not folder.is_dir():
-            raise FileNotFoundError(f"path={str(path)!r} is not a folder")
-        height, width = (size, size) if isinstance(size, int) else size
-        if height < 1 or width < 1:
-            raise ValueError(f"size={size!r}; expected positive numbers of pixels")
+            raise FileNotFoundError(f"path={shown(str(path))} is not a folder")
         files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _IMAGE_SUFFIXES)
         if not files:
             raise ValueError(
-                f"path={str(path)!r} holds no picture; expected one of {sorted(_IMAGE_SUFFIXES)}"
+                f"path={shown(str(path))} holds no picture; expected one of "
+                f"{sorted(_IMAGE_SUFFIXES)}"
             )
         parts = [file.relative_to(folder).parts for file in files]
         labelled = all(len(part) > 1 for part in parts)
         classes = sorted({part[0] for part in parts}) if labelled else None
         pixels = np.stack([_read_rgb(file, (width, height)) for file in files])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-        inputs = images - _per_channel(channel_statistics("mean", mean, 3), 0.0)
+        inputs = images - _per_channel(means, 0.0)
         return cls(
-            inputs / _per_channel(channel_statistics("std", std, 3), 1.0),
+            inputs / _per_channel(stds, 1.0),
             labels=[classes.index(part[0]) for part in parts] if classes else None,
             names=["/".join([*part[:-1], Path(part[-1]).stem]) for part in parts],
             class_names=classes,
@@ -305,19 +319,16 @@ def channel_statistics(
     """
     if values is None:
         return None
-    try:
-        numbers = tuple(float(value) for value in np.atleast_1d(np.asarray(values, dtype=float)))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}={values!r}; expected a number or a list of numbers") from error
+    numbers = _floats(name, values)
     allowed = f"1 or {channels}" if channels else "at least 1"
     if not numbers or (channels and len(numbers) not in (1, channels)):
         raise ValueError(
-            f"{name}={values!r} has {len(numbers)} numbers; expected {allowed}, one for each "
+            f"{name}={shown(values)} has {len(numbers)} numbers; expected {allowed}, one for each "
             "channel of the inputs"
         )
     if not np.isfinite(numbers).all() or (name == "std" and min(numbers) <= 0):
         kind = "positive numbers" if name == "std" else "finite numbers"
-        raise ValueError(f"{name}={values!r}; expected {kind}")
+        raise ValueError(f"{name}={shown(values)}; expected {kind}")
     return numbers
 
 
@@ -325,20 +336,74 @@ def _images(inputs: Tensor | NDArray[Any] | Sequence[Tensor]) -> Tensor:
     expected = "a tensor of shape (N, C, H, W) with at least one image"
     if isinstance(inputs, (list, tuple)):
         if not inputs or not all(isinstance(image, (Tensor, np.ndarray)) for image in inputs):
-            raise TypeError(f"inputs is a list, but not one of tensors; expected {expected}")
+            raise TypeError(
+                f"inputs={shown(inputs)} is a list, but not one of tensors; expected {expected}"
+            )
         shapes = {tuple(image.shape) for image in inputs}
         if len(shapes) > 1:
             raise ValueError(
                 f"inputs have different shapes {sorted(shapes)[:4]}; a probe set is fed in one "
                 "batch, so resize or crop the images to one shape"
             )
-        inputs = torch.stack([torch.as_tensor(image) for image in inputs])
-    if not isinstance(inputs, (Tensor, np.ndarray)):
-        raise TypeError(f"inputs is a {type(inputs).__name__}; expected {expected}")
-    images = torch.as_tensor(inputs).detach().cpu().clone()
+        inputs = torch.stack([_tensor("inputs", image, expected) for image in inputs])
+    images = _tensor("inputs", inputs, expected).detach().cpu().clone()
     if images.ndim != 4 or not images.numel():
         raise ValueError(f"inputs has shape {tuple(images.shape)}; expected {expected}")
     return images
+
+
+def _tensor(name: str, values: object, expected: str) -> Tensor:
+    if not isinstance(values, (Tensor, np.ndarray)):
+        raise TypeError(f"{name}={shown(values)} is a {type(values).__name__}; expected {expected}")
+    try:
+        return torch.as_tensor(values)
+    except TypeError as error:  # An array of strings or objects.
+        raise TypeError(f"{name}={shown(values)}; expected {expected}") from error
+
+
+def _floats(name: str, values: Any) -> tuple[float, ...]:
+    expected = "a number or a list of numbers"
+    try:
+        given = np.atleast_1d(np.asarray(values.tolist() if isinstance(values, Tensor) else values))
+    except ValueError as error:  # Lists of several lengths.
+        raise TypeError(f"{name}={shown(values)}; expected {expected}") from error
+    # By kind: float("0.5") and float(True) would do, and are not meant.
+    if given.dtype.kind not in "iuf" or given.ndim != 1:
+        raise TypeError(f"{name}={shown(values)}; expected {expected}")
+    return tuple(given.astype(float).tolist())
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    sides: Sequence[Any] = (
+        size if isinstance(size, (list, tuple)) and len(size) == 2 else (size, size)
+    )
+    expected = f"expected a number of pixels or (height, width), each 1 to {LARGEST_SIDE}"
+    if not all(isinstance(side, (int, np.integer)) and type(side) is not bool for side in sides):
+        raise TypeError(f"size={shown(size)}; {expected}")
+    if not all(1 <= side <= LARGEST_SIDE for side in sides):
+        raise ValueError(f"size={shown(size)}; {expected}")
+    return int(sides[0]), int(sides[1])
+
+
+def _check_dataset(dataset: Any) -> None:
+    if isinstance(dataset, type) or not isinstance(dataset, Sized):
+        raise TypeError(
+            f"dataset={shown(dataset)} is a {type(dataset).__name__} without a length; use "
+            "ProbeSet.from_dataloader for iterable datasets"
+        )
+    if isinstance(dataset, Mapping) or not hasattr(type(dataset), "__getitem__"):
+        raise TypeError(
+            f"dataset={shown(dataset)} is a {type(dataset).__name__}; expected a map-style dataset "
+            "or a list of items"
+        )
+    try:
+        count = len(dataset)
+    except TypeError as error:  # That of an array without dimensions, or of what wraps a stream.
+        raise TypeError(f"dataset={shown(dataset)} has no length") from error
+    if not count:
+        raise ValueError(
+            f"dataset={shown(dataset)} is empty ({type(dataset).__name__} of length 0)"
+        )
 
 
 def _labels(labels: Sequence[int] | Tensor | NDArray[Any] | None, count: int) -> Tensor | None:
@@ -356,8 +421,8 @@ def _labels(labels: Sequence[int] | Tensor | NDArray[Any] | None, count: int) ->
 def _masks(masks: Tensor | NDArray[Any] | None, shape: torch.Size) -> Tensor | None:
     if masks is None:
         return None
-    given = torch.as_tensor(masks).detach().cpu()
     expected = (shape[0], *shape[2:])
+    given = _tensor("masks", masks, f"a tensor of shape {expected}").detach().cpu()
     if given.shape != expected:
         raise ValueError(f"masks has shape {tuple(given.shape)}; expected {expected}")
     return given.bool().clone()
@@ -388,6 +453,26 @@ def _names(
     return unique
 
 
+def _check_loader(loader: object) -> None:
+    if isinstance(loader, Iterator):
+        raise TypeError(
+            f"loader={shown(loader)} is an iterator, and what is read of it is gone; pass what it "
+            "iterates over, such as a DataLoader or a list of batches"
+        )
+    is_scalar = isinstance(loader, (Tensor, np.ndarray)) and not loader.ndim
+    if isinstance(loader, type) or is_scalar or not isinstance(loader, Iterable):
+        raise TypeError(
+            f"loader={shown(loader)}; expected a DataLoader or another iterable of batches"
+        )
+
+
+def _split_batch_of_loader(batch: Any) -> tuple[Tensor, list[int] | None]:
+    try:
+        return split_batch(batch)
+    except TypeError as error:
+        raise TypeError(f"loader: {error}") from error
+
+
 def _first_of_each_class(dataset: Any, per_class: int) -> list[int]:
     found: dict[int, list[int]] = {}
     for index, label in enumerate(item_labels(dataset)):
@@ -399,10 +484,10 @@ def _first_of_each_class(dataset: Any, per_class: int) -> list[int]:
 
 def _indices(indices: Sequence[int], length: int) -> list[int]:
     if isinstance(indices, Sequence) and not indices:
-        raise ValueError(f"indices={indices!r} is empty; expected at least one")
+        raise ValueError(f"indices={shown(indices)} is empty; expected at least one")
     given = whole_numbers("indices", indices, "a list of whole numbers")
     if given.ndim != 1:
-        raise TypeError(f"indices={indices!r}; expected a list of whole numbers")
+        raise TypeError(f"indices={shown(indices)}; expected a list of whole numbers")
     wrong = given[(given < -length) | (given >= length)]
     if len(wrong):
         raise ValueError(f"indices contains {int(wrong[0])}; the dataset has {length} items")
@@ -417,16 +502,3 @@ def _read_rgb(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     with Image.open(file) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
         return np.asarray(ImageOps.fit(upright, size, Image.Resampling.BICUBIC))
-
-
-@contextmanager
-def _kept_generators(loader: Any) -> Iterator[None]:
-    """Give the generators of a loader and its samplers their state back."""
-    holders = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
-    found = [getattr(holder, "generator", None) for holder in holders]
-    states = [(g, g.get_state()) for g in found if isinstance(g, torch.Generator)]
-    try:
-        yield
-    finally:
-        for generator, state in states:
-            generator.set_state(state)

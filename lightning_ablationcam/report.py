@@ -23,6 +23,7 @@ from tensorboard.backend.event_processing.data_provider import MultiplexerDataPr
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
 
+from lightning_ablationcam.arguments import check_path, shown
 from lightning_ablationcam.recording import heat_record, probes_record
 from lightning_ablationcam.records import PLUGIN_NAME, picture_type
 from lightning_ablationcam.series import (
@@ -95,11 +96,11 @@ def write_report(source: str | Path | Monitor, path: str | Path) -> Path:
         ``path``.
 
     Raises:
-        TypeError: If ``source`` is neither.
+        TypeError: If ``source`` is neither, or ``path`` no path.
         FileNotFoundError: If there is no such log directory, or the folder of ``path`` is missing.
         NotADirectoryError: If ``source`` is a file.
         IsADirectoryError: If ``path`` is a folder.
-        ValueError: If nothing was recorded.
+        ValueError: If nothing was recorded, or no file can have the ``path``.
 
     Example:
         >>> write_report("no_such_logs", "report.html")
@@ -107,21 +108,24 @@ def write_report(source: str | Path | Monitor, path: str | Path) -> Path:
         FileNotFoundError: source='no_such_logs': there is no such directory; give the one that
         tensorboard --logdir gets
     """
-    target = Path(path)
+    target = check_path("path", path)
     if target.is_dir():
-        raise IsADirectoryError(f"path={str(path)!r} is a folder; name a file, such as report.html")
+        raise IsADirectoryError(
+            f"path={shown(str(path))} is a folder; name a file, such as report.html"
+        )
     if not target.parent.is_dir():
         raise FileNotFoundError(
-            f"path={str(path)!r}: there is no folder {str(target.parent)!r}; create it first"
+            f"path={shown(str(path))}: there is no folder {shown(str(target.parent))}; create it "
+            "first"
         )
     if isinstance(source, (str, Path)):
-        series, name = _of_directory(Path(source)), Path(source).resolve().name
-    elif hasattr(source, "history") and hasattr(source, "probes"):
+        directory = check_path("source", source)
+        series, name = _of_directory(directory), directory.resolve().name
+    elif hasattr(source, "history") and hasattr(source, "probes") and not isinstance(source, type):
         series, name = [_of_monitor(source)], source.tag
     else:
         raise TypeError(
-            f"source is a {type(source).__name__}; expected a log directory or an "
-            "AblationCAMMonitor"
+            f"source={shown(source)}; expected a log directory or an AblationCAMMonitor"
         )
     with _replaced(target) as partial:
         partial.write_text(_page(series, name), encoding="utf-8", newline="\n")
@@ -131,12 +135,12 @@ def write_report(source: str | Path | Monitor, path: str | Path) -> Path:
 def _of_directory(directory: Path) -> list[Series]:
     if not directory.exists():
         raise FileNotFoundError(
-            f"source={str(directory)!r}: there is no such directory; give the one that "
+            f"source={shown(str(directory))}: there is no such directory; give the one that "
             "tensorboard --logdir gets"
         )
     if not directory.is_dir():
         raise NotADirectoryError(
-            f"source={str(directory)!r} is a file; give the directory it is in"
+            f"source={shown(str(directory))} is a file; give the directory it is in"
         )
     # Of other plugins' data one record a tag is enough; of ours every one is needed.
     multiplexer = EventMultiplexer(
@@ -154,8 +158,8 @@ def _of_directory(directory: Path) -> list[Series]:
             problems.append(str(error))
     if not series:
         message = (
-            f"source={str(directory)!r} holds no Ablation-CAM data that can be shown. Train with "
-            "an AblationCAMMonitor and a TensorBoardLogger that writes there."
+            f"source={shown(str(directory))} holds no Ablation-CAM data that can be shown. Train "
+            "with an AblationCAMMonitor and a TensorBoardLogger that writes there."
         )
         raise ValueError(" ".join([message, *problems]))
     for problem in problems:
@@ -170,7 +174,7 @@ def _of_monitor(monitor: Monitor) -> Series:
     passes = monitor.history.passes
     if not passes or monitor.probes is None:
         raise ValueError(
-            f"source is a monitor (tag={monitor.tag!r}) without any pass; run trainer.fit or "
+            f"source is a monitor (tag={shown(monitor.tag)}) without any pass; run trainer.fit or "
             "trainer.validate with it first"
         )
     score = monitor.score if isinstance(monitor.score, str) else "score"

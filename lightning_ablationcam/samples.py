@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_ablationcam.arguments import shown
+
 INPUT_KEYS = ("image", "images", "img", "pixel_values", "input", "inputs", "x", "data")
 LABEL_KEYS = ("label", "labels", "target", "targets", "y", "class")
 
@@ -18,12 +20,17 @@ def split_item(item: Any) -> tuple[Tensor, int | None]:
 
     Raises:
         TypeError: If the item holds no tensor or array.
+        ValueError: If that is not of the shape of an image.
     """
     image, label = _parts(item)
     if not isinstance(image, (Tensor, np.ndarray)):
         raise TypeError(
             f"a dataset item's image is a {type(image).__name__}; expected a tensor (C, H, W): "
             "give the dataset the transform that the model's input needs"
+        )
+    if image.ndim != 3:
+        raise ValueError(
+            f"a dataset item's image has shape {tuple(image.shape)}; expected (C, H, W)"
         )
     index = None
     if isinstance(label, (int, np.integer)) and not isinstance(label, bool):
@@ -129,5 +136,5 @@ def _parts(sample: Any) -> tuple[Any, Any]:
 
 def _kind(batch: Any) -> str:
     if isinstance(batch, Mapping):
-        return f"{type(batch).__name__} with keys {list(batch)[:8]}"
+        return f"{type(batch).__name__} with keys {shown(list(batch))}"
     return type(batch).__name__

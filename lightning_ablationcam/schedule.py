@@ -6,7 +6,7 @@ import time
 
 from pytorch_lightning import Trainer
 
-from lightning_ablationcam.arguments import check_count, is_number
+from lightning_ablationcam.arguments import check_count, is_number, shown
 
 
 class Schedule:
@@ -90,6 +90,6 @@ def ends_fit(trainer: Trainer) -> bool:
 def _check_max_overhead(max_overhead: object) -> None:
     expected = "expected None or a share of the wall time above 0, such as 0.05"
     if max_overhead is not None and not is_number(max_overhead):
-        raise TypeError(f"max_overhead={max_overhead!r}; {expected}")
+        raise TypeError(f"max_overhead={shown(max_overhead)}; {expected}")
     if max_overhead is not None and not 0 < max_overhead <= 1:  # type: ignore[operator]
-        raise ValueError(f"max_overhead={max_overhead!r}; {expected}")
+        raise ValueError(f"max_overhead={shown(max_overhead)}; {expected}")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_ablationcam.arguments import whole_numbers
+from lightning_ablationcam.arguments import shown, whole_numbers
 
 Score: TypeAlias = Literal["logit", "probability"] | Callable[[Any, Tensor], Tensor]
 Classes: TypeAlias = int | Sequence[int] | Tensor | np.ndarray | None
@@ -19,9 +19,11 @@ SCORES = ("logit", "probability")
 
 def check_score(score: Score) -> None:
     """Raise a ``ValueError`` unless ``score`` is one of the documented forms."""
-    if not callable(score) and score not in SCORES:
+    if isinstance(score, type) or not (
+        callable(score) or (isinstance(score, str) and score in SCORES)
+    ):
         raise ValueError(
-            f"score={score!r} is not known; choose 'logit', 'probability' or a callable "
+            f"score={shown(score)} is not known; choose 'logit', 'probability' or a callable "
             "(output, classes) -> tensor of shape (N,)"
         )
 
@@ -144,7 +146,7 @@ def _logits(output: Any, count: int) -> Tensor:
 
 def _kind(output: Any) -> str:
     if isinstance(output, dict):
-        return f"a {type(output).__name__} with keys {list(output)[:8]}"
+        return f"a {type(output).__name__} with keys {shown(list(output))}"
     if isinstance(output, (tuple, list)):
         return f"a {type(output).__name__} of {len(output)}"
     return f"a {type(output).__name__}"

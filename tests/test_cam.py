@@ -349,8 +349,8 @@ def test_bad_arguments_name_argument_value_and_choices():
     assert "classes='predicted'" in message(TypeError, classes="predicted")
     assert "groups=['a'" in message(TypeError, groups=list("abcdef"))
     assert "memory_budget='1GB'" in message(TypeError, memory_budget="1GB")
-    assert "inputs is a list" in message(TypeError, inputs=[x])
-    assert "model is a int" in message(TypeError, model=3)
+    assert "inputs=[<Tensor of shape" in message(TypeError, inputs=[x])
+    assert "model=3; expected an nn.Module" in message(TypeError, model=3)
     text = message(RuntimeError, inputs=x[:, :1])
     assert "rejected the inputs of shape (3, 1, 8, 8)" in text
     assert "forward=" in text

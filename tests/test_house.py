@@ -17,7 +17,16 @@ FLOORS = [
     {"arguments", "scores", "weights", "heatmaps", "ablations", "measures"},
     {"layers", "module_state", "isolation", "engine", "auto_layer", "cam"},
     {"render", "records", "series"},
-    {"samples", "probes", "capture", "probe_source", "history", "drawing", "recording"},
+    {
+        "samples",
+        "loader_state",
+        "probes",
+        "capture",
+        "probe_source",
+        "history",
+        "drawing",
+        "recording",
+    },
     {"loggers", "tensorboard_plugin", "report"},
     {
         "schedule",

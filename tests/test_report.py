@@ -139,7 +139,7 @@ def test_a_monitor_that_kept_a_part_of_its_passes_says_so(tmp_path):
     [
         ("nowhere", "r.html", FileNotFoundError, r"source='nowhere'.*no such directory"),
         (__file__, "r.html", NotADirectoryError, r"source=.*is a file; give the directory"),
-        (3, "r.html", TypeError, "source is a int; expected a log directory or an"),
+        (3, "r.html", TypeError, "source=3; expected a log directory or an"),
         (Monitor(passes=0), "r.html", ValueError, r"without any pass; run trainer.fit"),
         (Monitor(probes=None), "r.html", ValueError, "without any pass"),
         (Monitor(), "no/r.html", FileNotFoundError, r"path=.*no folder.*create it first"),
