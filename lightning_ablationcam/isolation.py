@@ -50,12 +50,13 @@ def isolated(model: nn.Module, tell: Callable[[str], None] = warn) -> Iterator[N
         >>> model.training, model[0].training, model[1].training
         (True, True, False)
     """
+    parts = list(model.modules())
     with ExitStack() as stack:
-        stack.enter_context(evaluation_flags(model))
+        stack.enter_context(evaluation_flags(parts))
         stack.enter_context(kept_state(model, tell))
         stack.enter_context(_kept_settings())
-        stack.enter_context(_uninitialised(model))
-        devices = _devices(model)
+        stack.enter_context(_uninitialised(model, parts))
+        devices = _devices(parts)
         stack.enter_context(kept_random_state(devices))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
@@ -67,14 +68,13 @@ def isolated(model: nn.Module, tell: Callable[[str], None] = warn) -> Iterator[N
 
 
 @contextmanager
-def evaluation_flags(model: nn.Module) -> Iterator[None]:
+def evaluation_flags(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Put every module into evaluation mode and give each its own flag back afterwards.
 
     The flags are set one by one: ``model.eval()`` may be overridden with side effects.
     """
     # A frozen TorchScript module has no such flag.
-    parts = [module for module in model.modules() if hasattr(module, "training")]
-    flags = [(module, module.training) for module in parts]
+    flags = [(module, module.training) for module in modules if hasattr(module, "training")]
     try:
         for module, training in flags:
             if training:
@@ -119,7 +119,7 @@ def _kept_settings() -> Iterator[None]:
 
 
 @contextmanager
-def _uninitialised(model: nn.Module) -> Iterator[None]:
+def _uninitialised(model: nn.Module, modules: Iterable[nn.Module]) -> Iterator[None]:
     """Keep a pass from initialising a lazy layer: it would draw and decide sizes for the run."""
 
     def refuse(module: nn.Module, _args: Any) -> None:
@@ -131,7 +131,7 @@ def _uninitialised(model: nn.Module) -> Iterator[None]:
 
     handles = [
         module.register_forward_pre_hook(refuse, prepend=True)
-        for module in model.modules()
+        for module in modules
         if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params()
     ]
     try:
@@ -225,10 +225,10 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
-def _devices(model: nn.Module) -> set[torch.device]:
+def _devices(modules: Iterable[nn.Module]) -> set[torch.device]:
     """The devices a forward may draw random numbers on."""
     # Not by model.parameters(), which takes several times as long to leave out repeated ones.
-    tensors = (t for m in model.modules() for t in (*m._parameters.values(), *m._buffers.values()))
+    tensors = (t for m in modules for t in (*m._parameters.values(), *m._buffers.values()))
     devices = {tensor.device for tensor in tensors if tensor is not None}
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         devices.add(torch.device("cuda", torch.cuda.current_device()))
