@@ -275,6 +275,7 @@ class _Kept:
             self._problems.append(_not_given_back(place, error))
 
 
+_ABSENT = object()
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 _REGISTRIES = frozenset({"_parameters", "_buffers", "_modules"})
 _CONTAINERS = (list, dict, set, deque, bytearray)
@@ -368,6 +369,15 @@ def _contents_of(container: Any) -> Any:
 def _give_contents_back(container: Any, contents: Any) -> None:
     # Not by its own methods: Counter.update counts, and a user's class may do anything.
     kind = _base(container)
+    if isinstance(container, dict):
+        # Entry by entry, since attributes may be read meanwhile.
+        for key in [key for key in container if key not in contents]:
+            kind.__delitem__(container, key)
+        for key, value in contents.items():
+            if kind.get(container, key, _ABSENT) is not value:
+                kind.__setitem__(container, key, value)
+        if _are_same(container, contents):
+            return  # Also in the same order.
     kind.clear(container)
     (kind.update if issubclass(kind, (dict, set)) else kind.extend)(container, contents)
 
