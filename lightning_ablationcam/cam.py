@@ -20,11 +20,13 @@ from lightning_ablationcam.arguments import (
 )
 from lightning_ablationcam.auto_layer import resolve_layer
 from lightning_ablationcam.engine.drops import find_drops
+from lightning_ablationcam.engine.ending import last_activation
 from lightning_ablationcam.engine.memory import is_out_of_memory
 from lightning_ablationcam.engine.pairs import changed_pairs
 from lightning_ablationcam.engine.program import Program
 from lightning_ablationcam.engine.recorder import Forward, Recording, call, record
 from lightning_ablationcam.engine.replay import Replay, bytes_per_image, uses_batch_statistics
+from lightning_ablationcam.head import Head, head_of
 from lightning_ablationcam.heatmaps import weighted_heatmaps
 from lightning_ablationcam.isolation import isolated, warn
 from lightning_ablationcam.layers import Layout, check_layout, check_target_layer, infer_layout
@@ -32,9 +34,7 @@ from lightning_ablationcam.scores import (
     Classes,
     Score,
     check_score,
-    class_scores,
     has_class_columns,
-    predicted_classes,
     resolve_classes,
 )
 from lightning_ablationcam.weights import channel_weights
@@ -60,9 +60,12 @@ class AblationResult:
         classes: (N,) int64, the classes explained.
         layer: Dotted name of the target layer.
         engine: ``"propagate"`` or ``"replay"``, the engine that computed the drops.
-        predicted: (N,) int64 class with the largest logit, or None where the model's output is not
-            a tensor of shape (N, C).
-        probabilities: (N,) softmax probability of ``classes``, or None likewise.
+        predicted: (N,) int64 class that the model predicts: the one with the largest logit, or,
+            where it returns one logit, 1 if that is positive and else 0. None where the model's
+            output is not a tensor of shape (N, C).
+        probabilities: (N,) probability of ``classes``: the softmax, the sigmoid of one logit, or
+            what the model returns where it ends in one of them. None likewise, and where a score
+            of your own leaves open what logits mean.
         fallback: Why ``engine="auto"`` had to replay, or None.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
@@ -112,7 +115,9 @@ def ablation_cam(
             first norm).
         inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype.
         classes: None for each image's predicted class, an int for all images, or N ints.
-        score: ``"logit"``, ``"probability"`` (softmax) or a callable ``(output, classes) -> (N,)``.
+        score: ``"logit"``, ``"probability"`` (see :class:`AblationResult`) or a callable
+            ``(output, classes) -> (N,)``. A network of one logit has the classes 0 and 1, and the
+            logit of class 0 is its negative.
         ablation: ``"zero"``, ``"mean"`` (the channel's mean over all its positions), a number
             that the channel is scaled by, or a callable ``(activations) -> activations``.
         groups: (K,) integer labels; channels of one label are ablated together and share their
@@ -200,14 +205,15 @@ def quiet_ablation_cam(
     check_callable("forward", forward, "(model, inputs) -> output")
     _check_inputs(model, inputs)
     count = len(inputs)
-    given = None if classes is None else resolve_classes(classes, None, count, inputs.device)
+    given = None if classes is None else resolve_classes(classes, count, inputs.device)
     with isolated(model, tell):
         if inputs.is_inference():
             inputs = inputs.clone()
 
         def score_of(output: Any, first: int) -> Tensor:
-            wanted = predicted_classes(output, first) if given is None else given[:first]
-            return class_scores(output, wanted, score)
+            head = head_of(output, first)
+            wanted = head.predicted(output, first) if given is None else given[:first]
+            return head.scores(output, wanted, score)
 
         name, layer = resolve_layer(
             model, target_layer, inputs, score_of, layout=layout, forward=forward
@@ -307,8 +313,11 @@ def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationRes
     )
     where = infer_layout(task.layout, recording.activations.shape, inputs.shape)
     device = recording.activations.device
-    wanted = resolve_classes(classes, recording.output, len(inputs), device)
-    scores = class_scores(recording.output, wanted, task.score)
+    head = _head(recording, len(inputs))
+    wanted = (head.predicted(recording.output, len(inputs)) if classes is None else classes).to(
+        device
+    )
+    scores = head.scores(recording.output, wanted, task.score)
     owners = _owners(task.groups, recording.activations.shape[where.channel_dim], device)
     ablated = ablate(recording.activations, task.ablation, where.channel_dim)
     replay = Replay(
@@ -319,21 +328,39 @@ def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationRes
         ablated,
         owners,
         changed_pairs(recording.activations, ablated, owners, where.channel_dim),
-        lambda output, images: class_scores(output, wanted[images], task.score),
+        lambda output, images: head.scores(output, wanted[images], task.score),
         where.channel_dim,
         task.forward,
     )
     drops, engine, fallback = find_drops(
         replay,
         recording,
-        wanted,
+        head.columns(wanted),
         scores,
         task.score,
         engine=task.engine,
         memory_budget=task.memory_budget,
     )
     result = _result(recording, where, drops[:, owners], scores, wanted, task.name, engine)
-    return replace(result, fallback=fallback)
+    predicted, probabilities = _sayings(head, recording.output, wanted, task.score)
+    return replace(result, predicted=predicted, probabilities=probabilities, fallback=fallback)
+
+
+def _head(recording: Recording, count: int) -> Head:
+    output, program = recording.output, recording.tail
+    if not isinstance(program, Program) or not has_class_columns(output, count):
+        return head_of(output, count)
+    return head_of(output, count, last_activation(program))
+
+
+def _sayings(
+    head: Head, output: Any, classes: Tensor, score: Score
+) -> tuple[Tensor | None, Tensor | None]:
+    """What captions say of an output, on the CPU; nothing where it is no (N, C) tensor."""
+    if not has_class_columns(output, len(classes)):
+        return None, None
+    predicted, probabilities = head.says(output, classes, score)
+    return predicted.cpu(), None if probabilities is None else probabilities.cpu()
 
 
 def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:
@@ -360,12 +387,6 @@ def _result(
     """Weigh the maps on the device and bring everything back together."""
     weights = channel_weights(drops, scores)
     heatmaps = weighted_heatmaps(weights, where.maps(recording.activations)).float()
-    predicted = probabilities = None
-    if has_class_columns(recording.output, len(classes)):
-        predicted = predicted_classes(recording.output, len(classes)).cpu()
-        # With a score of the user's own, classes need not be columns of the output.
-        if bool(((classes >= 0) & (classes < recording.output.shape[1])).all()):
-            probabilities = class_scores(recording.output, classes, "probability").cpu()
     return AblationResult(
         heatmaps=heatmaps.cpu(),
         weights=weights.cpu(),
@@ -375,8 +396,6 @@ def _result(
         classes=classes.cpu(),
         layer=name,
         engine=engine,
-        predicted=predicted,
-        probabilities=probabilities,
     )
 
 

@@ -28,51 +28,29 @@ def check_score(score: Score) -> None:
         )
 
 
-def class_scores(output: Any, classes: Tensor, score: Score = "logit") -> Tensor:
-    """The score of one class for each image.
-
-    Args:
-        output: What the model returned: logits of shape (N, C), floating point. A callable
-            ``score`` may take anything.
-        classes: (N,) int64, the class of each image.
-        score: ``"logit"`` reads the class's column; ``"probability"`` its softmax, computed in
-            float64 because probabilities near 1 leave no digits for a drop in float32; a callable
-            gets ``(output, classes)`` and returns (N,) scores.
-
-    Returns:
-        (N,) scores in float32, or float64 where the output or the score is.
+def called_score(score: Callable[[Any, Tensor], Tensor], output: Any, classes: Tensor) -> Tensor:
+    """What a score callable returns for (N,) classes: (N,) scores, at least float32.
 
     Raises:
-        TypeError: If the output is not a tensor of floats.
-        ValueError: If shapes do not fit or a class is out of range.
-
-    Example:
-        >>> class_scores(torch.tensor([[1.0, 3.0], [2.0, 0.0]]), torch.tensor([1, 0]))
-        tensor([3., 2.])
+        ValueError: If it returns anything else.
     """
-    if callable(score):
-        scores = score(output, classes)
-        if not isinstance(scores, Tensor) or scores.shape != classes.shape:
-            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-            raise ValueError(
-                f"the score callable returned {got}; expected a tensor of shape "
-                f"{tuple(classes.shape)}, one score for each image"
-            )
-        return _at_least_float32(scores)
-    logits = _at_least_float32(_logits(output, len(classes)))
-    check_classes(classes, logits.shape[1])
-    if score == "probability":
-        # Apple's devices have no float64.
-        logits = (logits if logits.device.type == "mps" else logits.double()).softmax(dim=1)
-    return logits.gather(1, classes[:, None])[:, 0]
+    scores = score(output, classes)
+    if not isinstance(scores, Tensor) or scores.shape != classes.shape:
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(
+            f"the score callable returned {got}; expected a tensor of shape "
+            f"{tuple(classes.shape)}, one score for each image"
+        )
+    return at_least_float32(scores)
 
 
-def resolve_classes(classes: Classes, output: Any, count: int, device: torch.device) -> Tensor:
-    """Turn the ``classes`` argument into one class for each of ``count`` images.
+def resolve_classes(
+    classes: int | Sequence[int] | Tensor | np.ndarray, count: int, device: torch.device
+) -> Tensor:
+    """Turn given ``classes`` into one class for each of ``count`` images.
 
     Args:
-        classes: ``None`` for the predicted classes, an int for all images, or ``count`` ints.
-        output: The model's output; only read where ``classes`` is None.
+        classes: An int for all images, or ``count`` ints.
         count: The number of images, N.
         device: Where the result is wanted.
 
@@ -83,8 +61,6 @@ def resolve_classes(classes: Classes, output: Any, count: int, device: torch.dev
         TypeError: If the classes are not whole numbers.
         ValueError: If their number is neither one nor N.
     """
-    if classes is None:
-        return predicted_classes(output, count).to(device)
     given = whole_numbers("classes", classes, f"None, an int or {count} class indices")
     if given.ndim == 0:
         given = given.expand(count)
@@ -94,11 +70,6 @@ def resolve_classes(classes: Classes, output: Any, count: int, device: torch.dev
             f"of the {count} images"
         )
     return given.to(device=device, dtype=torch.int64)
-
-
-def predicted_classes(output: Any, count: int) -> Tensor:
-    """The class with the largest logit for each image: (N,) int64 from (N, C)."""
-    return _logits(output, count).argmax(dim=1)
 
 
 def has_class_columns(output: Any, count: int) -> bool:
@@ -116,19 +87,19 @@ def check_classes(classes: Tensor, count: int) -> None:
     """Raise a ``ValueError`` naming the first class that is not in ``0 ... count - 1``."""
     wrong = classes[(classes < 0) | (classes >= count)]
     if len(wrong):
-        hint = (
-            "; for a network with a single output pass a score callable, for example "
-            "score=lambda output, classes: output[:, 0] * (2 * classes - 1)"
-            if count == 1
-            else ""
-        )
         raise ValueError(
             f"classes contains {int(wrong[0])}, but the model's output has {count} "
-            f"class{'es' if count != 1 else ''}: choose 0 to {count - 1}{hint}"
+            f"class{'es' if count != 1 else ''}: choose 0 to {count - 1}"
         )
 
 
-def _logits(output: Any, count: int) -> Tensor:
+def checked_logits(output: Any, count: int) -> Tensor:
+    """The output, if it is (N, C) logits for ``count`` images.
+
+    Raises:
+        TypeError: If it is no tensor.
+        ValueError: If it is a tensor of anything else.
+    """
     if not isinstance(output, Tensor):
         raise TypeError(
             f"the model returned {_kind(output)}, not a tensor of logits; pass forward="
@@ -152,7 +123,8 @@ def _kind(output: Any) -> str:
     return f"a {type(output).__name__}"
 
 
-def _at_least_float32(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
+    """Values in float32, or float64 where they are, and apart from any graph."""
     # A forward that computes gradients of its own returns what still hangs on its graph.
     values = values.detach()
     return values if values.dtype == torch.float64 else values.float()

@@ -14,7 +14,7 @@ import lightning_ablationcam
 PACKAGE = Path(lightning_ablationcam.__file__).parent
 # From the bottom up: a module may import from its own floor and those below.
 FLOORS = [
-    {"arguments", "scores", "weights", "heatmaps", "ablations", "measures"},
+    {"arguments", "scores", "weights", "heatmaps", "ablations", "measures", "head"},
     {"layers", "module_state", "isolation", "engine", "auto_layer", "cam"},
     {"render", "records", "series"},
     {

@@ -27,7 +27,7 @@ DEFAULT_MEMORY_BUDGET = 512 * 2**20
 def find_drops(
     replay: Replay,
     recording: Recording,
-    classes: Tensor,
+    columns: tuple[Tensor, Tensor],
     scores: Tensor,
     score: Score,
     *,
@@ -39,8 +39,8 @@ def find_drops(
     Args:
         replay: The reference engine, set up.
         recording: The intact pass.
-        classes: (N,) int64, the classes explained.
-        scores: (N,) their scores.
+        columns: (N,) int64, where the logits explained are in the output, and (N,) their signs.
+        scores: (N,) the class scores.
         score: How a score is read.
         engine: ``"auto"``, ``"propagate"`` or ``"replay"``.
         memory_budget: Bytes, or None for the default.
@@ -55,7 +55,7 @@ def find_drops(
     if engine == "replay":
         return replay.drops(budget), "replay", None
     try:
-        return _propagated(replay, recording, classes, scores, score, budget), "propagate", None
+        return _propagated(replay, recording, columns, scores, score, budget), "propagate", None
     except PropagationError as refusal:
         reason = refusal.explain(replay.model)
         if engine == "propagate":
@@ -69,7 +69,7 @@ def find_drops(
 def _propagated(
     replay: Replay,
     recording: Recording,
-    classes: Tensor,
+    columns: tuple[Tensor, Tensor],
     scores: Tensor,
     score: Score,
     memory_budget: int,
@@ -81,21 +81,23 @@ def _propagated(
         raise PropagationError("a batch norm uses the statistics of the batch")
     program = narrowed(program)
     start = layer_value(replay.activations, replay.ablated, replay.owners, replay.channel_dim)
-    readout = _readout(program, recording, replay, classes, score)
+    readout = _readout(program, recording, replay, columns[0], score)
     known = experience_of(replay.model, _signature(program, replay, score))
     drops = propagate_drops(
         program, start, readout, replay.changed, known, memory_budget=memory_budget
     )
     drops = drops.to(scores.dtype)
+    if score == "logit":
+        drops = drops * columns[1][:, None]
     checked(drops, scores, replay, known, memory_budget)
     return drops
 
 
 def _readout(
-    program: Program, recording: Recording, replay: Replay, classes: Tensor, score: Score
+    program: Program, recording: Recording, replay: Replay, columns: Tensor, score: Score
 ) -> Readout:
     if score == "logit":
-        return class_readout(program, classes)
+        return class_readout(program, columns)
     return ScoreReadout(
         program.nodes,
         (program.output,),
