@@ -169,7 +169,7 @@ def _of_directory(directory: Path) -> list[Series]:
 
 def _of_monitor(monitor: Monitor) -> Series:
     # Here, since it imports torch, which a report of a log directory does without.
-    from lightning_ablationcam.history import MOST_PASSES
+    from lightning_ablationcam.history import most_passes
 
     passes = monitor.history.passes
     if not passes or monitor.probes is None:
@@ -182,10 +182,11 @@ def _of_monitor(monitor: Monitor) -> Series:
     heat = [heat_record(seen, fingerprint=probes.fingerprint) for seen in passes]
     stamped = [Stamped(seen.step, None, record) for seen, record in zip(passes, heat, strict=True)]
     notes = []
-    if len(passes) >= MOST_PASSES:
+    most = most_passes(passes[0].heatmaps.nbytes)
+    if len(passes) >= most:
         notes.append(
-            f"A monitor keeps at most {MOST_PASSES} passes. A report of the log directory shows "
-            "all of them."
+            f"A monitor keeps at most {most} passes over maps of this size. A report of the log "
+            "directory shows all of them."
         )
     return assemble("monitor", monitor.tag, [Stamped(passes[0].step, None, probes)], stamped, notes)
 

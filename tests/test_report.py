@@ -16,8 +16,8 @@ import pytest
 import torch
 
 import lightning_ablationcam
-from lightning_ablationcam import ProbeSet, write_report
-from lightning_ablationcam.history import MOST_PASSES, History, Pass
+from lightning_ablationcam import ProbeSet, history, write_report
+from lightning_ablationcam.history import History, Pass
 from tests.tab_events import LIES, EventFile, heat, probes
 
 HOSTILE = "</script><script>alert(1)</script><!--"
@@ -125,12 +125,16 @@ def test_a_monitor_becomes_one_file(tmp_path):
     assert series["notes"] == []
 
 
-def test_a_monitor_that_kept_a_part_of_its_passes_says_so(tmp_path):
-    monitor = Monitor(passes=MOST_PASSES + 1)
+@pytest.mark.parametrize(("bytes_", "most"), [(history.MOST_BYTES, 64), (1, 8)])
+def test_a_monitor_that_kept_a_part_of_its_passes_says_so(tmp_path, monkeypatch, bytes_, most):
+    monkeypatch.setattr(history, "MOST_BYTES", bytes_)
+    monitor = Monitor(passes=most + 1)
     _, data, _ = parts(write_report(monitor, tmp_path / "report.html"))
     (series,) = data["series"]
+    assert len(series["steps"]) == most
     assert series["notes"] == [
-        "A monitor keeps at most 64 passes. A report of the log directory shows all of them."
+        f"A monitor keeps at most {most} passes over maps of this size. A report of the log "
+        "directory shows all of them."
     ]
 
 
