@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_ablationcam.animations import write_animations
     from lightning_ablationcam.callback import AblationCAMMonitor
-    from lightning_ablationcam.cam import AblationResult, ablation_cam
+    from lightning_ablationcam.cam import ablation_cam
     from lightning_ablationcam.probes import ProbeSet
     from lightning_ablationcam.report import write_report
+    from lightning_ablationcam.result import AblationResult
 
 __version__ = "0.1.0"
 
@@ -26,7 +27,7 @@ __all__ = [
 # Lazy (PEP 562): the TensorBoard process must be able to import a subpackage without torch.
 _HOMES = {
     "AblationCAMMonitor": "callback",
-    "AblationResult": "cam",
+    "AblationResult": "result",
     "ProbeSet": "probes",
     "ablation_cam": "cam",
     "write_animations": "animations",

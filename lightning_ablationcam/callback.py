@@ -12,9 +12,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import nn
 
 from lightning_ablationcam.ablations import Ablation
-from lightning_ablationcam.arguments import check_callable, check_choice, is_a, shown
+from lightning_ablationcam.arguments import check_choice, is_a, shown
 from lightning_ablationcam.auto_layer import is_auto
-from lightning_ablationcam.cam import AblationResult, check_options, joined
 from lightning_ablationcam.checkpoint import VERSION, StateError, checked_state
 from lightning_ablationcam.drawing import score_name
 from lightning_ablationcam.engine.replay import uses_batch_statistics
@@ -24,9 +23,11 @@ from lightning_ablationcam.history import SCALES, History, Scale
 from lightning_ablationcam.layers import LayerError, check_target_layer, find_layer
 from lightning_ablationcam.loggers.publisher import Publisher
 from lightning_ablationcam.loggers.tensorboard import has_tensorboard
+from lightning_ablationcam.options import Engine, Options
 from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.probes import DEFAULT_PROBES, ProbeSet
 from lightning_ablationcam.ranks import Ranks
+from lightning_ablationcam.result import AblationResult, joined
 from lightning_ablationcam.schedule import Schedule
 from lightning_ablationcam.scores import Score
 from lightning_ablationcam.story import Story
@@ -109,7 +110,7 @@ class AblationCAMMonitor(Callback):
         score: Score = "logit",
         ablation: Ablation = "zero",
         layout: str = "auto",
-        engine: Literal["auto", "propagate", "replay"] = "auto",
+        engine: Engine = "auto",
         memory_budget: int | None = None,
         every_n_validations: int = 1,
         scale: Scale = "probe",
@@ -121,28 +122,21 @@ class AblationCAMMonitor(Callback):
         max_overhead: float | None = None,
         tag: str = "ablation_cam",
     ) -> None:
-        check_options(
+        self.options = Options(
             score=score,
             ablation=ablation,
             layout=layout,
             engine=engine,
             memory_budget=memory_budget,
+            forward=forward,
         )
         check_choice("scale", scale, SCALES)
         check_choice("on_error", on_error, ("warn", "raise"))
-        if forward is not None:
-            check_callable("forward", forward, "(module, inputs) -> logits")
         check_target_layer(target_layer)
         _check_tag(tag)
         self.target_layer = target_layer
         self.classes = classes
-        self.score = score
-        self.ablation = ablation
-        self.layout = layout
-        self.engine = engine
-        self.memory_budget = memory_budget
         self.scale = scale
-        self.forward = forward
         self.on_error = on_error
         self.tag = tag.strip("/ ")
         self.result: AblationResult | None = None
@@ -157,6 +151,11 @@ class AblationCAMMonitor(Callback):
         self._fit: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
         self._in_fit = False
         self._resumed: object = None
+
+    @property
+    def score(self) -> Score:
+        """How class scores are read off."""
+        return self.options.score
 
     @property
     def history(self) -> History:
@@ -293,7 +292,7 @@ class AblationCAMMonitor(Callback):
         self._layer = self.target_layer
         inherited = ("LightningModule.forward", "_forward_unimplemented")
         has_none = type(module).forward.__qualname__ in inherited and "forward" not in vars(module)
-        if self.forward is None and has_none:
+        if self.options.forward is None and has_none:
             raise ValueError(
                 f"{type(module).__name__} defines no forward, so the probes cannot be run; define "
                 "it, or pass forward=lambda module, inputs: ... that returns the logits"
@@ -498,13 +497,8 @@ class AblationCAMMonitor(Callback):
                     self._layer,
                     probes.inputs[rows],
                     self._explained(probes, rows),
-                    forward=self.forward,
-                    tell=self._reports.once,
-                    score=self.score,
-                    ablation=self.ablation,
-                    layout=self.layout,
-                    engine=self.engine,
-                    memory_budget=self.memory_budget,
+                    self.options,
+                    self._reports.once,
                 )
             except LayerError as error:
                 if not was_found:

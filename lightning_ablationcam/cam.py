@@ -2,87 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.ablations import Ablation, ablate, check_ablation
-from lightning_ablationcam.arguments import (
-    check_callable,
-    check_choice,
-    check_memory_budget,
-    shown,
-    whole_numbers,
-)
+from lightning_ablationcam.ablations import Ablation, ablate
+from lightning_ablationcam.arguments import shown, whole_numbers
 from lightning_ablationcam.auto_layer import resolve_layer
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.ending import last_activation
 from lightning_ablationcam.engine.memory import is_out_of_memory
 from lightning_ablationcam.engine.pairs import changed_pairs
 from lightning_ablationcam.engine.program import Program
-from lightning_ablationcam.engine.recorder import Forward, Recording, call, record
-from lightning_ablationcam.engine.replay import Replay, bytes_per_image, uses_batch_statistics
+from lightning_ablationcam.engine.question import Question
+from lightning_ablationcam.engine.recorder import Forward, Recording, record
+from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
 from lightning_ablationcam.head import Head, head_of
 from lightning_ablationcam.heatmaps import weighted_heatmaps
 from lightning_ablationcam.isolation import isolated, warn
-from lightning_ablationcam.layers import Layout, check_layout, check_target_layer, infer_layout
-from lightning_ablationcam.scores import (
-    Classes,
-    Score,
-    check_score,
-    has_class_columns,
-    resolve_classes,
-)
+from lightning_ablationcam.layers import check_target_layer, infer_layout
+from lightning_ablationcam.options import Engine, Groups, Options
+from lightning_ablationcam.result import AblationResult, joined
+from lightning_ablationcam.scores import Classes, Score, has_class_columns, resolve_classes
 from lightning_ablationcam.weights import channel_weights
 
 IMAGES_SHARE = 0.5
 """Share of the memory budget that images may take; the rest is for their ablations."""
-
-ENGINES = ("auto", "propagate", "replay")
-Groups = Sequence[int] | Tensor | np.ndarray | None
-
-
-@dataclass(frozen=True, eq=False)
-class AblationResult:
-    """What :func:`ablation_cam` found, for N images and K channels; tensors are on the CPU.
-
-    Attributes:
-        heatmaps: (N, h, w) float32, after the ReLU, at the layer's own resolution, not normalised;
-            (N, d, h, w) for a layer of three spatial dimensions.
-        weights: (N, K) channel weights, ``drops / max(|scores|, floor)``.
-        drops: (N, K) class score minus class score with the channel ablated.
-        scores: (N,) class score of the intact model.
-        ablated_scores: (N, K) ``scores - drops``.
-        classes: (N,) int64, the classes explained.
-        layer: Dotted name of the target layer.
-        engine: ``"propagate"`` or ``"replay"``, the engine that computed the drops.
-        predicted: (N,) int64 class that the model predicts: the one with the largest logit, or,
-            where it returns one logit, 1 if that is positive and else 0. None where the model's
-            output is not a tensor of shape (N, C).
-        probabilities: (N,) probability of ``classes``: the softmax, the sigmoid of one logit, or
-            what the model returns where it ends in one of them. None likewise, and where a score
-            of your own leaves open what logits mean.
-        fallback: Why ``engine="auto"`` had to replay, or None.
-
-    ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
-    float64 and for ``score="probability"``.
-    """
-
-    heatmaps: Tensor
-    weights: Tensor
-    drops: Tensor
-    scores: Tensor
-    ablated_scores: Tensor
-    classes: Tensor
-    layer: str
-    engine: str
-    predicted: Tensor | None = None
-    probabilities: Tensor | None = None
-    fallback: str | None = None
 
 
 def ablation_cam(
@@ -95,7 +43,7 @@ def ablation_cam(
     ablation: Ablation = "zero",
     groups: Groups = None,
     layout: str = "auto",
-    engine: Literal["auto", "propagate", "replay"] = "auto",
+    engine: Engine = "auto",
     memory_budget: int | None = None,
     forward: Forward | None = None,
 ) -> AblationResult:
@@ -154,19 +102,8 @@ def ablation_cam(
         Network via Gradient-free Localization", WACV 2020, pp. 972-980,
         doi 10.1109/WACV45572.2020.9093360.
     """
-    result = quiet_ablation_cam(
-        model,
-        target_layer,
-        inputs,
-        classes,
-        score=score,
-        ablation=ablation,
-        groups=groups,
-        layout=layout,
-        engine=engine,
-        memory_budget=memory_budget,
-        forward=forward,
-    )
+    options = Options(score, ablation, groups, layout, engine, memory_budget, forward)
+    result = explain_classes(model, target_layer, inputs, classes, options, warn)
     if result.fallback is not None:
         warn(replay_notice(result.fallback))
     return result
@@ -177,35 +114,30 @@ def replay_notice(reason: str) -> str:
     return f"replays the network for every channel, which is slow: {reason}"
 
 
-def quiet_ablation_cam(
+def explain_classes(
     model: nn.Module,
     target_layer: str | nn.Module,
     inputs: Tensor,
-    classes: Classes = None,
-    *,
-    score: Score = "logit",
-    ablation: Ablation = "zero",
-    groups: Groups = None,
-    layout: str = "auto",
-    engine: Literal["auto", "propagate", "replay"] = "auto",
-    memory_budget: int | None = None,
-    forward: Forward | None = None,
-    tell: Callable[[str], None] = warn,
+    classes: Classes,
+    options: Options,
+    tell: Callable[[str], None],
 ) -> AblationResult:
-    """:func:`ablation_cam` without its warning; the result's ``fallback`` says the same.
+    """:func:`ablation_cam` without a warning: that it had to replay is in ``fallback``.
 
-    What could not be given back to the model goes to ``tell``.
+    Args:
+        model: As in :func:`ablation_cam`.
+        target_layer: Likewise.
+        inputs: Likewise.
+        classes: Likewise.
+        options: The other arguments.
+        tell: Is told of what could not be given back to the model.
+
+    Returns:
+        The result, on the CPU.
     """
-    check_options(
-        score=score, ablation=ablation, layout=layout, engine=engine, memory_budget=memory_budget
-    )
     check_target_layer(target_layer)
-    if forward is None:
-        forward = call
-    check_callable("forward", forward, "(model, inputs) -> output")
     _check_inputs(model, inputs)
-    count = len(inputs)
-    given = None if classes is None else resolve_classes(classes, count, inputs.device)
+    given = None if classes is None else resolve_classes(classes, len(inputs), inputs.device)
     with isolated(model, tell):
         if inputs.is_inference():
             inputs = inputs.clone()
@@ -213,31 +145,13 @@ def quiet_ablation_cam(
         def score_of(output: Any, first: int) -> Tensor:
             head = head_of(output, first)
             wanted = head.predicted(output, first) if given is None else given[:first]
-            return head.scores(output, wanted, score)
+            return head.scores(output, wanted, options.score)
 
         name, layer = resolve_layer(
-            model, target_layer, inputs, score_of, layout=layout, forward=forward
+            model, target_layer, inputs, score_of, layout=options.layout, forward=options.run
         )
-        task = _Task(
-            model, name, layer, forward, score, ablation, groups, layout, engine, memory_budget
-        )
+        task = _Task(model, name, layer, options)
         return joined(_in_chunks(task, inputs, given))
-
-
-def check_options(
-    *,
-    score: Score = "logit",
-    ablation: Ablation = "zero",
-    layout: str = "auto",
-    engine: str = "auto",
-    memory_budget: int | None = None,
-) -> None:
-    """Check what can be checked without a model. Raises as :func:`ablation_cam` does."""
-    check_score(score)
-    check_ablation(ablation)
-    check_layout(layout)
-    check_choice("engine", engine, ENGINES)
-    check_memory_budget(memory_budget)
 
 
 def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
@@ -261,13 +175,12 @@ class _Task:
     model: nn.Module
     name: str
     layer: nn.Module
-    forward: Forward
-    score: Score
-    ablation: Ablation
-    groups: Groups
-    layout: str
-    engine: str
-    memory_budget: int | None
+    options: Options
+
+    def record(self, inputs: Tensor) -> Recording:
+        """Run the model once on some images."""
+        tail = self.options.engine != "replay"
+        return record(self.model, self.name, self.layer, inputs, self.options.run, tail=tail)
 
 
 def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[AblationResult]:
@@ -275,11 +188,9 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
 
     Where the model normalises by the statistics of the batch, the images stay together.
     """
-    size = len(inputs)
-    if task.memory_budget is not None and size > 1 and not uses_batch_statistics(task.model):
-        size = max(
-            1, min(size, int(task.memory_budget * IMAGES_SHARE) // _bytes_of_image(task, inputs))
-        )
+    size, budget = len(inputs), task.options.memory_budget
+    if budget is not None and size > 1 and not uses_batch_statistics(task.model):
+        size = max(1, min(size, int(budget * IMAGES_SHARE) // _bytes_of_image(task, inputs)))
     results: list[AblationResult] = []
     done = 0
     while done < len(inputs):
@@ -297,53 +208,59 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
 
 def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
     """What one more image costs before any group is ablated."""
-    recording = record(
-        task.model, task.name, task.layer, inputs[:1], task.forward, tail=task.engine != "replay"
-    )
+    recording = task.record(inputs[:1])
     layer = 4 * recording.activations.nbytes
-    intact = bytes_per_image(task.model, inputs, task.forward)
+    intact = bytes_per_image(task.model, inputs, task.options.run)
     # Propagation keeps what the intact network computes in its tail.
     kept = recording.tail.nbytes if isinstance(recording.tail, Program) else 0
     return layer + max(intact, kept)
 
 
 def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationResult:
-    recording = record(
-        task.model, task.name, task.layer, inputs, task.forward, tail=task.engine != "replay"
-    )
-    where = infer_layout(task.layout, recording.activations.shape, inputs.shape)
-    device = recording.activations.device
+    options, recording = task.options, task.record(inputs)
+    output, activations = recording.output, recording.activations
+    where = infer_layout(options.layout, activations.shape, inputs.shape)
     head = _head(recording, len(inputs))
-    wanted = (head.predicted(recording.output, len(inputs)) if classes is None else classes).to(
-        device
-    )
-    scores = head.scores(recording.output, wanted, task.score)
-    owners = _owners(task.groups, recording.activations.shape[where.channel_dim], device)
-    ablated = ablate(recording.activations, task.ablation, where.channel_dim)
-    replay = Replay(
-        task.model,
-        task.layer,
-        inputs,
-        recording.activations,
-        ablated,
-        owners,
-        changed_pairs(recording.activations, ablated, owners, where.channel_dim),
-        lambda output, images: head.scores(output, wanted[images], task.score),
-        where.channel_dim,
-        task.forward,
+    wanted = head.predicted(output, len(inputs)) if classes is None else classes
+    wanted = wanted.to(activations.device)
+    owners = _owners(options.groups, activations.shape[where.channel_dim], activations.device)
+    ablated = ablate(activations, options.ablation, where.channel_dim)
+    question = Question(
+        model=task.model,
+        layer=task.layer,
+        forward=options.run,
+        inputs=inputs,
+        output=output,
+        activations=activations,
+        ablated=ablated,
+        channel_dim=where.channel_dim,
+        owners=owners,
+        changed=changed_pairs(activations, ablated, owners, where.channel_dim),
+        score_of=lambda output, images: head.scores(output, wanted[images], options.score),
+        scores=head.scores(output, wanted, options.score),
+        columns=head.columns(wanted) if options.score == "logit" else None,
+        precise=options.score == "probability",
     )
     drops, engine, fallback = find_drops(
-        replay,
-        recording,
-        head.columns(wanted),
-        scores,
-        task.score,
-        engine=task.engine,
-        memory_budget=task.memory_budget,
+        question, recording.tail, engine=options.engine, memory_budget=options.memory_budget
     )
-    result = _result(recording, where, drops[:, owners], scores, wanted, task.name, engine)
-    predicted, probabilities = _sayings(head, recording.output, wanted, task.score)
-    return replace(result, predicted=predicted, probabilities=probabilities, fallback=fallback)
+    drops = drops[:, owners]
+    weights = channel_weights(drops, question.scores)
+    heatmaps = weighted_heatmaps(weights, where.maps(activations)).float()
+    predicted, probabilities = _sayings(head, output, wanted, options.score)
+    return AblationResult(
+        heatmaps=heatmaps.cpu(),
+        weights=weights.cpu(),
+        drops=drops.cpu(),
+        scores=question.scores.cpu(),
+        ablated_scores=(question.scores[:, None] - drops).cpu(),
+        classes=wanted.cpu(),
+        layer=task.name,
+        engine=engine,
+        predicted=predicted,
+        probabilities=probabilities,
+        fallback=fallback,
+    )
 
 
 def _head(recording: Recording, count: int) -> Head:
@@ -373,48 +290,3 @@ def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:
         raise ValueError(f"groups has shape {tuple(labels.shape)}; expected {expected}")
     owners: Tensor = torch.unique(labels.to(device), return_inverse=True)[1]
     return owners
-
-
-def _result(
-    recording: Recording,
-    where: Layout,
-    drops: Tensor,
-    scores: Tensor,
-    classes: Tensor,
-    name: str,
-    engine: str,
-) -> AblationResult:
-    """Weigh the maps on the device and bring everything back together."""
-    weights = channel_weights(drops, scores)
-    heatmaps = weighted_heatmaps(weights, where.maps(recording.activations)).float()
-    return AblationResult(
-        heatmaps=heatmaps.cpu(),
-        weights=weights.cpu(),
-        drops=drops.cpu(),
-        scores=scores.cpu(),
-        ablated_scores=(scores[:, None] - drops).cpu(),
-        classes=classes.cpu(),
-        layer=name,
-        engine=engine,
-    )
-
-
-def joined(parts: Sequence[AblationResult]) -> AblationResult:
-    """The results of some images after one another; replayed, if any of them was.
-
-    Args:
-        parts: At least one result, all of one model and layer.
-    """
-    if len(parts) == 1:
-        return parts[0]
-    columns = {
-        field.name: [getattr(part, field.name) for part in parts] for field in fields(parts[0])
-    }
-    tensors: dict[str, Any] = {
-        name: None if any(value is None for value in values) else torch.cat(values)
-        for name, values in columns.items()
-        if name not in ("layer", "engine", "fallback")
-    }
-    engine = "replay" if "replay" in columns["engine"] else "propagate"
-    fallback = next((reason for reason in columns["fallback"] if reason is not None), None)
-    return AblationResult(**tensors, layer=parts[0].layer, engine=engine, fallback=fallback)

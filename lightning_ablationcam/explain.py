@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
-from lightning_ablationcam.cam import AblationResult, quiet_ablation_cam
-from lightning_ablationcam.engine.recorder import call
+from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.isolation import without_autocast
+from lightning_ablationcam.options import Options
+from lightning_ablationcam.result import AblationResult
 from lightning_ablationcam.silence import silenced
 
 
@@ -20,10 +22,8 @@ def explain(
     target_layer: str | nn.Module,
     inputs: Tensor,
     classes: Any,
-    *,
-    forward: Callable[[Any, Any], Any] | None,
+    options: Options,
     tell: Callable[[str], None],
-    **options: Any,
 ) -> AblationResult:
     """Run :func:`~lightning_ablationcam.ablation_cam` on a module under training.
 
@@ -36,9 +36,8 @@ def explain(
         target_layer: As in ``ablation_cam``.
         inputs: (N, C, H, W) the probes, on the CPU.
         classes: As in ``ablation_cam``.
-        forward: The user's way to call the module, if any.
+        options: The other arguments of ``ablation_cam``.
         tell: Is told of what could not be given back to the module.
-        **options: The other options of ``ablation_cam``.
 
     Returns:
         The result, on the CPU.
@@ -47,15 +46,14 @@ def explain(
 
     def in_precision(model: Any, images: Any) -> Any:
         with precision.forward_context(), without_autocast({"cpu", module.device.type}):
-            return (forward or call)(model, images)
+            return options.run(model, images)
 
     with silenced(module, trainer):
-        return quiet_ablation_cam(
+        return explain_classes(
             module,
             target_layer,
             precision.convert_input(inputs).to(module.device),
             classes,
-            forward=in_precision,
-            tell=tell,
-            **options,
+            replace(options, forward=in_precision),
+            tell,
         )

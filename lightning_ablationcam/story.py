@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_ablationcam.cam import AblationResult, replay_notice
+from lightning_ablationcam.cam import replay_notice
 from lightning_ablationcam.faults import Reports
 from lightning_ablationcam.history import History, Pass
+from lightning_ablationcam.result import AblationResult
 from lightning_ablationcam.scalars import Scalars
 
 

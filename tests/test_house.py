@@ -15,7 +15,7 @@ PACKAGE = Path(lightning_ablationcam.__file__).parent
 # From the bottom up: a module may import from its own floor and those below.
 FLOORS = [
     {"arguments", "scores", "weights", "heatmaps", "ablations", "measures", "head"},
-    {"layers", "module_state", "isolation", "engine", "auto_layer", "cam"},
+    {"layers", "module_state", "isolation", "engine", "auto_layer", "options", "result", "cam"},
     {"render", "records", "series"},
     {
         "samples",

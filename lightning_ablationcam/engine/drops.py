@@ -11,11 +11,10 @@ from lightning_ablationcam.engine.experience import experience_of
 from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.propagate import layer_value, propagate_drops
+from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.readout import Readout, ScoreReadout, class_readout
-from lightning_ablationcam.engine.recorder import Recording
 from lightning_ablationcam.engine.replay import Replay, uses_batch_statistics
 from lightning_ablationcam.engine.selfcheck import checked
-from lightning_ablationcam.scores import Score
 
 DEFAULT_MEMORY_SHARE = 0.25
 """Share of a CUDA device's free memory that a pass may use where no ``memory_budget`` is given."""
@@ -25,11 +24,8 @@ DEFAULT_MEMORY_BUDGET = 512 * 2**20
 
 
 def find_drops(
-    replay: Replay,
-    recording: Recording,
-    columns: tuple[Tensor, Tensor],
-    scores: Tensor,
-    score: Score,
+    question: Question,
+    tail: Program | PropagationError,
     *,
     engine: str,
     memory_budget: int | None,
@@ -37,11 +33,8 @@ def find_drops(
     """The drop of every (image, group) pair, the engine that found it, and why not the other.
 
     Args:
-        replay: The reference engine, set up.
-        recording: The intact pass.
-        columns: (N,) int64, where the logits explained are in the output, and (N,) their signs.
-        scores: (N,) the class scores.
-        score: How a score is read.
+        question: What is asked.
+        tail: The program from the layer's output to the model's, or why there is none.
         engine: ``"auto"``, ``"propagate"`` or ``"replay"``.
         memory_budget: Bytes, or None for the default.
 
@@ -51,13 +44,14 @@ def find_drops(
     Raises:
         RuntimeError: If ``engine="propagate"`` and the tail cannot be propagated.
     """
-    budget = memory_budget or _default_budget(recording.activations.device)
+    budget = memory_budget or _default_budget(question.activations.device)
+    replay = Replay(question)
     if engine == "replay":
         return replay.drops(budget), "replay", None
     try:
-        return _propagated(replay, recording, columns, scores, score, budget), "propagate", None
+        return _propagated(question, tail, replay, budget), "propagate", None
     except PropagationError as refusal:
-        reason = refusal.explain(replay.model)
+        reason = refusal.explain(question.model)
         if engine == "propagate":
             raise RuntimeError(
                 f"engine='propagate' cannot run here: {reason}; choose engine='auto' or 'replay'"
@@ -67,49 +61,46 @@ def find_drops(
 
 
 def _propagated(
-    replay: Replay,
-    recording: Recording,
-    columns: tuple[Tensor, Tensor],
-    scores: Tensor,
-    score: Score,
-    memory_budget: int,
+    question: Question, tail: Program | PropagationError, replay: Replay, memory_budget: int
 ) -> Tensor:
-    program = recording.tail
-    if isinstance(program, PropagationError):
-        raise program
-    if uses_batch_statistics(replay.model):
+    if isinstance(tail, PropagationError):
+        raise tail
+    if uses_batch_statistics(question.model):
         raise PropagationError("a batch norm uses the statistics of the batch")
-    program = narrowed(program)
-    start = layer_value(replay.activations, replay.ablated, replay.owners, replay.channel_dim)
-    readout = _readout(program, recording, replay, columns[0], score)
-    known = experience_of(replay.model, _signature(program, replay, score))
-    drops = propagate_drops(
-        program, start, readout, replay.changed, known, memory_budget=memory_budget
+    program = narrowed(tail)
+    start = layer_value(
+        question.activations, question.ablated, question.owners, question.channel_dim
     )
-    drops = drops.to(scores.dtype)
-    if score == "logit":
-        drops = drops * columns[1][:, None]
-    checked(drops, scores, replay, known, memory_budget)
+    known = experience_of(question.model, _signature(program, question))
+    drops = propagate_drops(
+        program,
+        start,
+        _readout(program, question),
+        question.changed,
+        known,
+        memory_budget=memory_budget,
+    ).to(question.scores.dtype)
+    if question.columns is not None:
+        drops = drops * question.columns[1][:, None]
+    checked(drops, replay, known, memory_budget)
     return drops
 
 
-def _readout(
-    program: Program, recording: Recording, replay: Replay, columns: Tensor, score: Score
-) -> Readout:
-    if score == "logit":
-        return class_readout(program, columns)
+def _readout(program: Program, question: Question) -> Readout:
+    if question.columns is not None:
+        return class_readout(program, question.columns[0])
     return ScoreReadout(
         program.nodes,
         (program.output,),
-        recording.output,
-        replay.score_of,
-        precise=score == "probability",
+        question.output,
+        question.score_of,
+        precise=question.precise,
     )
 
 
-def _signature(program: Program, replay: Replay, score: Score) -> Hashable:
-    kind = score if isinstance(score, str) else "callable"
-    return program.signature(), replay.channel_dim, tuple(replay.owners.tolist()), kind
+def _signature(program: Program, question: Question) -> Hashable:
+    kind = (question.columns is not None, question.precise)
+    return program.signature(), question.channel_dim, tuple(question.owners.tolist()), kind
 
 
 def _default_budget(device: torch.device) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +10,13 @@ from torch import Tensor, nn
 from lightning_ablationcam.engine.memory import PeakMemory, is_out_of_memory, left
 from lightning_ablationcam.engine.pairs import along
 from lightning_ablationcam.engine.prefix import Prefix
+from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, replaced_output, run
 
 SAME_SCORE = 1e-4
 """How far the intact score may be off, as a share of it, where the prefix is stood in for."""
 
-ScoreOf: TypeAlias = Callable[[Any, Tensor], Tensor]
-"""(model output, index of the image of each row) -> (rows,) class scores."""
 
-
-@dataclass(frozen=True, eq=False)
 class Replay:
     """Every group's drop by brute force: one forward pass for each (image, group) pair.
 
@@ -29,30 +24,12 @@ class Replay:
     Where the model normalises by the statistics of the batch, the image batch is kept whole and a
     group is ablated in all its images.
 
-    Attributes:
-        model: The model, in evaluation mode.
-        layer: The target layer.
-        inputs: (N, ...) the model's inputs.
-        activations: The layer's output for these inputs.
-        ablated: The same with every channel ablated.
-        owners: (K,) int64 in 0 ... G-1, the group of each channel.
-        changed: (N, G) whether ablation changes a pair at all; the others have a drop of exactly
-            zero and are not run.
-        score_of: Reads class scores off a model output.
-        channel_dim: The dimension of ``activations`` that holds the channels.
-        forward: ``(model, inputs) -> output``.
+    Args:
+        question: What is asked.
     """
 
-    model: nn.Module
-    layer: nn.Module
-    inputs: Tensor
-    activations: Tensor
-    ablated: Tensor
-    owners: Tensor
-    changed: Tensor
-    score_of: ScoreOf
-    channel_dim: int
-    forward: Forward
+    def __init__(self, question: Question) -> None:
+        self.question = question
 
     def drops(self, memory_budget: int) -> Tensor:
         """(N, G) drops of all pairs, in the scores' dtype.
@@ -60,16 +37,17 @@ class Replay:
         Args:
             memory_budget: Bytes that a batch may use, by estimate. Halved when memory runs out.
         """
-        if uses_batch_statistics(self.model):
+        asked = self.question
+        if uses_batch_statistics(asked.model):
             return self._drops_of_whole_batches()
-        pairs = self.changed.nonzero()
+        pairs = asked.changed.nonzero()
         if not len(pairs):
-            whole = torch.arange(len(self.inputs), device=self.activations.device)
-            return torch.zeros_like(self._scores(whole, self.activations))[:, None].expand(
-                self.changed.shape
+            whole = torch.arange(len(asked.inputs), device=asked.activations.device)
+            return torch.zeros_like(self._scores(whole, asked.activations))[:, None].expand(
+                asked.changed.shape
             )
         found = self._image_by_image(pairs, memory_budget)
-        drops = found.new_zeros(self.changed.shape)
+        drops = found.new_zeros(asked.changed.shape)
         drops[pairs[:, 0], pairs[:, 1]] = found
         return drops
 
@@ -79,33 +57,36 @@ class Replay:
         The intact images run in the same batch: kernels are chosen by batch size, and a score from
         another batch would differ by rounding, which is as large as a small drop.
         """
+        asked = self.question
         images, inverse = torch.unique(pairs[:, 0], return_inverse=True)
-        ndim = self.activations.ndim
-        owner_map = along(self.owners, ndim, self.channel_dim)
+        ndim = asked.activations.ndim
+        owner_map = along(asked.owners, ndim, asked.channel_dim)
         mine = owner_map == along(pairs[:, 1], ndim, 0)
         rows = torch.cat([images, pairs[:, 0]])
         # In place: another copy of the activations would stay for as long as the model runs.
-        replaced = self.activations[rows]
+        replaced = asked.activations[rows]
         replaced[len(images) :] = torch.where(
-            mine, self.ablated[pairs[:, 0]], replaced[len(images) :]
+            mine, asked.ablated[pairs[:, 0]], replaced[len(images) :]
         )
         del mine
         scores = self._scores(rows, replaced)
         return scores[: len(images)][inverse] - scores[len(images) :]
 
     def _scores(self, images: Tensor, replacement: Tensor, inputs: Tensor | None = None) -> Tensor:
-        inputs = self.inputs[images] if inputs is None else inputs
-        with replaced_output(self.layer, replacement):
-            return self.score_of(run(self.model, inputs, self.forward), images)
+        asked = self.question
+        inputs = asked.inputs[images] if inputs is None else inputs
+        with replaced_output(asked.layer, replacement):
+            return asked.score_of(run(asked.model, inputs, asked.forward), images)
 
     def _drops_of_whole_batches(self) -> Tensor:
-        whole = torch.arange(len(self.inputs), device=self.activations.device)
-        owner_map = along(self.owners, self.activations.ndim, self.channel_dim)
-        intact = self._scores(whole, self.activations)
+        asked = self.question
+        whole = torch.arange(len(asked.inputs), device=asked.activations.device)
+        owner_map = along(asked.owners, asked.activations.ndim, asked.channel_dim)
+        intact = self._scores(whole, asked.activations)
         columns = [
             intact
-            - self._scores(whole, torch.where(owner_map == group, self.ablated, self.activations))
-            for group in range(self.changed.shape[1])
+            - self._scores(whole, torch.where(owner_map == group, asked.ablated, asked.activations))
+            for group in range(asked.changed.shape[1])
         ]
         return torch.stack(columns, dim=1)
 
@@ -129,19 +110,20 @@ class Replay:
 
     def _image_drops(self, image: int, groups: Tensor, size: int) -> Tensor:
         """(n,) the drops of some groups in one image."""
+        asked = self.question
         row = slice(image, image + 1)
-        prefix = Prefix(self.model, self.layer, self.inputs[row], self.forward)
-        intact = self.score_of(prefix.output, torch.tensor([image], device=groups.device))
-        ndim = self.activations.ndim
-        owner_map = along(self.owners, ndim, self.channel_dim)
+        prefix = Prefix(asked.model, asked.layer, asked.inputs[row], asked.forward)
+        intact = asked.score_of(prefix.output, torch.tensor([image], device=groups.device))
+        ndim = asked.activations.ndim
+        owner_map = along(asked.owners, ndim, asked.channel_dim)
 
         def drops_of(groups: Tensor) -> Tensor:
             rows = torch.full((len(groups) + 1,), image, device=groups.device)
-            replaced = self.activations[rows]
+            replaced = asked.activations[rows]
             mine = owner_map == along(groups, ndim, 0)
-            replaced[1:] = torch.where(mine, self.ablated[row], replaced[1:])
+            replaced[1:] = torch.where(mine, asked.ablated[row], replaced[1:])
             del mine
-            inputs = self.inputs[row].expand(len(rows), *self.inputs.shape[1:])
+            inputs = asked.inputs[row].expand(len(rows), *asked.inputs.shape[1:])
             with prefix.standing_in(len(rows)):
                 scores = self._scores(rows, replaced, inputs)
             if not torch.allclose(scores[:1], intact, rtol=SAME_SCORE, atol=0, equal_nan=True):
@@ -159,14 +141,16 @@ class Replay:
         return self._pairs_in(self._rows_within(memory_budget))
 
     def _rows_within(self, memory_budget: int) -> int:
-        kept = self.activations.nbytes + self.ablated.nbytes
+        asked = self.question
+        kept = asked.activations.nbytes + asked.ablated.nbytes
         # A row holds its replaced activations while the model runs.
-        each = bytes_per_image(self.model, self.inputs, self.forward)
-        each += 2 * self.activations[:1].nbytes
+        each = bytes_per_image(asked.model, asked.inputs, asked.forward)
+        each += 2 * asked.activations[:1].nbytes
         return left(memory_budget, kept) // each
 
     def _pairs_in(self, rows: int) -> int:
-        groups = self.changed.shape[1]
+        asked = self.question
+        groups = asked.changed.shape[1]
         return max(1, (rows - 2) * groups // (groups + 1))
 
 

@@ -19,14 +19,11 @@ ROUNDING = 64
 """How many units of the last place of a score a replayed difference of two scores may be off."""
 
 
-def checked(
-    drops: Tensor, scores: Tensor, replay: Replay, known: Experience, memory_budget: int
-) -> None:
+def checked(drops: Tensor, replay: Replay, known: Experience, memory_budget: int) -> None:
     """Compare some drops with replay, once for each program of a model.
 
     Args:
         drops: (N, G) what propagation found.
-        scores: (N,) class scores.
         replay: The reference.
         known: What is known of the program; noted there when the drops are right.
         memory_budget: Bytes that the replay may use.
@@ -36,15 +33,18 @@ def checked(
     """
     if known.checked:
         return
+    question, scores = replay.question, replay.question.scores
     # NaN and infinity say nothing about the program; of what is finite it can be judged.
     finite = drops.isfinite() & scores.isfinite()[:, None]
-    pairs = _sample(drops, replay.changed & finite)
+    pairs = _sample(drops, question.changed & finite)
     if not len(pairs):
         return
     expected = replay.in_batches(pairs, replay.pairs_within(memory_budget))
     found = drops[pairs[:, 0], pairs[:, 1]]
     rounding = (
-        ROUNDING * torch.finfo(replay.activations.dtype).eps * scores[scores.isfinite()].abs().max()
+        ROUNDING
+        * torch.finfo(question.activations.dtype).eps
+        * scores[scores.isfinite()].abs().max()
     )
     allowed = TOLERANCE * torch.maximum(found.abs().max(), expected.abs().max()) + rounding
     off = float((found - expected).abs().max())

@@ -1,0 +1,55 @@
+"""What both engines are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+
+from lightning_ablationcam.engine.recorder import Forward
+
+ScoreOf: TypeAlias = Callable[[Any, Tensor], Tensor]
+"""(model output, index of the image of each row) -> (rows,) class scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """By how much does each image's class score drop when a group of channels is ablated?
+
+    Of N images and K channels in G groups; a pair is an image and a group.
+
+    Attributes:
+        model: The model, in evaluation mode.
+        layer: The target layer.
+        forward: ``(model, inputs) -> output``.
+        inputs: (N, ...) the model's inputs.
+        output: What the model returned for them.
+        activations: The layer's output for these inputs.
+        ablated: The same with every channel ablated.
+        channel_dim: The dimension of ``activations`` that holds the channels.
+        owners: (K,) int64 in 0 ... G-1, the group of each channel.
+        changed: (N, G) whether ablation changes a pair at all; the others have a drop of exactly
+            zero and are not run.
+        score_of: Reads class scores off a model output.
+        scores: (N,) the intact class scores.
+        columns: Where a score is a column of an (N, C) output, up to its sign and a constant: (N,)
+            int64 columns, and (N,) signs. None for any other score.
+        precise: Whether the score is to be read off in float64.
+    """
+
+    model: nn.Module
+    layer: nn.Module
+    forward: Forward
+    inputs: Tensor
+    output: Any
+    activations: Tensor
+    ablated: Tensor
+    channel_dim: int
+    owners: Tensor
+    changed: Tensor
+    score_of: ScoreOf
+    scores: Tensor
+    columns: tuple[Tensor, Tensor] | None
+    precise: bool

@@ -1,0 +1,67 @@
+"""How an explanation is computed: what ``ablation_cam`` and the monitor have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from lightning_ablationcam.ablations import Ablation, check_ablation
+from lightning_ablationcam.arguments import check_callable, check_choice, check_memory_budget
+from lightning_ablationcam.engine.recorder import Forward, call
+from lightning_ablationcam.layers import check_layout
+from lightning_ablationcam.scores import Score, check_score
+
+Engine: TypeAlias = Literal["auto", "propagate", "replay"]
+ENGINES = ("auto", "propagate", "replay")
+
+Groups: TypeAlias = Sequence[int] | Tensor | np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What is asked of every image alike; checks itself as far as that needs no model.
+
+    Attributes:
+        score: As in :func:`~lightning_ablationcam.ablation_cam`, and so are the others.
+        ablation: What takes a channel's place.
+        groups: (K,) labels of channels that are ablated together.
+        layout: Where channels and positions are in the layer's output.
+        engine: Which engine computes the drops.
+        memory_budget: Bytes one batch may use.
+        forward: ``(model, inputs) -> output``; None becomes a call of the model.
+
+    Raises:
+        TypeError: If one is of the wrong kind.
+        ValueError: If one is out of range.
+
+    Example:
+        >>> Options(engine="fast")
+        Traceback (most recent call last):
+        ValueError: engine='fast' is not known; choose 'auto', 'propagate', 'replay'
+    """
+
+    score: Score = "logit"
+    ablation: Ablation = "zero"
+    groups: Groups = None
+    layout: str = "auto"
+    engine: Engine = "auto"
+    memory_budget: int | None = None
+    forward: Forward | None = None
+
+    def __post_init__(self) -> None:
+        check_score(self.score)
+        check_ablation(self.ablation)
+        check_layout(self.layout)
+        check_choice("engine", self.engine, ENGINES)
+        check_memory_budget(self.memory_budget)
+        if self.forward is not None:
+            check_callable("forward", self.forward, "(model, inputs) -> output")
+
+    @property
+    def run(self) -> Forward:
+        """How the model is called."""
+        return call if self.forward is None else self.forward

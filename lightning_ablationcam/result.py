@@ -1,0 +1,72 @@
+"""What an explanation found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class AblationResult:
+    """What :func:`~lightning_ablationcam.ablation_cam` found, for N images and K channels.
+
+    Tensors are on the CPU.
+
+    Attributes:
+        heatmaps: (N, h, w) float32, after the ReLU, at the layer's own resolution, not normalised;
+            (N, d, h, w) for a layer of three spatial dimensions.
+        weights: (N, K) channel weights, ``drops / max(|scores|, floor)``.
+        drops: (N, K) class score minus class score with the channel ablated.
+        scores: (N,) class score of the intact model.
+        ablated_scores: (N, K) ``scores - drops``.
+        classes: (N,) int64, the classes explained.
+        layer: Dotted name of the target layer.
+        engine: ``"propagate"`` or ``"replay"``, the engine that computed the drops.
+        predicted: (N,) int64 class that the model predicts: the one with the largest logit, or,
+            where it returns one logit, 1 if that is positive and else 0. None where the model's
+            output is not a tensor of shape (N, C).
+        probabilities: (N,) probability of ``classes``: the softmax, the sigmoid of one logit, or
+            what the model returns where it ends in one of them. None likewise, and where a score
+            of your own leaves open what logits mean.
+        fallback: Why ``engine="auto"`` had to replay, or None.
+
+    ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
+    float64 and for ``score="probability"``.
+    """
+
+    heatmaps: Tensor
+    weights: Tensor
+    drops: Tensor
+    scores: Tensor
+    ablated_scores: Tensor
+    classes: Tensor
+    layer: str
+    engine: str
+    predicted: Tensor | None = None
+    probabilities: Tensor | None = None
+    fallback: str | None = None
+
+
+def joined(parts: Sequence[AblationResult]) -> AblationResult:
+    """The results of some images after one another; replayed, if any of them was.
+
+    Args:
+        parts: At least one result, all of one model and layer.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    columns = {
+        field.name: [getattr(part, field.name) for part in parts] for field in fields(parts[0])
+    }
+    tensors: dict[str, Any] = {
+        name: None if any(value is None for value in values) else torch.cat(values)
+        for name, values in columns.items()
+        if name not in ("layer", "engine", "fallback")
+    }
+    engine = "replay" if "replay" in columns["engine"] else "propagate"
+    fallback = next((reason for reason in columns["fallback"] if reason is not None), None)
+    return AblationResult(**tensors, layer=parts[0].layer, engine=engine, fallback=fallback)
