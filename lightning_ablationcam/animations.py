@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from anyascii import anyascii
 from lightning_ablationcam.arguments import check_path, shown
 from lightning_ablationcam.callback import AblationCAMMonitor
 from lightning_ablationcam.drawing import draw_animations, score_name
+from lightning_ablationcam.files import replaced
 
 LONGEST_STEM = 100
 """Characters of a probe's name that its file keeps."""
@@ -61,7 +61,8 @@ def write_animations(monitor: AblationCAMMonitor, folder: str | Path) -> list[Pa
     score = score_name(monitor.score)
     drawn = draw_animations(probes, history, scale=monitor.scale, score=score)
     for file, (_, animation) in zip(files, drawn, strict=True):
-        _replace(file, animation)
+        with replaced(file) as partial:
+            partial.write_bytes(animation)
     return files
 
 
@@ -88,13 +89,3 @@ def file_stems(names: Iterable[str]) -> list[str]:
         taken.add(unique.lower())
         stems.append(unique)
     return stems
-
-
-def _replace(file: Path, content: bytes) -> None:
-    """Write a file so that it is never seen half written, and an earlier one stays until then."""
-    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -13,12 +13,13 @@ from lightning_ablationcam.history import History, Pass, Scale
 from lightning_ablationcam.probes import ProbeSet
 from lightning_ablationcam.render import (
     MOST_ANIMATION_FRAMES,
+    MOST_FRAMES,
     evolution_strip,
-    frame_indices,
     overview_grid,
     probe_animation,
     probe_picture,
 )
+from lightning_ablationcam.selection import evenly_chosen
 
 Kind = Literal["overview", "probes", "evolution"]
 
@@ -59,7 +60,7 @@ def draw(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Ite
     """
     pictures = probes.pictures()
     newest = history.passes[-1]
-    shown = frame_indices(len(history.passes))
+    shown = evenly_chosen(len(history.passes), MOST_FRAMES)
     frames = [history.passes[index] for index in shown]
     heats = [history.scaled(index, scale) for index in shown]
     of_all, of_one = _FULL_SCALE[scale]
@@ -108,7 +109,7 @@ def draw_animations(
         once.
     """
     pictures = probes.pictures()
-    shown = frame_indices(len(history.passes), MOST_ANIMATION_FRAMES)
+    shown = evenly_chosen(len(history.passes), MOST_ANIMATION_FRAMES)
     frames = [history.passes[index] for index in shown]
     heats = [history.scaled(index, scale) for index in shown]
     progress = [frame.step / max(frames[-1].step, 1) for frame in frames]

@@ -26,6 +26,7 @@ from lightning_ablationcam.isolation import kept_random_state
 from lightning_ablationcam.loader_state import kept_loader
 from lightning_ablationcam.samples import class_names as names_of_classes
 from lightning_ablationcam.samples import item_labels, split_batch, split_item
+from lightning_ablationcam.selection import evenly_chosen
 
 DEFAULT_PROBES = 16
 """How many images :meth:`ProbeSet.from_dataset` takes where nothing is said."""
@@ -176,7 +177,7 @@ class ProbeSet:
                 indices = _first_of_each_class(dataset, per_class)
             elif indices is None:
                 most = min(n or DEFAULT_PROBES, len(dataset))
-                indices = np.linspace(0, len(dataset) - 1, most).round().astype(int).tolist()
+                indices = evenly_chosen(len(dataset), most)
             items = [split_item(dataset[index]) for index in _indices(indices, len(dataset))]
         labels = [label for _, label in items if label is not None]
         return cls(

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
 import hashlib
 import html
 import json
-import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +22,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.context import RequestContext
 
 from lightning_ablationcam.arguments import check_path, shown
+from lightning_ablationcam.files import replaced
 from lightning_ablationcam.recording import heat_record, probes_record
 from lightning_ablationcam.records import PLUGIN_NAME, picture_type
 from lightning_ablationcam.series import (
@@ -127,7 +126,7 @@ def write_report(source: str | Path | Monitor, path: str | Path) -> Path:
         raise TypeError(
             f"source={shown(source)}; expected a log directory or an AblationCAMMonitor"
         )
-    with _replaced(target) as partial:
+    with replaced(target) as partial:
         partial.write_text(_page(series, name), encoding="utf-8", newline="\n")
     return target
 
@@ -217,17 +216,6 @@ def _with_contents(series: Series) -> dict[str, Any]:
 
 def _data_url(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-@contextlib.contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """A file beside ``target`` that takes its place in the end, or goes where that fails."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
 from lightning_ablationcam.records import HeatRecord, ProbesRecord
+from lightning_ablationcam.selection import evenly_chosen
 
 VERSION = 1
 """Version of what the page is given."""
@@ -159,10 +158,7 @@ def current(heat: Iterable[Stamped[HeatRecord]]) -> list[Stamped[HeatRecord]]:
 
 def thinned(items: Sequence[Stamped[HeatRecord]], most: int) -> list[Stamped[HeatRecord]]:
     """At most ``most`` items, the first and the last among them, the others evenly spread."""
-    if len(items) <= most:
-        return list(items)
-    chosen = np.linspace(0, len(items) - 1, most).round().astype(int)
-    return [items[index] for index in chosen]
+    return [items[index] for index in evenly_chosen(len(items), most)]
 
 
 def page_data(series: Series, *, pictures: Sequence[str], maps: str) -> dict[str, Any]:

@@ -14,7 +14,17 @@ import lightning_ablationcam
 PACKAGE = Path(lightning_ablationcam.__file__).parent
 # From the bottom up: a module may import from its own floor and those below.
 FLOORS = [
-    {"arguments", "scores", "weights", "heatmaps", "ablations", "measures", "head"},
+    {
+        "arguments",
+        "scores",
+        "weights",
+        "heatmaps",
+        "ablations",
+        "measures",
+        "head",
+        "files",
+        "selection",
+    },
     {"layers", "module_state", "isolation", "engine", "auto_layer", "options", "result", "cam"},
     {"render", "records", "series"},
     {
@@ -44,12 +54,12 @@ FLOORS = [
 ALLOWED = {
     "render": {"anyascii", "numpy", "PIL", "cmap"},
     "records": {"numpy"},
-    "series": {"numpy"},
+    "series": set(),
     "tensorboard_plugin": {"tensorboard", "werkzeug", "numpy"},
 }
 # What TensorBoard imports to find out which plugins there are: it must not fail.
 LOADER = PACKAGE / "tensorboard_plugin" / "__init__.py"
-TORCH_ONLY = FLOORS[0] | FLOORS[1]
+TORCH_ONLY = FLOORS[0] | FLOORS[1] | FLOORS[2]
 
 
 def modules():

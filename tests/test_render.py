@@ -17,7 +17,6 @@ from lightning_ablationcam.render import (
     encode_jpeg,
     encode_png,
     evolution_strip,
-    frame_indices,
     overlay,
     overview_grid,
     probe_animation,
@@ -391,24 +390,6 @@ class TestProbePicture:
     def test_caption_must_be_lines(self):
         with pytest.raises(TypeError, match=r"caption must be a sequence of strings.*'cat'"):
             probe_picture(flat(0), np.ones((1, 1)), "cat", "max")
-
-
-class TestFrameIndices:
-    @given(st.integers(0, 5000), st.integers(2, 40))
-    def test_properties(self, count, most):
-        chosen = frame_indices(count, most)
-        gaps = np.diff(chosen)
-        assert len(chosen) == min(count, most)
-        assert (gaps > 0).all()
-        if count:
-            assert (chosen[0], chosen[-1]) == (0, count - 1)
-        if len(gaps):
-            assert gaps.max() - gaps.min() <= 1
-
-    @pytest.mark.parametrize(("count", "most", "name"), [(-1, 8, "count"), (5, 1, "most")])
-    def test_wrong_arguments(self, count, most, name):
-        with pytest.raises(ValueError, match=f"{name} must be at least .*got"):
-            frame_indices(count, most)
 
 
 class TestEvolutionStrip:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_ablationcam.render.evolution import frame_indices
 from lightning_ablationcam.render.validation import check_picture, check_same_length
+from lightning_ablationcam.selection import evenly_chosen
 
 # Each byte costs: TensorBoard's writer computes checksums in Python, 150 ms for a MiB.
 JPEG_QUALITY = 80
@@ -121,7 +121,7 @@ def encode_gif(
 def _palette(frames: Sequence[NDArray[np.uint8]], colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the distinct colours that represent the frames best, with ``colors`` among them."""
     fixed = np.unique(colors, axis=0)
-    chosen = [frames[index][::3, ::3] for index in frame_indices(len(frames), PALETTE_SAMPLES)]
+    chosen = [frames[index][::3, ::3] for index in evenly_chosen(len(frames), PALETTE_SAMPLES)]
     room = MOST_COLORS - len(fixed)
     sample = Image.fromarray(np.concatenate(chosen))
     found = sample.quantize(room, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()

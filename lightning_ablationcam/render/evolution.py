@@ -28,32 +28,6 @@ FRAME = 112
 INPUT = 56
 
 
-def frame_indices(count: int, most: int = MOST_FRAMES) -> list[int]:
-    """Choose which of ``count`` passes to show: evenly spread, with the first and the last.
-
-    Args:
-        count: Number of passes, at least 0.
-        most: How many to choose at most, at least 2.
-
-    Returns:
-        Increasing indices into the passes.
-
-    Raises:
-        ValueError: If ``count`` is negative or ``most`` is less than 2.
-
-    Example:
-        >>> frame_indices(3), frame_indices(50)
-        ([0, 1, 2], [0, 7, 14, 21, 28, 35, 42, 49])
-    """
-    if count < 0:
-        raise ValueError(f"count must be at least 0, got {count}")
-    if most < 2:
-        raise ValueError(f"most must be at least 2 (the first and the last pass), got {most}")
-    if count <= most:
-        return list(range(count))
-    return [step * (count - 1) // (most - 1) for step in range(most)]
-
-
 def evolution_strip(
     picture: NDArray[np.uint8],
     heats: Sequence[NDArray[np.floating[Any]]],

@@ -7,7 +7,7 @@ behind it, a server or a multiplexer, and that for the tensors unpacked by nobod
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from tensorboard.data.proto import data_provider_pb2
 from tensorboard.data.provider import RunTagFilter
 
 from lightning_ablationcam.records import PLUGIN_NAME, RecordError
+from lightning_ablationcam.selection import evenly_chosen
 
 MOST_RECORD_BYTES = 64 * 2**20
 """How large a record may be: 256 probes of 256 x 256 pixels in full colour, uncompressed, are 48
@@ -83,7 +84,8 @@ def read_packed(
     multiplexer: Any = getattr(provider, "_multiplexer", None)
     if hasattr(multiplexer, "Tensors"):
         events = list(multiplexer.Tensors(run, tag)) if _is_ours(multiplexer, run, tag) else []
-        return [Packed(e.step, e.wall_time, e.tensor_proto) for e in _chosen(events, most)]
+        chosen = (events[index] for index in evenly_chosen(len(events), most))
+        return [Packed(event.step, event.wall_time, event.tensor_proto) for event in chosen]
     stub = getattr(provider, "_stub", None)
     if hasattr(stub, "ReadTensors"):
         return _read_from_server(stub, experiment, run, tag, most)
@@ -101,16 +103,6 @@ def read_packed(
 def _is_ours(multiplexer: Any, run: str, tag: str) -> bool:
     tags = multiplexer.PluginRunToTagToContent(PLUGIN_NAME)
     return tag in tags.get(run, {})
-
-
-def _chosen(events: Sequence[Any], most: int) -> Iterable[Any]:
-    """The newest of them, and as many evenly spread over the others as are wanted."""
-    if len(events) <= most:
-        return events
-    if most == 1:
-        return events[-1:]
-    last = len(events) - 1
-    return [events[round(place * last / (most - 1))] for place in range(most)]
 
 
 def _read_from_server(stub: Any, experiment: str, run: str, tag: str, most: int) -> list[Packed]:
