@@ -108,9 +108,28 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "scores": one("scores", floats),
         "predicted": one("predicted", _optional(integers)),
         "probabilities": one("probabilities", _optional(some_floats)),
-        "drift": one("drift", _optional(floats)),
-        "concentration": one("concentration", _optional(floats)),
+        "measures": one("measures", _measures(len(heatmaps)))
+        if "measures" in fields
+        # Before measures were kept together.
+        else {
+            name: values
+            for name in ("drift", "concentration")
+            if (values := one(name, _optional(floats))) is not None
+        },
     }
+
+
+def _measures(count: int) -> Callable[[str, Any], dict[str, Tensor]]:
+    """A reader of (count,) numbers of several names."""
+    read_one = _array(torch.float64, count)
+
+    def read(where: str, value: Any) -> dict[str, Tensor]:
+        return {
+            _text(f"a name in {where}", name): read_one(f"{where}.{_shown(name)}", values)
+            for name, values in _mapping(where, value).items()
+        }
+
+    return read
 
 
 def _probes(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +150,22 @@ def _kept(where: str, value: Any) -> dict[str, Any]:
         "wanted": _one(fields, "wanted", _count, f"{where}.wanted"),
         "inputs": inputs,
         "labels": _one(fields, "labels", labels, f"{where}.labels"),
+        # Not there before probes kept from validation had masks.
+        "masks": _optional(_masks(inputs))(f"{where}.masks", fields.get("masks")),
     }
+
+
+def _masks(inputs: Tensor) -> Callable[[str, Any], Tensor]:
+    """A reader of where the object is in each of these images."""
+    shape = (len(inputs), *inputs.shape[2:])
+
+    def read(where: str, value: Any) -> Tensor:
+        tensor = _tensor(where, value)
+        if tensor.dtype != torch.bool or tensor.shape != shape:
+            raise _unlike(where, tensor, f"torch.bool of shape {shape}")
+        return tensor
+
+    return read
 
 
 def _scalars(fields: Mapping[str, Any]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_ablationcam.measures import concentration, drift
+from lightning_ablationcam.measures.registry import Maps, measured
 
 Scale = Literal["map", "probe", "run"]
 SCALES = ("map", "probe", "run")
@@ -37,9 +37,8 @@ class Pass:
         scores: (N,) float64 class scores.
         predicted: (N,) int64 predicted classes, or None.
         probabilities: (N,) probabilities of ``classes``, or None.
-        drift: (N,) float64 change since the pass before, see
-            :func:`~lightning_ablationcam.measures.drift`; None for the first pass.
-        concentration: (N,) float64, see :func:`~lightning_ablationcam.measures.concentration`.
+        measures: (N,) float64 of each measure that is known, by name; see
+            :data:`~lightning_ablationcam.measures.registry.MEASURES`.
     """
 
     step: int
@@ -50,8 +49,7 @@ class Pass:
     scores: NDArray[np.float64]
     predicted: NDArray[np.int64] | None = None
     probabilities: NDArray[np.float64] | None = None
-    drift: NDArray[np.float64] | None = None
-    concentration: NDArray[np.float64] | None = None
+    measures: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def finite(self) -> NDArray[np.bool_]:
@@ -85,7 +83,7 @@ class History:
             new: The pass, without its measures.
 
         Returns:
-            The pass as it was added, with its drift since the pass before and its concentration.
+            The pass as it was added, with its measures.
         """
         if self.passes and not self._continues(new):
             self.passes, self.maxima = [], None
@@ -107,11 +105,9 @@ class History:
         return same_maps and new.step >= last.step
 
     def _measured(self, new: Pass) -> Pass:
-        heat = torch.from_numpy(new.heatmaps)
-        changed = None
-        if self.passes:
-            changed = drift(torch.from_numpy(self.passes[-1].heatmaps), heat).numpy()
-        return replace(new, drift=changed, concentration=concentration(heat).numpy())
+        before = torch.from_numpy(self.passes[-1].heatmaps) if self.passes else None
+        found = measured(Maps(torch.from_numpy(new.heatmaps), before))
+        return replace(new, measures={name: values.numpy() for name, values in found.items()})
 
     def state_dict(self) -> dict[str, Any]:
         """The history as tensors and primitives, at most :data:`MOST_PASSES` passes of it.
@@ -119,13 +115,13 @@ class History:
         Returns:
             What :meth:`from_state` takes; fit for ``torch.load(weights_only=True)``.
         """
-        passes = [
-            {
-                name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
-                for name, value in vars(seen).items()
-            }
-            for seen in self.passes
-        ]
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return {name: plain(each) for name, each in value.items()}
+            return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+
+        passes = [plain(vars(seen)) for seen in self.passes]
         maxima = None if self.maxima is None else torch.from_numpy(self.maxima.copy())
         return {"passes": passes, "maxima": maxima}
 
@@ -134,11 +130,11 @@ class History:
         """The history that :meth:`state_dict` described."""
 
         def array(value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return {name: array(each) for name, each in value.items()}
             return value.numpy() if isinstance(value, Tensor) else value
 
-        passes = [
-            Pass(**{name: array(value) for name, value in seen.items()}) for seen in state["passes"]
-        ]
+        passes = [Pass(**array(seen)) for seen in state["passes"]]
         return cls(passes, None if state["maxima"] is None else state["maxima"].numpy())
 
     def scaled(self, index: int, scale: Scale) -> NDArray[np.float32]:

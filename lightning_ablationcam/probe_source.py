@@ -125,6 +125,7 @@ class ProbeSource:
                 "wanted": self._wanted,
                 "inputs": self.probes.inputs,
                 "labels": self.probes.labels,
+                "masks": self.probes.masks,
             }
         return {"fingerprint": self.probes.fingerprint, "kept": kept}
 
@@ -142,7 +143,9 @@ class ProbeSource:
         kept = state["kept"]
         if kept is not None and kept["wanted"] == self._wanted:
             try:
-                probes = ProbeSet(kept["inputs"], labels=kept["labels"], **self._display)
+                probes = ProbeSet(
+                    kept["inputs"], labels=kept["labels"], masks=kept["masks"], **self._display
+                )
                 _check_fit(probes, self._classes)
             except ValueError:
                 return False  # Other channels than mean and std have, or classes="label" now.

@@ -39,6 +39,9 @@ def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> 
     Raises:
         RecordError: If ``scale`` or ``score`` is not known.
     """
+    # Here, since it imports torch, which a report of a log directory does without.
+    from lightning_ablationcam.measures.registry import MEASURES
+
     count = len(probes)
     labels = [None] * count if probes.labels is None else probes.labels.tolist()
     return ProbesRecord(
@@ -50,6 +53,7 @@ def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> 
         labels=tuple(labels),
         pictures=tuple(_encoded(picture) for picture in probes.pictures()),
         class_names=None if probes.class_names is None else tuple(probes.class_names),
+        measures=tuple(measure.axis for measure in MEASURES),
     )
 
 
@@ -66,6 +70,8 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
     Raises:
         RecordError: If the lengths do not fit each other.
     """
+    from lightning_ablationcam.measures.registry import MEASURES
+
     maps, maxima = quantised(seen.heatmaps)
     count, height, width = maps.shape
     unknown = [math.nan] * count
@@ -80,8 +86,9 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         scores=_numbers(seen.scores),
         predicted=None if seen.predicted is None else _integers(seen.predicted),
         probabilities=None if seen.probabilities is None else _numbers(seen.probabilities),
-        drift=_numbers(unknown if seen.drift is None else seen.drift),
-        concentration=_numbers(unknown if seen.concentration is None else seen.concentration),
+        measures={
+            measure.name: _numbers(seen.measures.get(measure.name, unknown)) for measure in MEASURES
+        },
     )
 
 

@@ -15,15 +15,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1
-"""Version of both records."""
+from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT, Axis
+
+VERSION = 2
+"""Version of both records. The first had no ``measures``: drift and concentration stood alone."""
+
+READABLE = (1, VERSION)
+"""The versions that can be read."""
 
 PLUGIN_NAME = "ablation_cam"
 """TensorBoard's name for the owner of these records, part of the tab's address."""
@@ -40,9 +45,17 @@ MOST_INTEGER = 2**53
 MOST_JSON_BYTES = 8 * 2**20
 """How long the JSON of a record may be: read, it can take fifty times the memory."""
 
+MEASURES_OF_VERSION_1 = (DRIFT, CONCENTRATION)
+"""The measures of records of version 1, which do not say what they hold."""
+
 _SCALES = ("map", "probe", "run")
 _SCORES = ("logit", "probability", "score")
 _PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_MEASURE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+# Measures stand beside these where the page is told of a step.
+_FIELDS_OF_A_STEP = frozenset(
+    ("step", "epoch", "wall_time", "maxima", "classes", "scores", "predicted", "probabilities")
+)
 # It becomes part of addresses.
 _FINGERPRINT = re.compile(r"[0-9A-Za-z_.-]{1,128}")
 
@@ -66,6 +79,7 @@ class ProbesRecord:
         labels: N class indices, None where there is none.
         pictures: N PNG or JPEG files.
         class_names: Name of each class index, or None.
+        measures: How the measures of each pass are read, in the order in which they are shown.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -79,6 +93,7 @@ class ProbesRecord:
     labels: tuple[int | None, ...]
     pictures: tuple[bytes, ...]
     class_names: tuple[str, ...] | None = None
+    measures: tuple[Axis, ...] = ()
 
     def __post_init__(self) -> None:
         _check_fingerprint(self.fingerprint)
@@ -90,6 +105,10 @@ class ProbesRecord:
         _check_length("pictures", self.pictures, len(self.names))
         for picture in self.pictures:
             picture_type(picture)
+        for axis in self.measures:
+            _check_measure(axis.name)
+            if not axis.low < axis.high:
+                raise RecordError(f"{axis.name} goes from {axis.low} to {axis.high}")
 
 
 @dataclass(frozen=True)
@@ -107,8 +126,7 @@ class HeatRecord:
         scores: N class scores, in the unit of the probes' ``score``; None where not finite.
         predicted: N predicted classes, or None.
         probabilities: N softmax probabilities of ``classes``, or None.
-        drift: N changes since the previous pass, 0 ... 1; None where not known.
-        concentration: N shares of heat in the hottest tenth of the area, 0 ... 1; None likewise.
+        measures: By name, N numbers; None where not known.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -124,8 +142,7 @@ class HeatRecord:
     scores: tuple[float | None, ...]
     predicted: tuple[int, ...] | None
     probabilities: tuple[float | None, ...] | None
-    drift: tuple[float | None, ...]
-    concentration: tuple[float | None, ...]
+    measures: Mapping[str, tuple[float | None, ...]]
 
     def __post_init__(self) -> None:
         _check_fingerprint(self.fingerprint)
@@ -133,8 +150,11 @@ class HeatRecord:
             raise RecordError(f"shape is {list(self.shape)!r:.80}; expected [N, h, w], all above 0")
         if len(self.maps) != math.prod(self.shape):
             raise RecordError(f"shape is {list(self.shape)}, but there are {len(self.maps)} bytes")
-        for name in ("maxima", "classes", "scores", "drift", "concentration"):
+        for name in ("maxima", "classes", "scores"):
             _check_length(name, getattr(self, name), self.shape[0])
+        for name, values in self.measures.items():
+            _check_measure(name)
+            _check_length(name, values, self.shape[0])
         for name in ("predicted", "probabilities"):
             if getattr(self, name) is not None:
                 _check_length(name, getattr(self, name), self.shape[0])
@@ -203,6 +223,7 @@ def encode_probes(record: ProbesRecord) -> list[bytes]:
         "score": record.score,
         "probes": probes,
         "class_names": record.class_names,
+        "measures": [vars(axis) for axis in record.measures],
     }
     return [_json(fields), *record.pictures]
 
@@ -226,6 +247,7 @@ def decode_probes(strings: Sequence[bytes]) -> ProbesRecord:
         labels=tuple(probe.one("label", _optional(_integer)) for probe in probes),
         pictures=tuple(strings[1:]),
         class_names=fields.optional_list_of("class_names", _text),
+        measures=_axes(fields),
     )
 
 
@@ -235,8 +257,8 @@ def encode_heat(record: HeatRecord) -> list[bytes]:
     Example:
         >>> record = HeatRecord(
         ...     "f00d", "layer4", 3, (1, 1, 2), b"\\x00\\xff", maxima=(0.5,), classes=(7,),
-        ...     scores=(float("nan"),), predicted=None, probabilities=None, drift=(None,),
-        ...     concentration=(1.0,),
+        ...     scores=(float("nan"),), predicted=None, probabilities=None,
+        ...     measures={"drift": (None,)},
         ... )
         >>> decode_heat(encode_heat(record)).scores
         (None,)
@@ -251,8 +273,7 @@ def encode_heat(record: HeatRecord) -> list[bytes]:
         "scores": _finite(record.scores),
         "predicted": record.predicted,
         "probabilities": _finite(record.probabilities),
-        "drift": _finite(record.drift),
-        "concentration": _finite(record.concentration),
+        "measures": {name: _finite(values) for name, values in record.measures.items()},
     }
     return [_json(fields), record.maps]
 
@@ -280,9 +301,33 @@ def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
         scores=fields.list_of("scores", _optional(_number)),
         predicted=fields.optional_list_of("predicted", _integer),
         probabilities=fields.optional_list_of("probabilities", _optional(_number)),
-        drift=fields.list_of("drift", _optional(_number)),
-        concentration=fields.list_of("concentration", _optional(_number)),
+        measures=_measures(fields),
     )
+
+
+def _axes(fields: _Fields) -> tuple[Axis, ...]:
+    if fields.version == 1:
+        return MEASURES_OF_VERSION_1
+    return tuple(
+        Axis(
+            name=axis.one("name", _text),
+            label=axis.one("label", _text),
+            low=axis.one("low", _number),
+            high=axis.one("high", _number),
+            percent=axis.one("percent", _truth),
+        )
+        for axis in map(_Fields.of, fields.list_of("measures", _anything))
+    )
+
+
+def _measures(fields: _Fields) -> dict[str, tuple[float | None, ...]]:
+    if fields.version == 1:
+        return {
+            axis.name: fields.list_of(axis.name, _optional(_number))
+            for axis in MEASURES_OF_VERSION_1
+        }
+    inner = _Fields.of(fields.one("measures", _anything))
+    return {name: inner.list_of(name, _optional(_number)) for name in inner.names}
 
 
 class _Fields:
@@ -297,11 +342,11 @@ class _Fields:
         except (ValueError, RecursionError) as error:
             raise RecordError(f"the first part is no JSON ({type(error).__name__})") from error
         self._values = _object(values)
-        version = self._values.get("version")
-        if version != VERSION or isinstance(version, bool):
+        self.version = self._values.get("version")
+        if self.version not in READABLE or isinstance(self.version, bool):
             raise RecordError(
-                f"version is {version!r:.80}, but this lightning_ablationcam reads version "
-                f"{VERSION}; install in TensorBoard's environment what wrote the record"
+                f"version is {self.version!r:.80}, but this lightning_ablationcam reads versions "
+                f"up to {VERSION}; install in TensorBoard's environment what wrote the record"
             )
 
     @classmethod
@@ -310,6 +355,11 @@ class _Fields:
         inner = cls.__new__(cls)
         inner._values = _object(values)
         return inner
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all fields."""
+        return tuple(self._values)
 
     def one(self, name: str, read: Callable[[Any], _T]) -> _T:
         if name not in self._values:
@@ -349,6 +399,12 @@ def _text(value: Any) -> str:
     return value
 
 
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _unlike(value, "true or false")
+    return value
+
+
 def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST_INTEGER:
         raise _unlike(value, "a whole number")
@@ -369,6 +425,11 @@ def _optional(read: Callable[[Any], _T]) -> Callable[[Any], _T | None]:
 def _unlike(value: Any, expected: str) -> RecordError:
     # Not the value itself: turning a huge one into text can fail or take long.
     return RecordError(f"is or holds a {type(value).__name__}; expected {expected}")
+
+
+def _check_measure(name: str) -> None:
+    if not _MEASURE.fullmatch(name) or name in _FIELDS_OF_A_STEP:
+        raise RecordError(f"a measure is called {name[:80]!r}; expected a name of its own")
 
 
 def _check_fingerprint(fingerprint: str) -> None:

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_ablationcam.history import Pass
-from lightning_ablationcam.measures.focus import HOTTEST_SHARE
+from lightning_ablationcam.measures.registry import MEASURES
 
-NEUTRAL = {"drift": 1.0, "concentration": HOTTEST_SHARE, "score": 0.0, "seconds": 0.0}
-"""What is logged before the first pass, or the second for drift: a map as changed as can be, heat
-as spread as can be."""
+NEUTRAL = {measure.name: measure.neutral for measure in MEASURES} | {"score": 0.0, "seconds": 0.0}
+"""What is logged before the first pass, or the second for drift."""
 
 
 class Scalars:
@@ -22,8 +21,8 @@ class Scalars:
     so there always is one, and it is always finite.
 
     Attributes:
-        values: ``drift``, ``concentration`` and ``score``, means over the probes, and ``seconds``,
-            the wall time of the newest pass.
+        values: Of each measure and of ``score`` the mean over the probes, and ``seconds``, the wall
+            time of the newest pass.
     """
 
     def __init__(self) -> None:
@@ -31,12 +30,8 @@ class Scalars:
 
     def update(self, seen: Pass) -> None:
         """Take over the means of a pass, over the probes whose numbers are finite."""
-        for name, each in (
-            ("drift", seen.drift),
-            ("concentration", seen.concentration),
-            ("score", seen.scores),
-        ):
-            mean = None if each is None else _finite_mean(each)
+        for name, each in {**seen.measures, "score": seen.scores}.items():
+            mean = _finite_mean(each)
             if mean is not None:
                 self.values[name] = mean
 

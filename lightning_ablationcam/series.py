@@ -184,6 +184,7 @@ def page_data(series: Series, *, pictures: Sequence[str], maps: str) -> dict[str
         "score": probes.score,
         "probes": [{"name": name, "label": label} for name, label in named],
         "class_names": probes.class_names,
+        "measures": [vars(axis) for axis in probes.measures],
         "shape": shape[1:],
         "steps": [_step(stamped) for stamped in series.steps],
         "total_steps": series.total_steps,
@@ -205,8 +206,7 @@ def _step(stamped: Stamped[HeatRecord]) -> dict[str, Any]:
         "scores": _rounded(record.scores),
         "predicted": record.predicted,
         "probabilities": _rounded(record.probabilities),
-        "drift": _rounded(record.drift),
-        "concentration": _rounded(record.concentration),
+        **{name: _rounded(values) for name, values in record.measures.items()},
     }
 
 

@@ -15,6 +15,7 @@ from tensorboard.compat.proto import (
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from lightning_ablationcam.loggers.tab import summary_value
+from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
 from lightning_ablationcam.records import (
     HeatRecord,
     ProbesRecord,
@@ -39,6 +40,7 @@ def probes(n=2, **changes):
         labels=tuple(range(n)),
         pictures=tuple((encode_png, encode_jpeg)[i % 2](p) for i, p in enumerate(pixels)),
         class_names=("cat", "<b>dog</b>"),
+        measures=(DRIFT, CONCENTRATION),
     )
     return replace(record, **changes)
 
@@ -56,8 +58,7 @@ def heat(epoch=0, n=2, h=3, w=4, **changes):
         scores=(0.5 + epoch,) * n,
         predicted=(0,) * n,
         probabilities=(0.25,) * n,
-        drift=(None,) * n,
-        concentration=(0.125,) * n,
+        measures={"drift": (None,) * n, "concentration": (0.125,) * n},
     )
     return replace(record, **changes)
 

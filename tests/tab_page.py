@@ -19,12 +19,15 @@ from PIL import Image
 from skimage import data as photographs
 from sklearn.datasets import load_digits
 
+from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
 from lightning_ablationcam.records import HeatRecord, ProbesRecord
 from tests.tab_events import EventFile
 
 STATIC = Path(__file__).parents[1] / "lightning_ablationcam" / "tensorboard_plugin" / "static"
 BASE = "/data/plugin/ablation_cam/"
 CLASSES = ["astronaut", "cat", "coffee", "rocket", "digit"]
+MEASURES = (DRIFT, CONCENTRATION)
+NAMES = {axis.name for axis in MEASURES}
 
 # As TensorBoard 2.21 sends it (`backend/http_util.py`).
 POLICY = (
@@ -91,6 +94,7 @@ def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = No
             labels=labels,
             pictures=tuple(made.pictures),
             class_names=tuple(data["class_names"]),
+            measures=MEASURES,
         )
         file.probes(record, wall_time=1.0, tag=data["tag"])
     for entry, maps in list(zip(data["steps"], made.maps, strict=True))[start:stop]:
@@ -99,7 +103,8 @@ def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = No
             layer=data["layer"],
             shape=maps.shape,
             maps=maps.tobytes(),
-            **{key: value for key, value in entry.items() if key not in ("step", "wall_time")},
+            measures={name: entry[name] for name in NAMES},
+            **{k: v for k, v in entry.items() if k not in ("step", "wall_time", *NAMES)},
         )
         file.heat(record, entry["step"], entry["wall_time"], tag=data["tag"])
 
@@ -170,6 +175,7 @@ def evolution(run="version_0", tag="ablation_cam", probes=16, steps=40, cells=7,
             {"name": f"{CLASSES[label]} {i}", "label": int(label)} for i, label in enumerate(labels)
         ],
         "class_names": CLASSES,
+        "measures": [vars(axis) for axis in MEASURES],
         "shape": [cells, cells],
         "steps": entries,
         "total_steps": steps,

@@ -81,8 +81,9 @@ def test_the_event_file_holds_the_tabs_records(tmp_path):
         decoded = decode_heat(record.tensor_proto.string_val)
         assert decoded.fingerprint == described.fingerprint
         np.testing.assert_allclose(decoded.maxima, seen.heatmaps.max((1, 2)), rtol=1e-6)
-        np.testing.assert_allclose(decoded.concentration, seen.concentration, rtol=1e-6)
-        assert (decoded.drift[0] is None) == (seen.drift is None)
+        expected = seen.measures["concentration"]
+        np.testing.assert_allclose(decoded.measures["concentration"], expected, rtol=1e-6)
+        assert (decoded.measures["drift"][0] is None) == ("drift" not in seen.measures)
 
 
 def test_heatmaps_are_those_of_the_validated_weights(tmp_path):

@@ -385,7 +385,9 @@ def test_one_broken_probe_does_not_spoil_the_others(tmp_path):
     assert newest.finite.tolist() == [False, True, True]
     assert newest.heatmaps.shape == whole.heatmaps.shape
     assert scalars[-1]["ablation_cam/score"] == pytest.approx(newest.scores[1:].mean(), rel=1e-5)
-    assert scalars[-1]["ablation_cam/drift"] == pytest.approx(newest.drift[1:].mean(), rel=1e-5)
+    assert scalars[-1]["ablation_cam/drift"] == pytest.approx(
+        newest.measures["drift"][1:].mean(), rel=1e-5
+    )
 
 
 @pytest.fixture

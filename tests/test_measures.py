@@ -6,7 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_ablationcam.measures import concentration, drift
+from lightning_ablationcam.measures.change import drift
+from lightning_ablationcam.measures.focus import HOTTEST_SHARE, concentration
+from lightning_ablationcam.measures.registry import MEASURES, Maps, measured
 
 
 def random_maps(count=5, side=7, seed=0):
@@ -72,3 +74,22 @@ def test_concentration_of_one_hot_place_and_of_broken_maps():
     point[0, 0, 0] = torch.nan
     assert concentration(point).isnan()
     assert concentration(torch.full((1, 4, 4), torch.inf)).isnan()
+
+
+def test_a_pass_has_every_measure_that_is_known():
+    before, now = random_maps(seed=1), random_maps(seed=2)
+    first, second = measured(Maps(now, None)), measured(Maps(now, before))
+    assert first.keys() == {"concentration"}
+    assert second.keys() == {measure.name for measure in MEASURES}
+    assert torch.equal(second["drift"], drift(before, now))
+    for measure in MEASURES:
+        values = second[measure.name]
+        assert values.shape == (5,)
+        assert values.dtype == torch.float64
+        assert measure.axis.low <= values.min() <= values.max() <= measure.axis.high
+        assert measure.axis.low <= measure.neutral <= measure.axis.high
+
+
+def test_concentration_goes_from_the_share_of_heat_that_is_spread_evenly():
+    [axis] = [measure.axis for measure in MEASURES if measure.name == "concentration"]
+    assert axis.low == HOTTEST_SHARE

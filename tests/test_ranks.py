@@ -107,7 +107,7 @@ def test_every_rank_sees_the_same_scalars(ranks, case):
             f"ablation_cam/{n}" for n in ("drift", "concentration", "score", "seconds")
         }
     passes = first["state"]["history"]["passes"]
-    expected = passes[-1]["drift"].mean().item() if len(passes) > 1 else 1.0
+    expected = passes[-1]["measures"]["drift"].mean().item() if len(passes) > 1 else 1.0
     assert first["scalars"][-1]["ablation_cam/drift"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -43,23 +43,21 @@ def test_a_pass_becomes_a_record():
     assert record.scores == (1.1, None)
     assert record.predicted is None
     assert record.probabilities is None
-    assert record.drift == record.concentration == (None, None)
+    assert record.measures == {"drift": (None, None), "concentration": (None, None)}
 
 
 def test_what_is_measured_goes_along():
     seen = a_pass(
         predicted=np.array([1, 2]),
         probabilities=np.array([0.5, np.nan]),
-        drift=np.array([0.25, 1.0]),
-        concentration=np.array([1, 0.125]),
+        measures={"drift": np.array([0.25, 1.0]), "concentration": np.array([1, 0.125])},
     )
     record = heat_record(seen, fingerprint="f")
     assert record.predicted == (1, 2)
     assert record.probabilities == (0.5, None)
-    assert record.drift == (0.25, 1.0)
-    assert record.concentration == (1.0, 0.125)
+    assert record.measures == {"drift": (0.25, 1.0), "concentration": (1.0, 0.125)}
     with pytest.raises(RecordError, match="drift has 1 entries for 2 probes"):
-        heat_record(replace(seen, drift=np.array([0.25])), fingerprint="f")
+        heat_record(replace(seen, measures={"drift": np.array([0.25])}), fingerprint="f")
 
 
 def pixels(picture):

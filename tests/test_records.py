@@ -44,8 +44,13 @@ def heat_records(draw):
         scores=each(NUMBERS),
         predicted=draw(st.sampled_from([None, each(INTEGERS)])),
         probabilities=draw(st.sampled_from([None, each(NUMBERS)])),
-        drift=each(NUMBERS),
-        concentration=each(NUMBERS),
+        measures=draw(
+            st.dictionaries(
+                st.from_regex(r"own_[a-z0-9_]{0,20}", fullmatch=True),
+                st.just(each(NUMBERS)),
+                max_size=3,
+            )
+        ),
     )
 
 
@@ -121,7 +126,10 @@ def changed_heat(**changes):
         ([b"\xff\xfe", b""], "no JSON"),
         ([b"[" * 100_000, b""], r"no JSON \(RecursionError\)"),
         ([b"[]", b""], "list; expected an object"),
-        (changed_heat(version=2), "version is 2, but this lightning_ablationcam reads version 1"),
+        (
+            changed_heat(version=3),
+            "version is 3, but this lightning_ablationcam reads versions up to 2",
+        ),
         (changed_heat(version=True), "version is True"),
         (changed_heat(shape=[2, 3, 5]), r"shape is \[2, 3, 5\], but there are 24 bytes"),
         (changed_heat(shape=[2, 3, 10**15]), "but there are 24 bytes"),
@@ -135,7 +143,14 @@ def changed_heat(**changes):
         (changed_heat(scores=[True, 0]), "scores is or holds a bool"),
         (changed_heat(classes=[0.5, 1]), "classes is or holds a float"),
         (changed_heat(predicted=[1]), "predicted has 1 entries"),
-        (changed_heat(drift=None), "drift is or holds a NoneType"),
+        (changed_heat(measures=None), "is or holds a NoneType"),
+        (changed_heat(measures={"drift": [0]}), "drift has 1 entries for 2 probes"),
+        (changed_heat(measures={"drift": [0, "a"]}), "drift is or holds a str"),
+        (
+            changed_heat(measures={"maxima": [0, 1]}),
+            "a measure is called 'maxima'; expected a name",
+        ),
+        (changed_heat(measures={"a b": [0, 1]}), "a measure is called 'a b'"),
         (changed_heat(epoch="3"), "epoch is or holds a str"),
         (changed_heat(fingerprint="../etc"), "fingerprint is '../etc'"),
     ],
@@ -143,6 +158,20 @@ def changed_heat(**changes):
 def test_what_is_wrong_with_heat_is_said(strings, message):
     with pytest.raises(RecordError, match=message):
         decode_heat(strings)
+
+
+AXIS = {"name": "drift", "label": "Drift", "low": 0, "high": 1, "percent": False}
+
+
+def test_records_of_the_first_version_are_read():
+    text, maps = encode_heat(heat())
+    fields = json.loads(text) | {"version": 1}
+    fields |= fields.pop("measures")
+    assert decode_heat([json.dumps(fields).encode(), maps]) == heat()
+    text, *pictures = encode_probes(probes())
+    fields = json.loads(text) | {"version": 1}
+    del fields["measures"]
+    assert decode_probes([json.dumps(fields).encode(), *pictures]) == probes()
 
 
 def changed_probes(*pictures, **changes):
@@ -163,6 +192,11 @@ def changed_probes(*pictures, **changes):
         (changed_probes(scale="each"), "scale is 'each'; expected one of map, probe, run"),
         (changed_probes(score="loss"), "score is 'loss'"),
         (changed_probes(class_names="ab"), "class_names is or holds a str"),
+        (changed_probes(measures={}), "measures is or holds a dict; expected a list"),
+        (changed_probes(measures=[{"name": "a"}]), "label is missing"),
+        (changed_probes(measures=[AXIS | {"percent": 1}]), "percent is or holds a int"),
+        (changed_probes(measures=[AXIS | {"low": 1}]), "drift goes from 1.0 to 1.0"),
+        (changed_probes(measures=[AXIS | {"name": "steps()"}]), r"a measure is called 'steps\(\)'"),
     ],
 )
 def test_what_is_wrong_with_probes_is_said(strings, message):

@@ -952,13 +952,19 @@ function placesOf(evolution, all) {
 
 /** The curves of one probe, drawn anew only when the data changes. */
 class Curves {
-  constructor(fields, seek) {
-    this.fields = fields;
+  /** `choose` says which fields of an evolution are shown; `seek` goes to a step of A's. */
+  constructor(choose, seek) {
+    this.choose = choose;
     this.seek = seek;
+    this.node = el("div", { className: "plots" });
+  }
+
+  build(fields) {
+    this.fields = fields;
     this.plots = fields.map(
       ([, label, , extent]) => new Plot(label, (share) => this.go(share), extent),
     );
-    this.node = el("div", { className: "plots" }, ...this.plots.map(({ node }) => node));
+    this.node.replaceChildren(...this.plots.map(({ node }) => node));
   }
 
   go(share) {
@@ -975,6 +981,7 @@ class Curves {
     ) {
       this.drawn = evolutions;
       this.probe = probe;
+      this.build(this.choose(frame.a.evolution));
       this.places = evolutions.map((evolution) => placesOf(evolution, evolutions));
       this.plots.forEach((plot, i) =>
         plot.draw(
@@ -997,15 +1004,27 @@ class Curves {
   }
 }
 
-const CARD_CURVES = [
-  ["drift", "Drift", decimals, [0, null]],
-  ["scores", "Score", number],
-];
-const ALL_CURVES = [
-  ...CARD_CURVES,
-  ["probabilities", "Probability", percent, [0, 1]],
-  ["concentration", "Concentration", percent, [0, null]],
-];
+/** The measures of an evolution as fields: name, label, how a value is written, vertical extent. */
+function measureFields({ measures }) {
+  return measures.map((axis) => [
+    axis.name,
+    axis.label,
+    axis.percent ? percent : decimals,
+    [axis.low, null],
+  ]);
+}
+
+const SCORE = ["scores", "Score", number];
+
+function fieldsOnCard(evolution) {
+  return [...measureFields(evolution).slice(0, 1), SCORE];
+}
+
+function allFields(evolution) {
+  const [first, ...others] = measureFields(evolution);
+  const probability = ["probabilities", "Probability", percent, [0, 1]];
+  return [...(first ? [first] : []), SCORE, probability, ...others];
+}
 
 /** The numbers of a probe, one column for each side. */
 class Facts {
@@ -1056,8 +1075,8 @@ class Facts {
     // A single score stands beside its curve already.
     this.row("Score", complete || comparing ? of("scores", number) : []);
     this.row("Probability", of("probabilities", percent));
-    this.row("Drift", complete ? of("drift", decimals) : []);
-    this.row("Concentration", complete ? of("concentration", percent) : []);
+    for (const [name, title, text] of measureFields(frame.a.evolution))
+      this.row(title, complete ? of(name, text) : []);
     this.row("Largest heat", complete ? of("maxima", number) : []);
     this.row("Drift A to B", comparing ? ["", decimals(frame.drift(probe))] : []);
   }
@@ -1185,7 +1204,7 @@ class Card {
       ...this.canvases,
     );
     this.facts = new Facts();
-    this.curves = new Curves(CARD_CURVES, (index) => page.seek("a", index));
+    this.curves = new Curves(fieldsOnCard, (index) => page.seek("a", index));
     this.node = el(
       "li",
       { className: "card", "data-probe": probe },
@@ -1276,7 +1295,7 @@ class LargeView {
     this.transports = ["a", "b"].map((side) => new Transport(page, side, { series: false }));
     this.transports[0].slider.autofocus = true;
     this.facts = new Facts();
-    this.curves = new Curves(ALL_CURVES, (index) => page.seek("a", index));
+    this.curves = new Curves(allFields, (index) => page.seek("a", index));
     this.strip = el("div", { className: "strip", role: "group", "aria-label": "All steps" });
     this.legend = new Legend();
     this.live = liveText();
