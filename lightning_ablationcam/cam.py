@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +27,13 @@ from lightning_ablationcam.isolation import isolated, warn
 from lightning_ablationcam.layers import check_target_layer, infer_layout
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
-from lightning_ablationcam.scores import Classes, Score, has_class_columns, resolve_classes
+from lightning_ablationcam.scores import (
+    Classes,
+    Score,
+    called_score,
+    has_class_columns,
+    resolve_classes,
+)
 from lightning_ablationcam.weights import channel_weights
 
 IMAGES_SHARE = 0.5
@@ -177,10 +184,20 @@ class _Task:
     layer: nn.Module
     options: Options
 
-    def record(self, inputs: Tensor) -> Recording:
-        """Run the model once on some images."""
-        tail = self.options.engine != "replay"
-        return record(self.model, self.name, self.layer, inputs, self.options.run, tail=tail)
+    def record(self, inputs: Tensor, classes: Tensor | None) -> Recording:
+        """Run the model once on some images; a score of the user's own is recorded with it."""
+        score, read = self.options.score, None
+        if callable(score) and classes is not None:
+            read = partial(called_score, score, classes=classes)
+        return record(
+            self.model,
+            self.name,
+            self.layer,
+            inputs,
+            self.options.run,
+            tail=self.options.engine != "replay",
+            read=read,
+        )
 
 
 def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[AblationResult]:
@@ -208,7 +225,7 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
 
 def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
     """What one more image costs before any group is ablated."""
-    recording = task.record(inputs[:1])
+    recording = task.record(inputs[:1], None)
     layer = 4 * recording.activations.nbytes
     intact = bytes_per_image(task.model, inputs, task.options.run)
     # Propagation keeps what the intact network computes in its tail.
@@ -217,7 +234,7 @@ def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
 
 
 def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationResult:
-    options, recording = task.options, task.record(inputs)
+    options, recording = task.options, task.record(inputs, classes)
     output, activations = recording.output, recording.activations
     where = infer_layout(options.layout, activations.shape, inputs.shape)
     head = _head(recording, len(inputs))
@@ -225,6 +242,9 @@ def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationRes
     wanted = wanted.to(activations.device)
     owners = _owners(options.groups, activations.shape[where.channel_dim], activations.device)
     ablated = ablate(activations, options.ablation, where.channel_dim)
+    scores = recording.scores
+    if scores is None:
+        scores = head.scores(output, wanted, options.score)
     question = Question(
         model=task.model,
         layer=task.layer,
@@ -237,12 +257,16 @@ def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationRes
         owners=owners,
         changed=changed_pairs(activations, ablated, owners, where.channel_dim),
         score_of=lambda output, images: head.scores(output, wanted[images], options.score),
-        scores=head.scores(output, wanted, options.score),
+        scores=scores,
         columns=head.columns(wanted) if options.score == "logit" else None,
+        scored=recording.scored is not None,
         precise=options.score == "probability",
     )
     drops, engine, fallback = find_drops(
-        question, recording.tail, engine=options.engine, memory_budget=options.memory_budget
+        question,
+        recording.tail if recording.scored is None else recording.scored,
+        engine=options.engine,
+        memory_budget=options.memory_budget,
     )
     drops = drops[:, owners]
     weights = channel_weights(drops, question.scores)

@@ -307,8 +307,10 @@ def test_works_under_inference_mode_and_autocast():
         inferred = ablation_cam(model, "conv", x * 1, CLASSES)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = ablation_cam(model, "conv", x, CLASSES)
-    assert torch.equal(plain.drops, inferred.drops)
-    assert torch.equal(plain.drops, mixed.drops)
+    # Not to the last bit: how kernels round may depend on where memory was given. In bfloat16
+    # drops would differ in the second digit.
+    for other in (inferred, mixed):
+        torch.testing.assert_close(other.drops, plain.drops, rtol=1e-5, atol=1e-7)
     assert not inferred.drops.is_inference()
 
 

@@ -13,7 +13,7 @@ from lightning_ablationcam import ablation_cam, cam
 from lightning_ablationcam.engine import drops
 from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.propagate import _Tail, layer_value
-from lightning_ablationcam.engine.readout import class_readout
+from lightning_ablationcam.engine.readout import affine_readout
 from tests.fake_cuda import FakeDevice, recorded_on_cuda
 from tests.tails import ChannelNorm, Residual, SqueezeExcite, alive
 
@@ -241,7 +241,7 @@ def test_every_intermediate_is_on_the_device_in_float32(name, monkeypatch):
         program = narrowed(recording.tail)
         classes = torch.zeros(2, dtype=torch.int64, device="cuda")
         start = layer_value(activations, torch.zeros_like(activations), owners, dim)
-        tail = _Tail(program, class_readout(program, classes), start)
+        tail = _Tail(program, affine_readout(program, classes, classes.device), start)
         tail.run_channelwise()
         drops = tail.read(tail.channelwise, owners)
         if tail.mixed:

@@ -12,7 +12,7 @@ from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.propagate import layer_value, propagate_drops
 from lightning_ablationcam.engine.question import Question
-from lightning_ablationcam.engine.readout import Readout, ScoreReadout, class_readout
+from lightning_ablationcam.engine.readout import Readout, ScoreReadout, affine_readout
 from lightning_ablationcam.engine.replay import Replay, uses_batch_statistics
 from lightning_ablationcam.engine.selfcheck import checked
 
@@ -34,7 +34,8 @@ def find_drops(
 
     Args:
         question: What is asked.
-        tail: The program from the layer's output to the model's, or why there is none.
+        tail: The program from the layer's output to the model's, or to the scores where
+            ``question.scored``, or why there is none.
         engine: ``"auto"``, ``"propagate"`` or ``"replay"``.
         memory_budget: Bytes, or None for the default.
 
@@ -87,8 +88,10 @@ def _propagated(
 
 
 def _readout(program: Program, question: Question) -> Readout:
+    if question.scored:
+        return affine_readout(program, None, question.scores.device)
     if question.columns is not None:
-        return class_readout(program, question.columns[0])
+        return affine_readout(program, question.columns[0], question.scores.device)
     return ScoreReadout(
         program.nodes,
         (program.output,),
@@ -99,7 +102,7 @@ def _readout(program: Program, question: Question) -> Readout:
 
 
 def _signature(program: Program, question: Question) -> Hashable:
-    kind = (question.columns is not None, question.precise)
+    kind = (question.columns is not None, question.precise, question.scored)
     return program.signature(), question.channel_dim, tuple(question.owners.tolist()), kind
 
 

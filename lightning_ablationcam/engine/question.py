@@ -36,6 +36,7 @@ class Question:
         scores: (N,) the intact class scores.
         columns: Where a score is a column of an (N, C) output, up to its sign and a constant: (N,)
             int64 columns, and (N,) signs. None for any other score.
+        scored: Whether the recorded tail ends in the scores themselves, not in the model's output.
         precise: Whether the score is to be read off in float64.
     """
 
@@ -52,4 +53,5 @@ class Question:
     score_of: ScoreOf
     scores: Tensor
     columns: tuple[Tensor, Tensor] | None
+    scored: bool
     precise: bool

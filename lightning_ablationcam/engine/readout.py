@@ -102,12 +102,13 @@ class AffineReadout:
         return -total.expand(-1, weight.shape[0]).T
 
 
-def class_readout(program: Program, classes: Tensor) -> AffineReadout:
+def affine_readout(program: Program, classes: Tensor | None, device: torch.device) -> AffineReadout:
     """Split a program where its affine end begins, and run that end backwards.
 
     Args:
-        program: Its output is (N, C) logits.
-        classes: (N,) int64, the class whose score is read for each image.
+        program: Its output is (N, C) logits, or the (N,) scores themselves.
+        classes: (N,) int64, the class whose logit is read for each image; None for scores.
+        device: Where the program runs.
 
     Returns:
         The readout.
@@ -119,7 +120,7 @@ def class_readout(program: Program, classes: Tensor) -> AffineReadout:
     defined = {index for node in end for index in node.defined()}
     cut = sorted({index for node in end for index in node.refs()} - defined) or [program.output]
     parts = [part for node in end if (part := linear_part(node, program.shapes)) is not None]
-    return AffineReadout(nodes, _adjoint(program, parts, cut, classes))
+    return AffineReadout(nodes, _adjoint(program, parts, cut, classes, device))
 
 
 def _affine_end(program: Program, images: int) -> list[Node]:
@@ -144,21 +145,26 @@ def _affine_end(program: Program, images: int) -> list[Node]:
 
 
 def _adjoint(
-    program: Program, parts: Sequence[Node], cut: Sequence[int], classes: Tensor
+    program: Program,
+    parts: Sequence[Node],
+    cut: Sequence[int],
+    classes: Tensor | None,
+    device: torch.device,
 ) -> dict[int, Tensor]:
     """Derivatives of the class scores with respect to the values in ``cut``."""
     dtype = torch.promote_types(program.dtypes[program.output], torch.float32)
     with torch.enable_grad():
         values: dict[int, Tensor] = {
             index: torch.zeros(
-                program.shapes[index], dtype=dtype, device=classes.device, requires_grad=True
+                program.shapes[index], dtype=dtype, device=device, requires_grad=True
             )
             for index in cut
         }
         leaves = [values[index] for index in cut]
         for node in parts:
             node = _in_dtype(node, dtype)
-            if node.defined() == [program.output] and _is_product_with_constant(node):
+            is_last = node.defined() == [program.output]
+            if classes is not None and is_last and _is_product_with_constant(node):
                 # Only the classes' columns: the others, a thousand often, are not asked for.
                 left, weight = node.args
                 scores = values[left.index] * weight[:, classes].T
@@ -166,7 +172,9 @@ def _adjoint(
             (result,) = run_node(node, values.__getitem__)
             values[node.defined()[0]] = result
         else:
-            scores = values[program.output].gather(1, classes[:, None])
+            scores = values[program.output]
+            if classes is not None:
+                scores = scores.gather(1, classes[:, None])
         found = torch.autograd.grad(scores.sum(), leaves)
     return dict(zip(cut, found, strict=True))
 

@@ -27,11 +27,15 @@ class Recording:
         activations: The target layer's output, copied before the next module could overwrite it.
         output: What the model returned.
         tail: The program from the layer's output to the model's, or why there is none.
+        scores: (N,) the class scores, where reading them off was recorded as well.
+        scored: The program from the layer's output to them, if there is one.
     """
 
     activations: Tensor
     output: Any
     tail: Program | PropagationError
+    scores: Tensor | None = None
+    scored: Program | None = None
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
@@ -47,6 +51,7 @@ def record(
     forward: Forward,
     *,
     tail: bool = True,
+    read: Callable[[Any], Tensor] | None = None,
 ) -> Recording:
     """Run the model once, unchanged; keep what the target layer returned and what followed.
 
@@ -60,6 +65,8 @@ def record(
         inputs: (N, ...) what the model is fed.
         forward: ``(model, inputs) -> output``.
         tail: Whether to record the program of the tail.
+        read: Reads class scores off the model's output, and is recorded too; for outputs that are
+            no tensor, and scores that are no column of it.
 
     Returns:
         The recording.
@@ -84,8 +91,13 @@ def record(
         handle = layer.register_forward_hook(hook)
         modes.callback(handle.remove)
         output = run(model, inputs, forward)
+        program = _program(tapes, output)
+        scores = None if read is None else read(output)
+        scored = None if scores is None else _program(tapes, scores)
     activations = check_layer_output(name, outputs, len(inputs))
-    return Recording(activations, output, _program(tapes, output))
+    if not isinstance(scored, Program):
+        scored = None  # What reads scores off can be called for each counterfactual instead.
+    return Recording(activations, output, program, scores, scored)
 
 
 def _program(tapes: list[Tape], output: Any) -> Program | PropagationError:

@@ -41,6 +41,7 @@ ANY = (
     aten.roll.default,
     aten.index.Tensor,
     aten.index_select.default,
+    aten.gather.default,
     aten.pixel_shuffle.default,
     aten.pixel_unshuffle.default,
     aten.channel_shuffle.default,
