@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -14,23 +15,22 @@ from torch import nn
 from lightning_ablationcam.ablations import Ablation
 from lightning_ablationcam.arguments import check_choice, is_a, shown
 from lightning_ablationcam.auto_layer import is_auto
-from lightning_ablationcam.checkpoint import VERSION, StateError, checked_state
 from lightning_ablationcam.drawing import score_name
-from lightning_ablationcam.engine.replay import uses_batch_statistics
-from lightning_ablationcam.explain import explain
-from lightning_ablationcam.faults import Reports
-from lightning_ablationcam.history import SCALES, History, Scale
-from lightning_ablationcam.layers import LayerError, check_target_layer, find_layer
+from lightning_ablationcam.layers import check_target_layer, find_layer
 from lightning_ablationcam.loggers.publisher import Publisher
 from lightning_ablationcam.loggers.tensorboard import has_tensorboard
 from lightning_ablationcam.options import Engine, Options
 from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.probes import DEFAULT_PROBES, ProbeSet
-from lightning_ablationcam.ranks import Ranks
-from lightning_ablationcam.result import AblationResult, joined
-from lightning_ablationcam.schedule import Schedule
+from lightning_ablationcam.result import AblationResult
+from lightning_ablationcam.run.explainer import Explainer
+from lightning_ablationcam.run.fit import Fit
+from lightning_ablationcam.run.history import SCALES, History, Scale
+from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.passes import Passes
+from lightning_ablationcam.run.ranks import Ranks
+from lightning_ablationcam.run.schedule import Schedule
 from lightning_ablationcam.scores import Score
-from lightning_ablationcam.story import Story
 
 LONGEST_TAG = 200
 """Characters of a tag; it is part of every record and of the keys of metrics."""
@@ -140,17 +140,25 @@ class AblationCAMMonitor(Callback):
         self.on_error = on_error
         self.tag = tag.strip("/ ")
         self.result: AblationResult | None = None
-        self._source = ProbeSource(probes, classes, mean=mean, std=std, class_names=class_names)
-        self._schedule = Schedule(every_n_validations, max_overhead)
-        self._story = Story()
-        self._reports = Reports()
-        self._publisher = Publisher(self.tag, scale, score_name(score))
-        self._ranks = Ranks()
-        self._agreed = False
-        self._layer: str | nn.Module = target_layer
-        self._fit: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
-        self._in_fit = False
-        self._resumed: object = None
+        self._every, self._max_overhead = every_n_validations, max_overhead
+        self._fit = Fit(
+            ProbeSource(probes, classes, mean=mean, std=std, class_names=class_names),
+            self._explainer(Ranks()),
+            self._schedule(),
+        )
+        self._publisher = self._new_publisher()
+        self._loaded: dict[str, Any] | None = None
+
+    # What a fit is begun with.
+
+    def _explainer(self, ranks: Ranks) -> Explainer:
+        return Explainer(self.target_layer, self.classes, self.options, ranks)
+
+    def _schedule(self) -> Schedule:
+        return Schedule(self._every, self._max_overhead)
+
+    def _new_publisher(self) -> Publisher:
+        return Publisher(self.tag, self.scale, score_name(self.score))
 
     @property
     def score(self) -> Score:
@@ -160,12 +168,12 @@ class AblationCAMMonitor(Callback):
     @property
     def history(self) -> History:
         """The passes so far."""
-        return self._story.history
+        return self._fit.passes.history
 
     @property
     def probes(self) -> ProbeSet | None:
         """The probes that are watched, once they are known."""
-        return self._source.probes
+        return self._fit.source.probes
 
     # ---- checkpoints -------------------------------------------------------------------------
 
@@ -180,12 +188,7 @@ class AblationCAMMonitor(Callback):
         The history, the probes' fingerprint (and the probes themselves where they were kept from
         validation), the count of validations and the newest scalars.
         """
-        return {
-            "version": VERSION,
-            "probes": self._source.state_dict(),
-            "validations": self._schedule.validations,
-            **self._story.state_dict(),
-        }
+        return self._fit.state_dict()
 
     # As if it were not overridden: otherwise two monitors of one tag would be refused by a check of
     # Lightning's that comes before ours and does not speak of tags.
@@ -196,15 +199,13 @@ class AblationCAMMonitor(Callback):
 
         Some strategies load it when the fit has started, and a learning rate finder in the middle.
         """
-        self._resumed = state_dict
-        if self._in_fit:
+        self._loaded = state_dict
+        if self._fit.running:
             self._resume()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what belongs to a running fit, so that the callback can be copied during one."""
-        running = {"_fit": None, "_in_fit": False}
-        # Lightning puts the module's methods here, and the module would be copied with them.
-        return {k: v for k, v in self.__dict__.items() if k not in ("log", "log_dict")} | running
+        """Without what Lightning puts here: methods of the module, which would be copied too."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("log", "log_dict")}
 
     # ---- before the run ----------------------------------------------------------------------
 
@@ -237,59 +238,52 @@ class AblationCAMMonitor(Callback):
         self._leave()
 
     def _leave(self) -> None:
-        self._in_fit, self._resumed = False, None
+        self._fit.running, self._loaded = False, None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check what can be checked without a forward pass."""
-        self._schedule.start()
-        if not self._goes_on(trainer, pl_module):
-            # Another run: its heatmaps, and what it validates on, are its own.
-            self._story, self.result = Story(), None
-            self._source.forget()
-        self._fit = weakref.ref(trainer), weakref.ref(pl_module)
-        before = self.probes
-        self._build_probes(trainer, pl_module)
-        if before is not None and before.fingerprint != self._source.found().fingerprint:
-            self._story = Story()
+        before, ranks = self._fit, Ranks.of(trainer)
+        goes_on = before.goes_on_in(trainer, pl_module)
+        # Another run: its heatmaps, and what it validates on, are its own.
+        source = before.source if goes_on else before.source.anew()
+        self._fit = fit = Fit(
+            source,
+            self._explainer(ranks),
+            self._schedule(),
+            before.passes if goes_on else Passes(),
+            ranks,
+            of=(weakref.ref(trainer), weakref.ref(pl_module)),
+        )
+        if not goes_on:
+            self.result = None
+        known = source.probes
+        fit.build_probes(trainer, pl_module)
+        if known is not None and known.fingerprint != source.found().fingerprint:
+            fit.passes = Passes()
         self._prepare(trainer, pl_module)
-        self._in_fit = True
+        fit.running = True
         self._resume()
         if not trainer.enable_validation:
-            self._reports.warn(
+            fit.notices.warn(
                 "this fit has no validation (validation_step, loader or limit_val_batches is "
                 "missing), so no heatmaps will be shown"
             )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the same where validation runs by itself."""
-        if trainer.state.fn == "validate":
-            self._build_probes(trainer, pl_module, anew=False)
-            self._prepare(trainer, pl_module)
-
-    def _build_probes(
-        self, trainer: Trainer, module: LightningModule, *, anew: bool = True
-    ) -> None:
-        """Build the probes on every rank; where that fails on one, all of them say why."""
-        self._ranks = Ranks.of(trainer)
-
-        def build() -> None:
-            if anew or self.probes is None:
-                self._source.start(trainer, module)
-
-        self._ranks.gather(build)
-
-    def _is_of(self, trainer: Trainer) -> bool:
-        return self._fit is not None and self._fit[0]() is trainer
-
-    def _goes_on(self, trainer: Trainer, module: LightningModule) -> bool:
-        """Whether a fit goes on with the one before: the same Trainer trains the same module."""
-        return self._is_of(trainer) and self._fit is not None and self._fit[1]() is module
+        if trainer.state.fn != "validate":
+            return
+        ranks = Ranks.of(trainer)
+        explainer = self._explainer(ranks)
+        self._fit = replace(
+            self._fit, ranks=ranks, explainer=explainer, notices=Notices(), agreed=False
+        )
+        if self.probes is None:
+            self._fit.build_probes(trainer, pl_module)
+        self._prepare(trainer, pl_module)
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
-        self._agreed = False
-        self._publisher.start()
-        self._reports.start()
-        self._layer = self.target_layer
+        self._publisher = self._new_publisher()
         inherited = ("LightningModule.forward", "_forward_unimplemented")
         has_none = type(module).forward.__qualname__ in inherited and "forward" not in vars(module)
         if self.options.forward is None and has_none:
@@ -301,36 +295,16 @@ class AblationCAMMonitor(Callback):
             find_layer(module, self.target_layer)
         loggers: list[Any] = trainer.loggers
         if not trainer.fast_dev_run and not has_tensorboard(loggers):  # type: ignore[attr-defined]
-            self._reports.warn(
+            self._fit.notices.warn(
                 "the Trainer has no TensorBoardLogger, so no pictures are written; heatmaps are "
                 "kept in monitor.history. Pass Trainer(logger=TensorBoardLogger(...))"
             )
 
     def _resume(self) -> None:
         """Go on from a checkpoint, if the fit began with one."""
-        state, self._resumed = self._resumed, None
-        if state is None:
-            return
-        self._story = Story()
-        try:
-            checked = checked_state(state)
-        except StateError as error:
-            # Also with on_error="raise": no pass has failed, and training loses nothing.
-            self._reports.warn(
-                f"what the checkpoint holds of the monitor cannot be read: {error}; the history "
-                "starts afresh"
-            )
-            return
-        self._schedule.validations = checked["validations"]
-        if not checked["history"]["passes"]:
-            return
-        if not self._source.resume(checked["probes"]):
-            self._reports.warn(
-                "the probes are not those of the checkpoint, so their heatmaps cannot be compared; "
-                "the history starts afresh. Give the same probes to go on with it"
-            )
-            return
-        self._story = Story.from_state(checked)
+        state, self._loaded = self._loaded, None
+        if state is not None:
+            self._fit.resume(state)
 
     # ---- during the run ----------------------------------------------------------------------
 
@@ -343,8 +317,9 @@ class AblationCAMMonitor(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Look for probes in the batch, before the validation step could change it."""
-        if self._source.is_capturing:
-            self._attempt(lambda: self._source.offer(batch))
+        source = self._fit.source
+        if source.is_capturing:
+            self._attempt(lambda: source.offer(batch))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Run a pass where one is due, and log the scalars in any case."""
@@ -359,37 +334,39 @@ class AblationCAMMonitor(Callback):
         self._log(pl_module)
 
     def _validate(self, trainer: Trainer, module: LightningModule) -> None:
-        """A validation by itself, of whatever weights: the story of a fit stays as it is."""
-        told = self._story
-        of_a_fit = self._fit is not None and bool(told.history.passes)
+        """A validation by itself, of whatever weights: what was seen in a fit stays as it is."""
+        fit = self._fit
+        seen = fit.passes
+        of_a_fit = fit.of is not None and bool(seen.history.passes)
         # In the logs of the fit its heatmaps would stand where the fit's do.
-        show = not (of_a_fit and self._is_of(trainer))
+        show = not (of_a_fit and fit.is_of(trainer))
         try:
-            self._story = told.aside() if of_a_fit else told
+            fit.passes = seen.aside() if of_a_fit else seen
             self._attempt(lambda: self._run_pass(trainer, module, trainer.current_epoch, show=show))
             self._log(module)
         finally:
-            self._story = told
+            fit.passes = seen
 
     def _is_due(self, trainer: Trainer) -> bool:
-        limit = self._schedule.max_overhead
+        schedule = self._fit.schedule
+        limit = schedule.max_overhead
         # The first rank's clock decides, so that all ranks come to the pass or none.
-        wanted = self._schedule.wanted
-        costly = limit is not None and self._ranks.share(lambda: self._schedule.too_costly)
-        due = self._schedule.due(trainer, too_costly=costly)
+        wanted = schedule.wanted
+        costly = limit is not None and self._fit.ranks.share(lambda: schedule.too_costly)
+        due = schedule.due(trainer, too_costly=costly)
         if costly and wanted and not due:
-            seconds = self._story.scalars.values["seconds"]
-            self._reports.once(
+            seconds = self._fit.passes.scalars.values["seconds"]
+            self._fit.notices.once(
                 f"a pass takes {seconds:.2g} s; skipping passes that would take more than "
                 f"max_overhead={limit:g} of the training time"
             )
         return due
 
     def _log(self, module: LightningModule) -> None:
-        many = self._ranks.size > 1
+        many = self._fit.ranks.size > 1
         # Lightning's own: the user's may take other arguments.
         log = next(cls.log for cls in type(module).__mro__ if cls.__name__ == "LightningModule")  # type: ignore[attr-defined]
-        for name, value in self._story.scalars.values.items():
+        for name, value in self._fit.passes.scalars.values.items():
             # The same on every rank, but for the seconds, of which the slowest count.
             reduce = "max" if name == "seconds" else "mean"
             tag = f"{self.tag}/{name}"
@@ -415,9 +392,10 @@ class AblationCAMMonitor(Callback):
             )
 
     def _catch_up(self, trainer: Trainer, module: LightningModule) -> None:
-        if self._schedule.missed is not None:
-            step, epoch = self._schedule.missed
-            self._schedule.missed = None
+        schedule = self._fit.schedule
+        if schedule.missed is not None:
+            step, epoch = schedule.missed
+            schedule.missed = None
             if step != trainer.global_step:  # Trained on since: the weights at the end of the fit.
                 epoch = max(epoch, trainer.current_epoch - 1)
             self._attempt(lambda: self._run_pass(trainer, module, epoch))
@@ -429,91 +407,24 @@ class AblationCAMMonitor(Callback):
         except Exception as error:
             if self.on_error == "raise":
                 raise
-            self._reports.fault(error)
+            self._fit.notices.fault(error)
 
     def _run_pass(
         self, trainer: Trainer, module: LightningModule, epoch: int, *, show: bool = True
     ) -> None:
-        started = time.perf_counter()
+        fit, started = self._fit, time.perf_counter()
         try:
-            probes = self._agreed_probes()
-            result = self._explain(trainer, module, probes)
-            first = self.result is None
-            self._story.tell(result, trainer.global_step, epoch, self._reports)
-            self.result = result
-            if result.drops.any():
-                # Found by "auto". A layer without effect, as behind a head that is still all
-                # zeros, says nothing about where to look; then it is looked for again.
-                self._layer = result.layer
+            result = fit.look(trainer, module, epoch)
+            first, self.result = self.result is None, result
             if show and trainer.is_global_zero:
                 loggers: list[Any] = trainer.loggers
-                self._publisher.publish(loggers, probes, self.history, trainer.global_step)
+                self._publisher.publish(loggers, fit.probes(), self.history, trainer.global_step)
         finally:
             seconds = time.perf_counter() - started
-            self._schedule.took(seconds)
-            self._story.scalars.values["seconds"] = seconds
+            fit.schedule.took(seconds)
+            fit.passes.scalars.values["seconds"] = seconds
         if first:
             self._say_started(result, seconds)
-
-    def _agreed_probes(self) -> ProbeSet:
-        """The same probes on every rank: each saw other batches, or drew another augmentation."""
-        if not self._agreed:
-            self._source.settle(self._ranks.share(self._source.found))
-            self._agreed = True
-        return self._source.found()
-
-    def _explain(
-        self, trainer: Trainer, module: LightningModule, probes: ProbeSet
-    ) -> AblationResult:
-        """Explain all probes; where the layer that "auto" had found is gone, look for it again."""
-        parts = self._explain_shares(trainer, module, probes)
-        if any(isinstance(part, LayerError) for part in parts):
-            # Another layer is told of where the history starts afresh.
-            self._layer = self.target_layer
-            parts = self._explain_shares(trainer, module, probes)
-        return joined([part for part in parts if isinstance(part, AblationResult)])
-
-    def _explain_shares(
-        self, trainer: Trainer, module: LightningModule, probes: ProbeSet
-    ) -> list[AblationResult | LayerError | None]:
-        """Explain all probes, each rank its share.
-
-        Returns:
-            Of each rank the result; None where it has no share, and the error where the layer that
-            "auto" had found is gone. It is no rank's alone, so that all look for another together.
-        """
-        was_found = is_auto(self.target_layer) and not is_auto(self._layer)
-        # Ranks that look for the layer on their own could find different ones.
-        split = not is_auto(self._layer) and not uses_batch_statistics(module)
-        rows = self._ranks.rows(len(probes), split=split)
-
-        def explain_rows() -> AblationResult | LayerError | None:
-            if rows.start == rows.stop:
-                return None
-            try:
-                return explain(
-                    trainer,
-                    module,
-                    self._layer,
-                    probes.inputs[rows],
-                    self._explained(probes, rows),
-                    self.options,
-                    self._reports.once,
-                )
-            except LayerError as error:
-                if not was_found:
-                    raise
-                return error.with_traceback(None)  # Its frames hold a failed pass's tensors.
-
-        return self._ranks.gather(explain_rows)
-
-    def _explained(self, probes: ProbeSet, rows: slice) -> Any:
-        """The classes that are explained, as ``ablation_cam`` takes them."""
-        if self.classes == "predicted":
-            return None
-        if self.classes == "label":
-            return None if probes.labels is None else probes.labels[rows]
-        return list(self.classes)[rows] if isinstance(self.classes, Sequence) else self.classes
 
     def _say_started(self, result: AblationResult, seconds: float) -> None:
         count, height, width = result.heatmaps.shape

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_ablationcam.history import History, Pass, Scale
 from lightning_ablationcam.probes import ProbeSet
 from lightning_ablationcam.render import (
     MOST_ANIMATION_FRAMES,
@@ -19,6 +18,7 @@ from lightning_ablationcam.render import (
     probe_animation,
     probe_picture,
 )
+from lightning_ablationcam.run.history import History, Pass, Scale
 from lightning_ablationcam.selection import evenly_chosen
 
 Kind = Literal["overview", "probes", "evolution"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -63,7 +64,7 @@ class ProbeSource:
         """Whether validation batches are still looked through."""
         return self._capture is not None
 
-    def start(self, trainer: Any, module: Any) -> None:
+    def build(self, trainer: Any, module: Any) -> None:
         """Build the probes, where a callable does.
 
         Raises:
@@ -80,10 +81,13 @@ class ProbeSource:
             )
         self.settle(built)
 
-    def forget(self) -> None:
-        """Keep images from validation anew, where that is where they come from."""
-        if isinstance(self._wanted, int):
-            self.probes, self._capture = None, ProbeCapture(self._wanted)
+    def anew(self) -> ProbeSource:
+        """A source for the same request that has found nothing yet, but for a set that is given."""
+        other = copy(self)
+        if not isinstance(self._wanted, ProbeSet):
+            other.probes = None
+            other._capture = ProbeCapture(self._wanted) if isinstance(self._wanted, int) else None
+        return other
 
     def offer(self, batch: Any) -> None:
         """Look for probes in a validation batch."""
@@ -132,7 +136,7 @@ class ProbeSource:
     def resume(self, state: Mapping[str, Any]) -> bool:
         """Go on with the probes of a checkpoint, where that is what the user wants.
 
-        Call it after :meth:`start`.
+        Call it after :meth:`build`.
 
         Args:
             state: Of :meth:`state_dict`.

@@ -14,8 +14,8 @@ from lightning_ablationcam.records import HeatRecord, ProbesRecord, quantised
 from lightning_ablationcam.render import encode_jpeg, encode_png
 
 if TYPE_CHECKING:
-    from lightning_ablationcam.history import Pass, Scale
     from lightning_ablationcam.probes import ProbeSet
+    from lightning_ablationcam.run.history import Pass, Scale
 
 LONGEST_SIDE = 256
 """Pixels of a probe's picture; larger ones are reduced."""

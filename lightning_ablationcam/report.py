@@ -36,8 +36,8 @@ from lightning_ablationcam.series import (
 from lightning_ablationcam.tensorboard_plugin.reading import Source, list_series, read_series
 
 if TYPE_CHECKING:
-    from lightning_ablationcam.history import History, Scale
     from lightning_ablationcam.probes import ProbeSet
+    from lightning_ablationcam.run.history import History, Scale
 
 # Nothing from outside; of scripts only the page itself, whatever names and notes contain.
 _POLICY = (
@@ -168,7 +168,7 @@ def _of_directory(directory: Path) -> list[Series]:
 
 def _of_monitor(monitor: Monitor) -> Series:
     # Here, since it imports torch, which a report of a log directory does without.
-    from lightning_ablationcam.history import most_passes
+    from lightning_ablationcam.run.history import most_passes
 
     passes = monitor.history.passes
     if not passes or monitor.probes is None:

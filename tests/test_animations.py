@@ -12,7 +12,7 @@ from PIL import Image
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, animations, write_animations
 from lightning_ablationcam.animations import LONGEST_STEM, file_stems
-from lightning_ablationcam.history import Pass
+from lightning_ablationcam.run.history import Pass
 
 HOSTILE = [
     "a/b\nc",
@@ -36,7 +36,7 @@ def watched(names=("p", "q"), passes=3, **options):
         heat[:, step % 4] = step + 1
         classes, scores = np.zeros(len(names), np.int64), np.full(len(names), 0.5)
         monitor.history.append(Pass(step, step, "conv", heat, classes, scores, classes))
-    monitor._source.start(SimpleNamespace(), None)
+    monitor._fit.source.build(SimpleNamespace(), None)
     return monitor
 
 

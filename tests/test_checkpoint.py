@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
-from lightning_ablationcam.checkpoint import StateError, checked_state
+from lightning_ablationcam.run.checkpoint import StateError, checked_state
 from tests.lightning import Module, loaders, trainer
 from tests.networks import images
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lightning_ablationcam import ProbeSet, drawing
-from lightning_ablationcam.history import History, Pass
+from lightning_ablationcam.run.history import History, Pass
 
 
 def story(passes=10, predicted=(1, 0)):

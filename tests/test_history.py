@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightning_ablationcam.history import FEWEST_PASSES, MOST_PASSES, History, Pass
+from lightning_ablationcam.run.history import FEWEST_PASSES, MOST_PASSES, History, Pass
 
 
 def seen(step, *maxima):

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
-from lightning_ablationcam.history import MOST_PASSES
+from lightning_ablationcam.run.history import MOST_PASSES
 from tests.lightning import Module, trainer
 from tests.networks import Dropouts, images, seeded
 

@@ -10,9 +10,9 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_ablationcam import ProbeSet
-from lightning_ablationcam.history import History, Pass
 from lightning_ablationcam.loggers import publisher as publisher_room
 from lightning_ablationcam.loggers.publisher import Publisher
+from lightning_ablationcam.run.history import History, Pass
 
 
 def story(passes=3, names=("p", "a\nb")):

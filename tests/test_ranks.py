@@ -18,7 +18,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import distributed
 
-from lightning_ablationcam.ranks import Ranks
+from lightning_ablationcam.run.ranks import Ranks
 from tests.lightning import Module, fit
 from tests.test_callback import monitor
 

@@ -17,7 +17,7 @@ import torch
 
 import lightning_ablationcam
 from lightning_ablationcam import ProbeSet, history, write_report
-from lightning_ablationcam.history import History, Pass
+from lightning_ablationcam.run.history import History, Pass
 from tests.tab_events import LIES, EventFile, heat, probes
 
 HOSTILE = "</script><script>alert(1)</script><!--"

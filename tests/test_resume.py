@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, checkpoint
-from lightning_ablationcam.history import MOST_PASSES, Pass
+from lightning_ablationcam.run.history import MOST_PASSES, Pass
 from tests.killed_run import EPOCHS
 from tests.lightning import BATCHES, Module, data, loaders, trainer
 from tests.networks import ConvBN, images, seeded

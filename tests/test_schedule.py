@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from lightning_ablationcam import schedule
-from lightning_ablationcam.schedule import Schedule, ends_fit
+from lightning_ablationcam.run.schedule import Schedule, ends_fit
 
 
 def running(epoch=0, *, last_batch=True, **changes):

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from lightning_ablationcam.drawing import draw, draw_animations
-from lightning_ablationcam.history import History, Pass, Scale
 from lightning_ablationcam.loggers.tab import TensorBoardTab, tensorboard_tabs
 from lightning_ablationcam.loggers.tensorboard import (
     TensorBoardImages,
@@ -15,6 +14,7 @@ from lightning_ablationcam.loggers.tensorboard import (
 )
 from lightning_ablationcam.probes import ProbeSet
 from lightning_ablationcam.recording import heat_record, probes_record
+from lightning_ablationcam.run.history import History, Pass, Scale
 
 
 class Publisher:
@@ -30,7 +30,9 @@ class Publisher:
         self.tag = tag
         self.scale = scale
         self.score = score
-        self.start()
+        self._writers: list[TensorBoardImages] | None = None
+        self._tabs: list[TensorBoardTab] = []
+        self._described: tuple[str, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the open files, so that the monitor can be copied during a fit."""
@@ -40,12 +42,6 @@ class Publisher:
     def places(self) -> list[str]:
         """Where the pictures are."""
         return [writer.directory for writer in self._writers or []]
-
-    def start(self) -> None:
-        """Begin a fit, perhaps with other loggers."""
-        self._writers: list[TensorBoardImages] | None = None
-        self._tabs: list[TensorBoardTab] = []
-        self._described: tuple[str, str] | None = None
 
     def publish(
         self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int

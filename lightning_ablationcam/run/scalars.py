@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_ablationcam.history import Pass
 from lightning_ablationcam.measures.registry import MEASURES
+from lightning_ablationcam.run.history import Pass
 
 NEUTRAL = {measure.name: measure.neutral for measure in MEASURES} | {"score": 0.0, "seconds": 0.0}
 """What is logged before the first pass, or the second for drift."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_ablationcam.history import MOST_PASSES
+from lightning_ablationcam.run.history import MOST_PASSES
 
 VERSION = 1
 """Of what a checkpoint holds for the monitor."""
@@ -42,7 +42,8 @@ def checked_state(state: object) -> dict[str, Any]:
     Example:
         >>> checked_state({"version": 2})
         Traceback (most recent call last):
-        lightning_ablationcam.checkpoint.StateError: it is of version 2, and this version reads 1
+        lightning_ablationcam.run.checkpoint.StateError: it is of version 2, and this version reads
+        1
     """
     fields = _mapping("it", state)
     version = fields.get("version")

@@ -10,7 +10,7 @@ from lightning_ablationcam.arguments import check_count, is_number, shown
 
 
 class Schedule:
-    """Counts the validations of a fit and the time that passes took.
+    """Counts the validations of a fit, from now on, and the time that passes take.
 
     Args:
         every: Run at the first validation and every so many after it.
@@ -31,10 +31,6 @@ class Schedule:
         _check_max_overhead(max_overhead)
         self.every = every
         self.max_overhead = max_overhead
-        self.start()
-
-    def start(self) -> None:
-        """Begin a fit."""
         self.missed: tuple[int, int] | None = None
         self.validations = 0
         self._started = time.perf_counter()

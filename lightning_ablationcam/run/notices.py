@@ -11,21 +11,17 @@ from lightning_ablationcam.engine.memory import is_out_of_memory
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")
 
 
-class Reports:
+class Notices:
     """Tells the user what a run should know, each kind of thing once.
 
     Example:
-        >>> reports = Reports()
-        >>> reports.is_new("12 of 16 probes"), reports.is_new("13 of 16 probes")
+        >>> notices = Notices()
+        >>> notices.is_new("12 of 16 probes"), notices.is_new("13 of 16 probes")
         (True, False)
     """
 
     def __init__(self) -> None:
         self._told: set[str] = set()
-
-    def start(self) -> None:
-        """Begin a fit: everything may be told again."""
-        self._told.clear()
 
     def is_new(self, message: str) -> bool:
         """Whether nothing of its kind was told before: the same message but for its numbers."""

@@ -1,0 +1,1 @@
+"""One fit: when a pass is due, what it finds, and what is kept of it."""

@@ -1,0 +1,119 @@
+"""What belongs to one fit, begun anew with each, so that nothing has to be reset."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+
+from lightning_ablationcam.probe_source import ProbeSource
+from lightning_ablationcam.probes import ProbeSet
+from lightning_ablationcam.result import AblationResult
+from lightning_ablationcam.run.checkpoint import VERSION, StateError, checked_state
+from lightning_ablationcam.run.execution import UnderTrainer
+from lightning_ablationcam.run.explainer import Explainer
+from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.passes import Passes
+from lightning_ablationcam.run.ranks import Ranks
+from lightning_ablationcam.run.schedule import Schedule
+
+
+@dataclass(eq=False)
+class Fit:
+    """One fit, or one validation by itself, as a monitor sees it.
+
+    Attributes:
+        source: Where its probes come from.
+        explainer: Explains them.
+        schedule: When that is due.
+        passes: What was seen.
+        ranks: The processes.
+        notices: What the user was told.
+        running: Whether it has started and not ended.
+        agreed: Whether all ranks have the same probes.
+        of: Its Trainer and module, if it has them, kept weakly.
+    """
+
+    source: ProbeSource
+    explainer: Explainer
+    schedule: Schedule
+    passes: Passes = field(default_factory=Passes)
+    ranks: Ranks = field(default_factory=Ranks)
+    notices: Notices = field(default_factory=Notices)
+    running: bool = False
+    agreed: bool = False
+    of: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what cannot leave the process, so that a monitor can be copied during a fit."""
+        return {**self.__dict__, "of": None, "running": False}
+
+    def is_of(self, trainer: Trainer) -> bool:
+        """Whether it is of this Trainer."""
+        return self.of is not None and self.of[0]() is trainer
+
+    def goes_on_in(self, trainer: Trainer, module: LightningModule) -> bool:
+        """Whether another fit goes on with it: the same Trainer trains the same module."""
+        return self.is_of(trainer) and self.of is not None and self.of[1]() is module
+
+    def build_probes(self, trainer: Trainer, module: LightningModule) -> None:
+        """Build the probes on every rank; where that fails on one, all of them say why."""
+        self.ranks.gather(lambda: self.source.build(trainer, module))
+
+    def probes(self) -> ProbeSet:
+        """The same probes on every rank: each saw other batches, or drew another augmentation.
+
+        Raises:
+            ValueError: If no image could be kept from validation.
+        """
+        if not self.agreed:
+            self.source.settle(self.ranks.share(self.source.found))
+            self.agreed = True
+        return self.source.found()
+
+    def look(self, trainer: Trainer, module: LightningModule, epoch: int) -> AblationResult:
+        """Make a pass over the probes."""
+        return self.passes.look(
+            module,
+            self.probes(),
+            self.explainer,
+            self.notices,
+            step=trainer.global_step,
+            epoch=epoch,
+            execution=UnderTrainer(trainer, module),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed fit goes on from, in tensors and primitives."""
+        return {
+            "version": VERSION,
+            "probes": self.source.state_dict(),
+            "validations": self.schedule.validations,
+            **self.passes.state_dict(),
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of a checkpoint, or say why that cannot be and begin afresh."""
+        self.passes = Passes()
+        try:
+            checked = checked_state(state)
+        except StateError as error:
+            # Also with on_error="raise": no pass has failed, and training loses nothing.
+            self.notices.warn(
+                f"what the checkpoint holds of the monitor cannot be read: {error}; the history "
+                "starts afresh"
+            )
+            return
+        self.schedule.validations = checked["validations"]
+        if not checked["history"]["passes"]:
+            return
+        if not self.source.resume(checked["probes"]):
+            self.notices.warn(
+                "the probes are not those of the checkpoint, so their heatmaps cannot be compared; "
+                "the history starts afresh. Give the same probes to go on with it"
+            )
+            return
+        self.passes = Passes.from_state(checked)

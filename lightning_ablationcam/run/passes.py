@@ -1,0 +1,152 @@
+"""Passes over the probes: made, kept, and turned into the numbers to log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_ablationcam.cam import replay_notice
+from lightning_ablationcam.probes import ProbeSet
+from lightning_ablationcam.result import AblationResult
+from lightning_ablationcam.run.execution import Execution
+from lightning_ablationcam.run.explainer import Explainer
+from lightning_ablationcam.run.history import History, Pass
+from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.scalars import Scalars
+
+
+class Passes:
+    """The passes of one run, and the scalars of its newest.
+
+    Needs no Trainer: a folder of old checkpoints is seen in the same way as a running fit.
+
+    Attributes:
+        history: The passes.
+        scalars: What is logged at every validation.
+
+    Example:
+        >>> import torch
+        >>> from lightning_ablationcam.options import Options
+        >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 4, 2))
+        >>> probes, explainer = ProbeSet(torch.rand(3, 1, 4, 4)), Explainer("0", 1, Options())
+        >>> passes = Passes()
+        >>> for step in (10, 20):  # Load a checkpoint into the model here.
+        ...     result = passes.look(model, probes, explainer, Notices(), step=step, epoch=0)
+        >>> [seen.step for seen in passes.history.passes]
+        [10, 20]
+    """
+
+    def __init__(self) -> None:
+        self.history = History()
+        self.scalars = Scalars()
+
+    def look(
+        self,
+        module: nn.Module,
+        probes: ProbeSet,
+        explainer: Explainer,
+        notices: Notices,
+        *,
+        step: int,
+        epoch: int,
+        execution: Execution | None = None,
+    ) -> AblationResult:
+        """Make a pass: explain the probes, and add what is found.
+
+        Args:
+            module: The module, as it is at that step.
+            probes: The probes.
+            explainer: Explains them.
+            notices: Is told what the user should know.
+            step: How many steps it has been trained.
+            epoch: In which epoch.
+            execution: How the module is run; by itself where nothing is said.
+
+        Returns:
+            What was found.
+
+        Raises:
+            FloatingPointError: If no probe has a finite score and heatmap.
+        """
+        result = explainer.explain(module, probes, execution, notices.once)
+        self.add(result, step, epoch, notices)
+        return result
+
+    def add(self, result: AblationResult, step: int, epoch: int, notices: Notices) -> None:
+        """Add a pass.
+
+        Args:
+            result: What was found for all probes.
+            step: ``trainer.global_step``.
+            epoch: ``trainer.current_epoch``.
+            notices: Is told what the user should know of it.
+
+        Raises:
+            FloatingPointError: If no probe has a finite score and heatmap.
+        """
+        seen = _as_pass(result, step, epoch)
+        if result.fallback is not None:
+            notices.once(replay_notice(result.fallback))
+        broken, count = int((~seen.finite).sum()), len(seen.scores)
+        if broken == count:
+            raise FloatingPointError(
+                f"the class scores or activations of all {count} probes are NaN or infinite; the "
+                "training seems to have diverged"
+            )
+        if broken:
+            notices.once(
+                f"the class scores or activations of {broken} of {count} probes are NaN or "
+                "infinite; they are shown without heat and left out of the scalars"
+            )
+        known = self.history.passes
+        if known and known[-1].layer != seen.layer:
+            notices.once(
+                f"the target layer is {seen.layer!r} and was {known[-1].layer!r} in earlier "
+                "passes, whose heatmaps cannot be compared; the history starts afresh"
+            )
+        elif known and known[-1].heatmaps.shape != seen.heatmaps.shape:
+            notices.once(
+                f"the maps are {_size(seen)} and were {_size(known[-1])} in earlier passes, so "
+                "that they cannot be compared; the history starts afresh"
+            )
+        self.scalars.update(self.history.append(seen))
+
+    def aside(self) -> Passes:
+        """Passes of their own that begin with the same scalars; these here stay as they are."""
+        other = Passes()
+        other.scalars.load_state_dict(self.scalars.state_dict())
+        return other
+
+    def state_dict(self) -> dict[str, Any]:
+        """The passes as tensors and primitives."""
+        return {"history": self.history.state_dict(), "scalars": self.scalars.state_dict()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Passes:
+        """The passes that :meth:`state_dict` described."""
+        passes = cls()
+        passes.history = History.from_state(state["history"])
+        passes.scalars.load_state_dict(state["scalars"])
+        return passes
+
+
+def _size(seen: Pass) -> str:
+    return "x".join(map(str, seen.heatmaps.shape[1:]))
+
+
+def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
+    def array(values: Tensor | None) -> Any:
+        return None if values is None else values.numpy()
+
+    return Pass(
+        step=step,
+        epoch=epoch,
+        layer=result.layer,
+        heatmaps=result.heatmaps.numpy(),
+        classes=result.classes.numpy(),
+        scores=result.scores.double().numpy(),
+        predicted=array(result.predicted),
+        probabilities=array(result.probabilities),
+    )
