@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from pathlib import Path
-
-from anyascii import anyascii
 
 from lightning_ablationcam.arguments import check_path, shown
 from lightning_ablationcam.callback import AblationCAMMonitor
 from lightning_ablationcam.drawing import draw_animations, score_name
 from lightning_ablationcam.files import replaced
-
-LONGEST_STEM = 100
-"""Characters of a probe's name that its file keeps."""
-
-_OTHER = re.compile(r"[^A-Za-z0-9.-]+")
-# Windows has devices of these names in every folder, whatever the suffix.
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+from lightning_ablationcam.outputs.folder import file_stems
 
 
 def write_animations(monitor: AblationCAMMonitor, folder: str | Path) -> list[Path]:
@@ -64,28 +54,3 @@ def write_animations(monitor: AblationCAMMonitor, folder: str | Path) -> list[Pa
         with replaced(file) as partial:
             partial.write_bytes(animation)
     return files
-
-
-def file_stems(names: Iterable[str]) -> list[str]:
-    """Turn probe names into names of files: safe on every system, and still distinct.
-
-    Example:
-        >>> file_stems(["cats/кошка", "../../etc", "a b", "A?B", ""])
-        ['cats_koshka', 'etc', 'a_b', 'A_B_2', 'probe']
-    """
-    stems: list[str] = []
-    taken: set[str] = set()
-    for name in names:
-        # Cut first: what a letter is spelled with can be forty times as long.
-        ascii_name = anyascii(name[:LONGEST_STEM])
-        stem = _OTHER.sub("_", ascii_name)[:LONGEST_STEM].strip("._-") or "probe"
-        if _DEVICE.match(stem):
-            stem = f"probe_{stem}"
-        unique, repeat = stem, 1
-        # Some file systems do not tell "a" from "A".
-        while unique.lower() in taken:
-            repeat += 1
-            unique = f"{stem}_{repeat}"
-        taken.add(unique.lower())
-        stems.append(unique)
-    return stems

@@ -17,9 +17,8 @@ from lightning_ablationcam.arguments import check_choice, is_a, shown
 from lightning_ablationcam.auto_layer import is_auto
 from lightning_ablationcam.drawing import score_name
 from lightning_ablationcam.layers import check_target_layer, find_layer
-from lightning_ablationcam.loggers.publisher import Publisher
-from lightning_ablationcam.loggers.tensorboard import has_tensorboard
 from lightning_ablationcam.options import Engine, Options
+from lightning_ablationcam.outputs.publisher import Publisher, has_backend
 from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.probes import DEFAULT_PROBES, ProbeSet
 from lightning_ablationcam.result import AblationResult
@@ -294,10 +293,11 @@ class AblationCAMMonitor(Callback):
         if not is_auto(self.target_layer):
             find_layer(module, self.target_layer)
         loggers: list[Any] = trainer.loggers
-        if not trainer.fast_dev_run and not has_tensorboard(loggers):  # type: ignore[attr-defined]
+        if not trainer.fast_dev_run and not has_backend(loggers):  # type: ignore[attr-defined]
             self._fit.notices.warn(
-                "the Trainer has no TensorBoardLogger, so no pictures are written; heatmaps are "
-                "kept in monitor.history. Pass Trainer(logger=TensorBoardLogger(...))"
+                "the Trainer has no TensorBoardLogger (nor a CSVLogger, for files), so no pictures "
+                "are written; heatmaps are kept in monitor.history. Pass "
+                "Trainer(logger=TensorBoardLogger(...))"
             )
 
     def _resume(self) -> None:

@@ -14,8 +14,8 @@ from tensorboard.compat.proto import (
 )
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from lightning_ablationcam.loggers.tab import summary_value
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
+from lightning_ablationcam.outputs.tensorboard import summary_value
 from lightning_ablationcam.records import (
     HeatRecord,
     ProbesRecord,

@@ -6,6 +6,7 @@ import copy
 import pickle
 import random
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -305,8 +306,16 @@ def test_two_monitors_need_two_tags(tmp_path):
 def test_without_tensorboard_it_warns_and_keeps_the_history(tmp_path):
     watching = monitor()
     with pytest.warns(UserWarning, match="no TensorBoardLogger"):
-        fit(tmp_path, watching, logger=CSVLogger(tmp_path))
+        fit(tmp_path, watching, logger=False)
     assert steps(watching) == [BATCHES, 2 * BATCHES, 3 * BATCHES]
+
+
+def test_with_a_csv_logger_pictures_are_files(tmp_path):
+    logger = CSVLogger(tmp_path)
+    fit(tmp_path, monitor(), logger=logger)
+    shown = sorted(Path(logger.log_dir, "ablation_cam", "overview").iterdir())
+    assert [int(file.stem) for file in shown] == [BATCHES, 2 * BATCHES, 3 * BATCHES]
+    assert Path(logger.log_dir, "metrics.csv").read_text().count("ablation_cam/drift") == 1
 
 
 def test_fast_dev_run(tmp_path):

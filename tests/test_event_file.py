@@ -8,8 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_ablationcam.loggers import event_file
-from lightning_ablationcam.loggers.event_file import EventFile, append
+from lightning_ablationcam.outputs import event_file
+from lightning_ablationcam.outputs.event_file import EventFile, append
 from tests.disks import Quota, file_limit, filled, small_disk
 
 

@@ -23,7 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
 from lightning_ablationcam import drawing as drawing_module
 from lightning_ablationcam.engine.memory import is_out_of_memory
-from lightning_ablationcam.loggers import event_file, room
+from lightning_ablationcam.outputs import event_file, room
 from tests.disks import Quota, filled, remount, small_disk
 from tests.lightning import BATCHES, Module, fit
 from tests.networks import images

@@ -38,7 +38,7 @@ FLOORS = [
         "drawing",
         "recording",
     },
-    {"loggers", "tensorboard_plugin", "report"},
+    {"outputs", "tensorboard_plugin", "report"},
     {
         "callback",
         "animations",

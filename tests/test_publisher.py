@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_ablationcam import ProbeSet
-from lightning_ablationcam.loggers import publisher as publisher_room
-from lightning_ablationcam.loggers.publisher import Publisher
+from lightning_ablationcam.outputs import publisher as publisher_room
+from lightning_ablationcam.outputs.publisher import Publisher
 from lightning_ablationcam.run.history import History, Pass
 
 
@@ -28,7 +30,7 @@ def story(passes=3, names=("p", "a\nb")):
 def test_animations_under_tags_of_their_own(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     publisher = Publisher("cam", "probe", "logit")
-    publisher.publish_animations([CSVLogger(tmp_path), logger], *story(), 7)
+    publisher.publish_animations([logger], *story(), 7)
     events = EventAccumulator(publisher.places[0]).Reload()
     assert events.Tags()["images"] == ["cam_animation/p", "cam_animation/a b"]
     (image,) = events.Images("cam_animation/p")
@@ -44,43 +46,82 @@ def test_animations_share_the_writers_of_the_pictures(tmp_path):
     assert len(EventAccumulator(place).Reload().Tags()["images"]) == 1 + 2 + 2 + 2
 
 
+class Pictures:
+    """A backend that takes nothing but pictures, and notes what it is told."""
+
+    place = "there"
+
+    def __init__(self):
+        self.done = []
+
+    def spelled(self, names):
+        return [name.encode().hex() for name in names]
+
+    def check_room(self):
+        self.done.append("room")
+
+    def write_picture(self, kind, name, picture, step):
+        self.done.append((kind, bytes.fromhex(name).decode(), step))
+
+    def flush(self):
+        self.done.append("flush")
+
+
+class Films(Pictures):
+    def write_animation(self, name, animation, step):
+        self.done.append((animation[:6], bytes.fromhex(name).decode(), step))
+
+
+def publisher_to(monkeypatch, *backends):
+    monkeypatch.setattr(publisher_room, "backends_of", lambda loggers, tag: list(backends))
+    return Publisher("cam", "probe", "logit")
+
+
 def test_animations_are_brought_to_disk(monkeypatch):
-    class Writer:
-        takes_files = True
-        done = ()
+    films = Films()
+    publisher_to(monkeypatch, films).publish_animations([], *story(), 7)
+    gif = b"GIF89a"
+    assert films.done == ["room", (gif, "p", 7), (gif, "a\nb", 7), "flush"]
 
-        def check_room(self):
-            self.done += ("room",)
 
-        def write_file(self, tag, file, step):
-            self.done += (tag,)
-
-        def flush(self):
-            self.done += ("flush",)
-
-    writer = Writer()
-    monkeypatch.setattr(publisher_room, "tensorboard_images", lambda loggers: [writer])
-    Publisher("cam", "probe", "logit").publish_animations([], *story(), 7)
-    assert writer.done == ("room", "cam_animation/p", "cam_animation/a b", "flush")
+def test_a_backend_gets_what_it_takes(monkeypatch):
+    pictures, films = Pictures(), Films()
+    publisher = publisher_to(monkeypatch, pictures, films)
+    publisher.publish([], *story(), 7)
+    drawn = [("overview", "", 7)]
+    drawn += [(kind, name, 7) for name in ("p", "a\nb") for kind in ("probes", "evolution")]
+    assert pictures.done == films.done == ["room", *drawn, "flush"]
+    publisher.publish_animations([], *story(), 8)
+    assert pictures.done[7:] == ["room"]
+    assert len(films.done) == 7 + 4
+    assert publisher.places == ["there", "there"]
 
 
 def test_nothing_is_drawn_of_one_pass_or_for_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(publisher_room, "draw_animations", None)
     logger = TensorBoardLogger(tmp_path)
     Publisher("cam", "probe", "logit").publish_animations([logger], *story(passes=1), 7)
-    Publisher("cam", "probe", "logit").publish_animations([CSVLogger(tmp_path)], *story(), 7)
+    publisher_to(monkeypatch, Pictures()).publish_animations([], *story(), 7)
 
 
-def test_other_writers_get_no_animation(monkeypatch):
-    class Writer:
-        takes_files = False
-
-        def check_room(self):
-            pass
-
-    monkeypatch.setattr(publisher_room, "draw_animations", None)
-    monkeypatch.setattr(publisher_room, "tensorboard_images", lambda loggers: [Writer()])
-    Publisher("cam", "probe", "logit").publish_animations([], *story(), 7)
+def test_a_csv_logger_gets_files(tmp_path):
+    logger = CSVLogger(tmp_path)
+    publisher = Publisher("cam/mine", "probe", "logit")
+    for passes in (1, 2, 3):
+        publisher.publish([logger], *story(passes), 10 * passes)
+    publisher.publish_animations([logger], *story(), 30)
+    assert publisher.places == [logger.log_dir]
+    place = Path(logger.log_dir) / "cam_mine"
+    steps = ["00000010.jpg", "00000020.jpg", "00000030.jpg"]
+    expected = [f"overview/{step}" for step in steps]
+    for name in ("p", "a_b"):
+        expected += [f"evolution/{name}.jpg", f"animation/{name}.gif"]
+        expected += [f"probes/{name}/{step}" for step in steps]
+    found = [file.relative_to(place).as_posix() for file in place.rglob("*") if file.is_file()]
+    assert sorted(found) == sorted(expected)
+    for file in place.rglob("*.*"):
+        with Image.open(file) as opened:
+            assert opened.format == {".jpg": "JPEG", ".gif": "GIF"}[file.suffix]
 
 
 def test_a_full_disk_is_left_alone(tmp_path, monkeypatch):

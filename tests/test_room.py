@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from lightning_ablationcam.loggers import room
-from lightning_ablationcam.loggers.room import LEAST_QUOTA, LEAST_ROOM, check_quota, check_room
+from lightning_ablationcam.outputs import room
+from lightning_ablationcam.outputs.room import LEAST_QUOTA, LEAST_ROOM, check_quota, check_room
 from tests.disks import file_limit, filled, small_disk
 
 RESERVES = pytest.mark.skipif(

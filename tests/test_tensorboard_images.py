@@ -9,29 +9,41 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import img_mime_type_detector
 
-from lightning_ablationcam.loggers.tensorboard import (
-    TensorBoardImages,
-    has_tensorboard,
-    tag_names,
-    tensorboard_images,
-)
+from lightning_ablationcam.outputs.backend import TakesAnimations, TakesRecords
+from lightning_ablationcam.outputs.folder import Folder
+from lightning_ablationcam.outputs.publisher import backends_of, has_backend
+from lightning_ablationcam.outputs.tensorboard import TensorBoard, tag_names
 from lightning_ablationcam.render import encode_gif
 
 
 def test_pictures_are_read_back_as_written(tmp_path):
     logger = TensorBoardLogger(tmp_path)
-    (writer,) = tensorboard_images([CSVLogger(tmp_path), logger])
+    (board,) = backends_of([logger], "cam")
     picture = np.zeros((40, 60, 3), np.uint8)
     picture[:, 32:] = 200
-    writer.write("a/b", picture, 7)
-    writer.flush()
-    events = EventAccumulator(writer.directory).Reload()
-    (image,) = events.Images("a/b")
+    board.write_picture("probes", "cat", picture, 7)
+    board.write_picture("overview", "", picture, 7)
+    board.flush()
+    events = EventAccumulator(board.place).Reload()
+    assert events.Tags()["images"] == ["cam_probes/cat", "cam/overview"]
+    (image,) = events.Images("cam_probes/cat")
     assert (image.step, image.height, image.width) == (7, 40, 60)
     read = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)))
     assert np.abs(read.astype(int) - picture).max() < 12
-    assert has_tensorboard([logger])
-    assert not has_tensorboard([CSVLogger(tmp_path)])
+
+
+def test_loggers_that_have_a_backend(tmp_path):
+    class Other:
+        pass
+
+    board, table = TensorBoardLogger(tmp_path), CSVLogger(tmp_path)
+    assert [type(each) for each in backends_of([Other(), table, board], "cam")] == [
+        Folder,
+        TensorBoard,
+    ]
+    assert has_backend([Other(), board])
+    assert has_backend([table])
+    assert not has_backend([Other()])
 
 
 def test_other_writers_get_plain_images_and_one_warning():
@@ -54,23 +66,22 @@ def test_other_writers_get_plain_images_and_one_warning():
 
     logger = OtherLogger()
     with pytest.warns(UserWarning, match="as PNG") as caught:
-        writer = TensorBoardImages(logger)
-        writer.write("tag", np.zeros((2, 2, 3), np.uint8), 1)
-        writer.write("tag", np.zeros((2, 2, 3), np.uint8), 2)
-        with pytest.raises(RuntimeError, match=r"tag='film': .* takes no image files"):
-            writer.write_file("film", b"", 2)
+        (board,) = backends_of([logger], "cam")
+        board.write_picture("overview", "", np.zeros((2, 2, 3), np.uint8), 1)
+        board.write_picture("overview", "", np.zeros((2, 2, 3), np.uint8), 2)
     assert len(caught) == 1
     assert [args[2] for args, _ in logger.writer.images] == [1, 2]
     assert logger.writer.images[0][1] == {"dataformats": "HWC"}
+    assert not isinstance(board, (TakesAnimations, TakesRecords))
 
 
 def test_files_are_read_back_byte_for_byte_and_served_as_what_they_are(tmp_path):
     frames = [np.full((20, 30, 3), grey, np.uint8) for grey in (0, 255)]
     film = encode_gif(frames, [100, 100], np.zeros((1, 3), np.uint8))
-    (writer,) = tensorboard_images([TensorBoardLogger(tmp_path)])
-    writer.write_file("film", film, 3)
-    writer.flush()
-    (image,) = EventAccumulator(writer.directory).Reload().Images("film")
+    (board,) = backends_of([TensorBoardLogger(tmp_path)], "cam")
+    board.write_animation("cat", film, 3)
+    board.flush()
+    (image,) = EventAccumulator(board.place).Reload().Images("cam_animation/cat")
     assert (image.step, image.height, image.width) == (3, 20, 30)
     assert image.encoded_image_string == film
     assert img_mime_type_detector.from_bytes(film) == "image/gif"

@@ -13,7 +13,7 @@ import pytest
 from tensorboard.compat.proto import summary_pb2, types_pb2
 
 from lightning_ablationcam import records
-from lightning_ablationcam.loggers.tab import summary_value
+from lightning_ablationcam.outputs.tensorboard import summary_value
 from lightning_ablationcam.records import encode_heat, encode_probes
 from lightning_ablationcam.render import encode_png
 from lightning_ablationcam.series import MOST_STEPS, Stamped, assemble

@@ -1,22 +1,22 @@
 from __future__ import annotations
 
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.util import tensor_util
 
-from lightning_ablationcam.loggers.tab import tensorboard_tabs
-from lightning_ablationcam.records import decode_heat, decode_probes
+from lightning_ablationcam.outputs.publisher import backends_of
+from lightning_ablationcam.records import decode_heat, decode_probes, encode_heat, encode_probes
 from tests.tab_events import heat, probes
 
 
 def test_records_are_read_back_as_written(tmp_path):
     logger = TensorBoardLogger(tmp_path)
-    (tab,) = tensorboard_tabs([CSVLogger(tmp_path), logger], "mine/cam")
-    tab.write_probes(probes(), 0)
+    (board,) = backends_of([logger], "mine/cam")
+    board.write_record("/probes", encode_probes(probes()), 0)
     for step in (0, 10):
-        tab.write_heat(heat(step), step)
-    tab.flush()
+        board.write_record("/heat", encode_heat(heat(step)), step)
+    board.flush()
     events = EventAccumulator(logger.log_dir, tensor_size_guidance={"ablation_cam": 0}).Reload()
 
     def read(tag, decode):
@@ -29,10 +29,3 @@ def test_records_are_read_back_as_written(tmp_path):
         metadata = events.SummaryMetadata(tag)
         assert metadata.plugin_data.plugin_name == "ablation_cam"
         assert metadata.data_class == summary_pb2.DATA_CLASS_TENSOR
-
-
-def test_nothing_is_written_with_another_writer(tmp_path):
-    class OtherLogger(TensorBoardLogger):
-        experiment = object()
-
-    assert tensorboard_tabs([OtherLogger(tmp_path)], "ablation_cam") == []

@@ -25,7 +25,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_ablationcam import ProbeSet, ablation_cam
 from lightning_ablationcam.drawing import Drawing, draw
-from lightning_ablationcam.loggers.publisher import Publisher
+from lightning_ablationcam.outputs.publisher import Publisher
 from lightning_ablationcam.render import encode_jpeg, encode_png
 from lightning_ablationcam.run.history import History, Pass
 

@@ -1,1 +1,0 @@
-"""Where pictures go: one module for each backend."""

@@ -1,0 +1,66 @@
+"""What a place that pictures and records go to can do: one module for each kind of place.
+
+A backend takes pictures; what else it takes it says by having the method for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_ablationcam.drawing import Kind
+
+
+class Backend(Protocol):
+    """Takes the pictures of one monitor."""
+
+    @property
+    def place(self) -> str:
+        """Where to find them, for the user."""
+
+    def spelled(self, names: Sequence[str]) -> list[str]:
+        """The names of probes as they can be written here, still distinct."""
+
+    def check_room(self) -> None:
+        """Raise an ``OSError`` where there is too little room, before anything is drawn."""
+
+    def write_picture(self, kind: Kind, name: str, picture: NDArray[np.uint8], step: int) -> None:
+        """Write one picture.
+
+        Args:
+            kind: What it shows.
+            name: The probe's name, as :meth:`spelled` has it; empty for all probes.
+            picture: (H, W, 3) uint8.
+            step: ``trainer.global_step``.
+
+        Raises:
+            OSError: If there is too little room for it.
+        """
+
+    def flush(self) -> None:
+        """Bring what was written to disk."""
+
+
+@runtime_checkable
+class TakesAnimations(Backend, Protocol):
+    """A backend that shows animations."""
+
+    def write_animation(self, name: str, animation: bytes, step: int) -> None:
+        """Write a probe's GIF; likewise."""
+
+
+@runtime_checkable
+class TakesRecords(Backend, Protocol):
+    """A backend that keeps the data of the tab."""
+
+    def write_record(self, suffix: str, strings: Sequence[bytes], step: int) -> None:
+        """Write a record, see :mod:`~lightning_ablationcam.records`.
+
+        Args:
+            suffix: What follows the monitor's tag, one for each kind of record.
+            strings: The record.
+            step: ``trainer.global_step``.
+        """

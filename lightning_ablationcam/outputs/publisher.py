@@ -1,0 +1,146 @@
+"""What a Trainer's loggers get of a pass: the tab's records, pictures and animations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lightning_ablationcam.arguments import is_a
+from lightning_ablationcam.drawing import draw, draw_animations
+from lightning_ablationcam.outputs.backend import Backend, TakesAnimations, TakesRecords
+from lightning_ablationcam.outputs.folder import Folder
+from lightning_ablationcam.outputs.tensorboard import tensorboard
+from lightning_ablationcam.probes import ProbeSet
+from lightning_ablationcam.recording import heat_record, probes_record
+from lightning_ablationcam.records import HEAT_TAG, PROBES_TAG, encode_heat, encode_probes
+from lightning_ablationcam.run.history import History, Pass, Scale
+
+SHOWING = ("TensorBoardLogger", "CSVLogger")
+"""The loggers that there is a backend for."""
+
+
+def backends_of(loggers: Iterable[Any], tag: str) -> list[Backend]:
+    """The backend of each of a Trainer's loggers that has one.
+
+    Args:
+        loggers: The loggers; a ``CSVLogger`` gets a folder of files beside its own.
+        tag: The monitor's tag.
+    """
+    found: list[Backend] = []
+    for logger in loggers:
+        if is_a(logger, "TensorBoardLogger"):
+            found.append(tensorboard(logger, tag))
+        elif is_a(logger, "CSVLogger"):
+            found.append(Folder(Path(logger.log_dir), tag))
+    return found
+
+
+def has_backend(loggers: Iterable[Any]) -> bool:
+    """Whether any of a Trainer's loggers has one."""
+    return any(is_a(logger, name) for logger in loggers for name in SHOWING)
+
+
+class Publisher:
+    """Records and draws the passes of one fit, and hands them to its backends.
+
+    Args:
+        tag: The monitor's tag.
+        scale: What 100 % of the colour scale is.
+        score: What the class score is called.
+    """
+
+    def __init__(self, tag: str, scale: Scale, score: str) -> None:
+        self.tag = tag
+        self.scale = scale
+        self.score = score
+        self._backends: list[Backend] | None = None
+        self._described: tuple[str, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the open files, so that the monitor can be copied during a fit."""
+        return {**self.__dict__, "_backends": None}
+
+    @property
+    def places(self) -> list[str]:
+        """Where the pictures are."""
+        return [backend.place for backend in self._backends or []]
+
+    def publish(
+        self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int
+    ) -> None:
+        """Write the newest pass, and bring it to disk.
+
+        Args:
+            loggers: The Trainer's loggers; where none has a backend nothing happens.
+            probes: The probes.
+            history: At least one pass over them.
+            step: ``trainer.global_step``.
+
+        Raises:
+            OSError: If there is too little room on the disk.
+        """
+        backends = self._ready(loggers)
+        if not backends:
+            return
+        self._record(probes, history.passes[-1], step)
+        names = [_names(backend, probes) for backend in backends]
+        for drawing in draw(probes, history, scale=self.scale, score=self.score):
+            for backend, spelled in zip(backends, names, strict=True):
+                name = "" if drawing.kind == "overview" else spelled[drawing.name]
+                backend.write_picture(drawing.kind, name, drawing.picture, step)
+        for backend in backends:
+            backend.flush()
+
+    def _record(self, probes: ProbeSet, seen: Pass, step: int) -> None:
+        """What the tab shows: the probes where they or the layer are new, and the heat."""
+        takers = [backend for backend in self._backends or [] if isinstance(backend, TakesRecords)]
+        if not takers:
+            return
+        described = (probes.fingerprint, seen.layer)
+        records = [(HEAT_TAG, encode_heat(heat_record(seen, fingerprint=probes.fingerprint)))]
+        if described != self._described:
+            record = probes_record(probes, layer=seen.layer, scale=self.scale, score=self.score)
+            records.insert(0, (PROBES_TAG, encode_probes(record)))
+        for taker in takers:
+            for suffix, strings in records:
+                taker.write_record(suffix, strings, step)
+        self._described = described
+
+    def publish_animations(
+        self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int
+    ) -> None:
+        """Write all passes as one animation of each probe, and bring them to disk.
+
+        Nothing is written of fewer than two passes: nothing moves.
+
+        Args:
+            loggers: The Trainer's loggers; where none takes animations nothing happens.
+            probes: The probes.
+            history: The passes over them.
+            step: ``trainer.global_step``.
+
+        Raises:
+            OSError: If there is too little room on the disk.
+        """
+        takers = [each for each in self._ready(loggers) if isinstance(each, TakesAnimations)]
+        if not takers or len(history.passes) < 2:
+            return
+        names = [_names(taker, probes) for taker in takers]
+        for name, file in draw_animations(probes, history, scale=self.scale, score=self.score):
+            for taker, spelled in zip(takers, names, strict=True):
+                taker.write_animation(spelled[name], file, step)
+        for taker in takers:
+            taker.flush()
+
+    def _ready(self, loggers: Iterable[Any]) -> list[Backend]:
+        """The backends, each with room on its disk."""
+        if self._backends is None:
+            self._backends = backends_of(loggers, self.tag)
+        for backend in self._backends:
+            backend.check_room()
+        return self._backends
+
+
+def _names(backend: Backend, probes: ProbeSet) -> dict[str, str]:
+    return dict(zip(probes.names, backend.spelled(probes.names), strict=True))
