@@ -1,4 +1,32 @@
-"""Exact Ablation-CAM on a fixed set of probe images, validation by validation, in TensorBoard."""
+"""Exact Ablation-CAM on a fixed set of probe images, validation by validation, in TensorBoard.
+
+The house, from the ground up. A room, which is a module or a folder of them, imports from floors
+below, and on its own floor from what stands to its left. Inside a folder nothing goes in circles.
+
+==================  ==============================================================================
+arguments           checks what users pass, and says what is wrong with it
+selection           some of many, evenly
+method              the paper, on tensors: scores, ablations, drops to weights, weights to heatmaps
+measures            numbers that say something of heatmaps
+------------------  ------------------------------------------------------------------------------
+network             the user's model: a layer is found in it, and it is left as it was found
+engine              the drops of all channels, by propagation or by replay
+options             how an explanation is computed
+result              what it found
+cam                 ``ablation_cam``
+------------------  ------------------------------------------------------------------------------
+render              pictures, from arrays
+records             what event files hold, without torch
+tensorboard_plugin  the tab: its server and its page
+------------------  ------------------------------------------------------------------------------
+probes              what is watched, and where it comes from
+run                 one fit: when a pass is due, what it finds, what is kept of it
+outputs             where that goes: TensorBoard, folders, reports, animations
+------------------  ------------------------------------------------------------------------------
+callback            the monitor: when to run and whom to tell
+report              a report from a shell
+==================  ==============================================================================
+"""
 
 from __future__ import annotations
 
@@ -6,33 +34,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_ablationcam.animations import write_animations
-    from lightning_ablationcam.callback import AblationCAMMonitor
-    from lightning_ablationcam.cam import ablation_cam
-    from lightning_ablationcam.probes import ProbeSet
-    from lightning_ablationcam.report import write_report
-    from lightning_ablationcam.result import AblationResult
+    from lightning_ablationcam.callback import AblationCAMMonitor as AblationCAMMonitor
+    from lightning_ablationcam.cam import ablation_cam as ablation_cam
+    from lightning_ablationcam.outputs.animations import write_animations as write_animations
+    from lightning_ablationcam.outputs.report import write_report as write_report
+    from lightning_ablationcam.probes.probe_set import ProbeSet as ProbeSet
+    from lightning_ablationcam.result import AblationResult as AblationResult
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "AblationCAMMonitor",
-    "AblationResult",
-    "ProbeSet",
-    "ablation_cam",
-    "write_animations",
-    "write_report",
-]
 
 # Lazy (PEP 562): the TensorBoard process must be able to import a subpackage without torch.
 _HOMES = {
     "AblationCAMMonitor": "callback",
     "AblationResult": "result",
-    "ProbeSet": "probes",
+    "ProbeSet": "probes.probe_set",
     "ablation_cam": "cam",
-    "write_animations": "animations",
-    "write_report": "report",
+    "write_animations": "outputs.animations",
+    "write_report": "outputs.report",
 }
+
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,15 +12,16 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import nn
 
-from lightning_ablationcam.ablations import Ablation
 from lightning_ablationcam.arguments import check_choice, is_a, shown
-from lightning_ablationcam.auto_layer import is_auto
-from lightning_ablationcam.drawing import score_name
-from lightning_ablationcam.layers import check_target_layer, find_layer
+from lightning_ablationcam.engine.layer_search import is_auto
+from lightning_ablationcam.method.ablations import Ablation
+from lightning_ablationcam.method.scores import Score
+from lightning_ablationcam.network.layers import check_target_layer, find_layer
 from lightning_ablationcam.options import Engine, Options
+from lightning_ablationcam.outputs.pictures import score_name
 from lightning_ablationcam.outputs.publisher import Publisher, has_backend
-from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
-from lightning_ablationcam.probes import DEFAULT_PROBES, ProbeSet
+from lightning_ablationcam.probes.probe_set import DEFAULT_PROBES, ProbeSet
+from lightning_ablationcam.probes.source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.result import AblationResult
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.fit import Fit
@@ -29,7 +30,6 @@ from lightning_ablationcam.run.notices import Notices
 from lightning_ablationcam.run.passes import Passes
 from lightning_ablationcam.run.ranks import Ranks
 from lightning_ablationcam.run.schedule import Schedule
-from lightning_ablationcam.scores import Score
 
 LONGEST_TAG = 200
 """Characters of a tag; it is part of every record and of the keys of metrics."""

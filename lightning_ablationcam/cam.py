@@ -10,31 +10,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.ablations import Ablation, ablate
 from lightning_ablationcam.arguments import shown, whole_numbers
-from lightning_ablationcam.auto_layer import resolve_layer
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.ending import last_activation
-from lightning_ablationcam.engine.memory import is_out_of_memory
+from lightning_ablationcam.engine.layer_search import resolve_layer
 from lightning_ablationcam.engine.pairs import changed_pairs
 from lightning_ablationcam.engine.program import Program
 from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, Recording, record
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
-from lightning_ablationcam.head import Head, head_of
-from lightning_ablationcam.heatmaps import weighted_heatmaps
-from lightning_ablationcam.isolation import isolated, warn
-from lightning_ablationcam.layers import check_target_layer, infer_layout
-from lightning_ablationcam.options import Engine, Groups, Options
-from lightning_ablationcam.result import AblationResult, joined
-from lightning_ablationcam.scores import (
+from lightning_ablationcam.method.ablations import Ablation, ablate
+from lightning_ablationcam.method.head import Head, head_of
+from lightning_ablationcam.method.heatmaps import weighted_heatmaps
+from lightning_ablationcam.method.scores import (
     Classes,
     Score,
     called_score,
     has_class_columns,
     resolve_classes,
 )
-from lightning_ablationcam.weights import channel_weights
+from lightning_ablationcam.method.weights import channel_weights
+from lightning_ablationcam.network.isolation import isolated, warn
+from lightning_ablationcam.network.layers import check_target_layer, infer_layout
+from lightning_ablationcam.network.memory import is_out_of_memory
+from lightning_ablationcam.options import Engine, Groups, Options
+from lightning_ablationcam.result import AblationResult, joined
 
 IMAGES_SHARE = 0.5
 """Share of the memory budget that images may take; the rest is for their ablations."""
@@ -59,7 +59,8 @@ def ablation_cam(
     For each image, class score y and channel k of the target layer's output A, the score y_k is
     computed with channel k ablated. The channel's weight is its relative drop
     (y - y_k) / max(|y|, floor) and the heatmap is ReLU(sum_k w_k A_k). The floored |y| equals the
-    paper's y wherever y is positive; see :func:`~lightning_ablationcam.weights.channel_weights`.
+    paper's y wherever y is positive; see
+    :func:`~lightning_ablationcam.method.weights.channel_weights`.
 
     The model is left as it was found: modes, hooks and random number generators.
 

@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from lightning_ablationcam.ablations import Ablation, check_ablation
 from lightning_ablationcam.arguments import check_callable, check_choice, check_memory_budget
 from lightning_ablationcam.engine.recorder import Forward, call
-from lightning_ablationcam.layers import check_layout
-from lightning_ablationcam.scores import Score, check_score
+from lightning_ablationcam.method.ablations import Ablation, check_ablation
+from lightning_ablationcam.method.scores import Score, check_score
+from lightning_ablationcam.network.layers import check_layout
 
 Engine: TypeAlias = Literal["auto", "propagate", "replay"]
 ENGINES = ("auto", "propagate", "replay")

@@ -16,7 +16,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
 from lightning_ablationcam.outputs.tensorboard import summary_value
-from lightning_ablationcam.records import (
+from lightning_ablationcam.records.format import (
     HeatRecord,
     ProbesRecord,
     encode_heat,

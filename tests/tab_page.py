@@ -20,7 +20,7 @@ from skimage import data as photographs
 from sklearn.datasets import load_digits
 
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
-from lightning_ablationcam.records import HeatRecord, ProbesRecord
+from lightning_ablationcam.records.format import HeatRecord, ProbesRecord
 from tests.tab_events import EventFile
 
 STATIC = Path(__file__).parents[1] / "lightning_ablationcam" / "tensorboard_plugin" / "static"

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lightning_ablationcam import AblationCAMMonitor, ProbeSet, animations, write_animations
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet, write_animations
+from lightning_ablationcam.outputs import animations
 from lightning_ablationcam.outputs.folder import LONGEST_STEM, file_stems
 from lightning_ablationcam.run.history import Pass
 

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
-from lightning_ablationcam.records import decode_heat, decode_probes
+from lightning_ablationcam.records.format import decode_heat, decode_probes
 from tests.lightning import BATCHES, Module, data, fit, loaders, trainer
 from tests.networks import Skip, images, seeded
 

@@ -21,9 +21,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
-from lightning_ablationcam import drawing as drawing_module
-from lightning_ablationcam.engine.memory import is_out_of_memory
-from lightning_ablationcam.outputs import event_file, room
+from lightning_ablationcam.network.memory import is_out_of_memory
+from lightning_ablationcam.outputs import disk_space as room
+from lightning_ablationcam.outputs import event_file
+from lightning_ablationcam.outputs import pictures as drawing_module
 from tests.disks import Quota, filled, remount, small_disk
 from tests.lightning import BATCHES, Module, fit
 from tests.networks import images

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightning_ablationcam import ablation_cam
-from lightning_ablationcam.head import MultiClass, OneLogit, head_of
+from lightning_ablationcam.method.head import MultiClass, OneLogit, head_of
 from tests.networks import images, seeded
 from tests.reference import ablation_cam_reference
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,47 +13,33 @@ import pytest
 import lightning_ablationcam
 
 PACKAGE = Path(lightning_ablationcam.__file__).parent
-# From the bottom up: a module may import from its own floor and those below.
-FLOORS = [
-    {
-        "arguments",
-        "scores",
-        "weights",
-        "heatmaps",
-        "ablations",
-        "measures",
-        "head",
-        "files",
-        "selection",
-    },
-    {"layers", "module_state", "isolation", "engine", "auto_layer", "options", "result", "cam"},
-    {"render", "records", "series"},
-    {
-        "samples",
-        "loader_state",
-        "probes",
-        "capture",
-        "probe_source",
-        "silence",
-        "run",
-        "drawing",
-        "recording",
-    },
-    {"outputs", "tensorboard_plugin", "report"},
-    {
-        "callback",
-        "animations",
-    },
-]
+
+
+def rooms_in_the_docstring():
+    """Each room of the table in the package's docstring, from the ground up, with its floor."""
+    rooms, floor, inside = {}, 0, False
+    for line in lightning_ablationcam.__doc__.splitlines():
+        if line.startswith("="):
+            inside = not inside
+        elif line.startswith("-"):
+            floor += 1
+        elif inside:
+            rooms[line.split()[0]] = floor
+    return rooms
+
+
+FLOOR_OF = rooms_in_the_docstring()
+ROOMS = list(FLOOR_OF)
+TORCH_ONLY = [room for room, floor in FLOOR_OF.items() if floor <= FLOOR_OF["cam"]]
+# What a room may import from outside; where nothing is said, anything.
 ALLOWED = {
+    **{room: {"torch", "numpy"} for room in TORCH_ONLY},
     "render": {"anyascii", "numpy", "PIL", "cmap"},
     "records": {"numpy"},
-    "series": set(),
     "tensorboard_plugin": {"tensorboard", "werkzeug", "numpy"},
 }
 # What TensorBoard imports to find out which plugins there are: it must not fail.
 LOADER = PACKAGE / "tensorboard_plugin" / "__init__.py"
-TORCH_ONLY = FLOORS[0] | FLOORS[1] | FLOORS[2]
 
 
 def modules():
@@ -76,26 +63,47 @@ def imported_by(node):
         yield node.module
 
 
-def floor_of(name):
-    return next(index for index, rooms in enumerate(FLOORS) if name in rooms)
+def ours(path):
+    """The modules of the package that a module imports, without the package's name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in imported_by(node):
+            top, _, inner = name.partition(".")
+            if top == "lightning_ablationcam" and inner:
+                names = [f"{inner}.{alias.name}" for alias in node.names]
+                files = [PACKAGE / f"{name.replace('.', '/')}.py" for name in names]
+                yield from (n if f.exists() else inner for n, f in zip(names, files, strict=True))
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def test_every_room_is_in_the_table_and_every_line_is_a_room():
+    assert {room(path) for path in modules()} == set(ROOMS)
+    assert FLOOR_OF["callback"] == max(FLOOR_OF.values()) == 4
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path):
-    mine = floor_of(room(path))
+    mine = room(path)
+    for name in ours(path):
+        other = name.split(".")[0]
+        lower = ROOMS.index(other) < ROOMS.index(mine)
+        assert lower or other == mine, f"{path.name} imports {name} from a floor above"
     for name in imported(path):
-        top, *rest = name.split(".")
-        if top == "lightning_ablationcam":
-            assert floor_of(rest[0]) <= mine, f"{path.name} imports {name} from a floor above"
-        elif top not in sys.stdlib_module_names:
-            allowed = ALLOWED.get(room(path)) or (
-                {"torch", "numpy"} if room(path) in TORCH_ONLY else None
-            )
-            assert allowed is None or top in allowed, f"{path.name} imports {name}"
+        top = name.split(".")[0]
+        if top != "lightning_ablationcam" and top not in sys.stdlib_module_names:
+            assert mine not in ALLOWED or top in ALLOWED[mine], f"{path.name} imports {name}"
+
+
+def test_nothing_goes_in_circles():
+    graph = {name_of(path): set(ours(path)) - {name_of(path)} for path in modules()}
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
 
 
 def test_public_names():
-    assert lightning_ablationcam.__all__ == [
+    assert sorted(lightning_ablationcam.__all__) == [
         "AblationCAMMonitor",
         "AblationResult",
         "ProbeSet",
@@ -120,7 +128,7 @@ def test_the_loader_imports_nothing_of_ours_when_it_is_imported():
 
 @pytest.mark.parametrize(
     "module",
-    ["render", "records", "series", "recording", "report", "tensorboard_plugin.plugin"],
+    ["render", "records.series", "outputs.pass_records", "report", "tensorboard_plugin.plugin"],
 )
 def test_what_tensorboard_and_the_report_need_does_not_import_torch(module):
     code = f"import sys, lightning_ablationcam.{module}\n"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lightning_ablationcam import ablation_cam
-from lightning_ablationcam.isolation import isolated, kept_random_state
+from lightning_ablationcam.network.isolation import isolated, kept_random_state
 from tests.networks import Dropouts, images, seeded
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_ablationcam.layers import check_layout, find_layer, infer_layout
+from lightning_ablationcam.network.layers import check_layout, find_layer, infer_layout
 from tests.networks import ConvBN
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_ablationcam import ablation_cam, module_state
-from lightning_ablationcam.module_state import kept_state
+from lightning_ablationcam import ablation_cam
+from lightning_ablationcam.network import module_state
+from lightning_ablationcam.network.module_state import kept_state
 from tests.networks import Dropouts, images, seeded
 
 

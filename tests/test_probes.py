@@ -7,8 +7,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from lightning_ablationcam import ProbeSet
-from lightning_ablationcam.capture import ProbeCapture
-from lightning_ablationcam.samples import split_batch
+from lightning_ablationcam.probes.batches import split_batch
+from lightning_ablationcam.probes.capture import ProbeCapture
 
 
 def dataset(count=12, classes=3):

@@ -12,7 +12,7 @@ from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.recorder import call, record
 from lightning_ablationcam.engine.rules import CHANGES, LINEAR, OWNERS
 from lightning_ablationcam.engine.rules.pointwise import is_pointwise
-from lightning_ablationcam.isolation import isolated
+from lightning_ablationcam.network.isolation import isolated
 from tests.fake_cuda import recorded_on_cuda
 from tests.tails import alive, images, network
 

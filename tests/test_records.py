@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lightning_ablationcam.records import (
+from lightning_ablationcam.records.format import (
     MOST_INTEGER,
     RecordError,
     decode_heat,

@@ -12,7 +12,7 @@ from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.recorder import call
 from lightning_ablationcam.engine.replay import bytes_per_image
-from lightning_ablationcam.isolation import isolated
+from lightning_ablationcam.network.isolation import isolated
 from tests.networks import Skip, images, seeded
 from tests.reference import ablation_cam_reference
 

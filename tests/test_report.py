@@ -16,7 +16,8 @@ import pytest
 import torch
 
 import lightning_ablationcam
-from lightning_ablationcam import ProbeSet, history, write_report
+from lightning_ablationcam import ProbeSet, write_report
+from lightning_ablationcam.run import history
 from lightning_ablationcam.run.history import History, Pass
 from tests.tab_events import LIES, EventFile, heat, probes
 
@@ -214,7 +215,7 @@ def test_an_old_report_stays_when_the_new_one_fails(logs, tmp_path, monkeypatch)
 
 def test_from_a_shell_without_torch(logs, tmp_path):
     code = (
-        "import sys; from lightning_ablationcam.report import main; main(sys.argv[1:]); "
+        "import sys; from lightning_ablationcam.outputs.report import main; main(sys.argv[1:]); "
         "sys.exit('torch' in sys.modules)"
     )
     path = tmp_path / "report.html"

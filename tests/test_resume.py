@@ -16,7 +16,8 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader
 
-from lightning_ablationcam import AblationCAMMonitor, ProbeSet, checkpoint
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet
+from lightning_ablationcam.run import checkpoint
 from lightning_ablationcam.run.history import MOST_PASSES, Pass
 from tests.killed_run import EPOCHS
 from tests.lightning import BATCHES, Module, data, loaders, trainer

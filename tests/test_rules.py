@@ -15,7 +15,7 @@ from lightning_ablationcam.engine.recorder import call, record
 from lightning_ablationcam.engine.rules import CHANGES, LINEAR, OWNERS
 from lightning_ablationcam.engine.rules.reducing import summed_product
 from lightning_ablationcam.engine.values import Channelwise, Dense, Factored, written_out
-from lightning_ablationcam.isolation import isolated
+from lightning_ablationcam.network.isolation import isolated
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 4]), min_size=1, max_size=4)
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lightning_ablationcam import schedule
+from lightning_ablationcam.run import schedule
 from lightning_ablationcam.run.schedule import Schedule, ends_fit
 
 

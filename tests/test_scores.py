@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lightning_ablationcam.scores import resolve_classes
+from lightning_ablationcam.method.scores import resolve_classes
 
 
 def test_resolve_classes():

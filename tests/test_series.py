@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_ablationcam.series import (
+from lightning_ablationcam.records.series import (
     MOST_STEPS,
     NothingToShowError,
     Stamped,

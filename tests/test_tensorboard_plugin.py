@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from tensorboard.compat.proto import summary_pb2, types_pb2
 
-from lightning_ablationcam import records
 from lightning_ablationcam.outputs.tensorboard import summary_value
-from lightning_ablationcam.records import encode_heat, encode_probes
+from lightning_ablationcam.records import format as records
+from lightning_ablationcam.records.format import encode_heat, encode_probes
+from lightning_ablationcam.records.series import MOST_STEPS, Stamped, assemble
 from lightning_ablationcam.render import encode_png
-from lightning_ablationcam.series import MOST_STEPS, Stamped, assemble
 from lightning_ablationcam.tensorboard_plugin import Loader, packed, reading
 from lightning_ablationcam.tensorboard_plugin.recent import MOST_SERIES, RecentSeries
 from tests.board import Board
@@ -415,7 +415,7 @@ def test_an_empty_log_directory_says_what_to_do(tmp_path):
     "broken",
     [
         "lightning_ablationcam.tensorboard_plugin.plugin",
-        "lightning_ablationcam.records",
+        "lightning_ablationcam.records.format",
     ],
 )
 def test_tensorboard_starts_without_a_tab_that_cannot_be_imported(tmp_path, broken):

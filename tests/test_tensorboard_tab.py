@@ -6,7 +6,12 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.util import tensor_util
 
 from lightning_ablationcam.outputs.publisher import backends_of
-from lightning_ablationcam.records import decode_heat, decode_probes, encode_heat, encode_probes
+from lightning_ablationcam.records.format import (
+    decode_heat,
+    decode_probes,
+    encode_heat,
+    encode_probes,
+)
 from tests.tab_events import heat, probes
 
 

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_ablationcam.heatmaps import weighted_heatmaps
-from lightning_ablationcam.weights import SCORE_FLOOR, channel_weights
+from lightning_ablationcam.method.heatmaps import weighted_heatmaps
+from lightning_ablationcam.method.weights import SCORE_FLOOR, channel_weights
 
 
 def test_equals_the_paper_where_the_score_is_positive():

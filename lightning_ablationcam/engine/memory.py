@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import weakref
 from typing import Any
 
@@ -14,23 +13,6 @@ from torch.utils._pytree import tree_leaves
 LEAST_SHARE = 1 / 8
 """Share of a budget that a batch may use in any case: without it, what is kept for many images
 could leave so little that their ablations run one by one, which takes much longer."""
-
-
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the host's or a device's.
-
-    Only some devices have an exception of their own; the CPU and MPS raise plain RuntimeErrors.
-
-    Example:
-        >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(RuntimeError("bad shape"))
-        (True, False)
-    """
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def left(memory_budget: int, kept: int) -> int:

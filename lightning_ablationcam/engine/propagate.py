@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_ablationcam.engine import owners as owner_maps
 from lightning_ablationcam.engine.experience import Experience
-from lightning_ablationcam.engine.memory import PeakMemory, is_out_of_memory, left
+from lightning_ablationcam.engine.memory import PeakMemory, left
 from lightning_ablationcam.engine.program import (
     Node,
     Program,
@@ -28,6 +28,7 @@ from lightning_ablationcam.engine.values import (
     counterfactuals,
     written_out,
 )
+from lightning_ablationcam.network.memory import is_out_of_memory
 
 CPU_WORKING_SET = 32 * 2**20
 """Bytes that a chunk uses on a CPU at most: larger ones leave the caches and are not faster."""

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.engine.memory import is_out_of_memory
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.tape import Tape
-from lightning_ablationcam.isolation import NotInitialisedError
-from lightning_ablationcam.layers import check_layer_output
+from lightning_ablationcam.network.isolation import NotInitialisedError
+from lightning_ablationcam.network.layers import check_layer_output
+from lightning_ablationcam.network.memory import is_out_of_memory
 
 Forward: TypeAlias = Callable[[nn.Module, Any], Any]
 

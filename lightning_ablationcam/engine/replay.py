@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.engine.memory import PeakMemory, is_out_of_memory, left
+from lightning_ablationcam.engine.memory import PeakMemory, left
 from lightning_ablationcam.engine.pairs import along
 from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, replaced_output, run
+from lightning_ablationcam.network.memory import is_out_of_memory
 
 SAME_SCORE = 1e-4
 """How far the intact score may be off, as a share of it, where the prefix is stood in for."""

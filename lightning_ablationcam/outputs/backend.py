@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_ablationcam.drawing import Kind
+from lightning_ablationcam.outputs.pictures import Kind
 
 
 class Backend(Protocol):
@@ -57,7 +57,7 @@ class TakesRecords(Backend, Protocol):
     """A backend that keeps the data of the tab."""
 
     def write_record(self, suffix: str, strings: Sequence[bytes], step: int) -> None:
-        """Write a record, see :mod:`~lightning_ablationcam.records`.
+        """Write a record, see :mod:`~lightning_ablationcam.records.format`.
 
         Args:
             suffix: What follows the monitor's tag, one for each kind of record.

@@ -11,7 +11,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.io.gfile import LocalFileSystem
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from lightning_ablationcam.outputs.room import check_room
+from lightning_ablationcam.outputs.disk_space import check_room
 
 
 class EventFile:

@@ -10,9 +10,9 @@ import numpy as np
 from anyascii import anyascii
 from numpy.typing import NDArray
 
-from lightning_ablationcam.drawing import Kind
-from lightning_ablationcam.files import replaced
-from lightning_ablationcam.outputs.room import check_quota, check_room
+from lightning_ablationcam.outputs.disk_space import check_quota, check_room
+from lightning_ablationcam.outputs.files import replaced
+from lightning_ablationcam.outputs.pictures import Kind
 from lightning_ablationcam.render import encode_jpeg
 
 LONGEST_STEM = 100

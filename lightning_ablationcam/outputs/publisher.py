@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ablationcam.arguments import is_a
-from lightning_ablationcam.drawing import draw, draw_animations
 from lightning_ablationcam.outputs.backend import Backend, TakesAnimations, TakesRecords
 from lightning_ablationcam.outputs.folder import Folder
+from lightning_ablationcam.outputs.pass_records import heat_record, probes_record
+from lightning_ablationcam.outputs.pictures import draw, draw_animations
 from lightning_ablationcam.outputs.tensorboard import tensorboard
-from lightning_ablationcam.probes import ProbeSet
-from lightning_ablationcam.recording import heat_record, probes_record
-from lightning_ablationcam.records import HEAT_TAG, PROBES_TAG, encode_heat, encode_probes
+from lightning_ablationcam.probes.probe_set import ProbeSet
+from lightning_ablationcam.records.format import HEAT_TAG, PROBES_TAG, encode_heat, encode_probes
 from lightning_ablationcam.run.history import History, Pass, Scale
 
 SHOWING = ("TensorBoardLogger", "CSVLogger")

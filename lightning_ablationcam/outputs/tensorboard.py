@@ -13,11 +13,11 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_ablationcam.drawing import Kind
 from lightning_ablationcam.outputs.backend import Backend
+from lightning_ablationcam.outputs.disk_space import check_quota, check_room
 from lightning_ablationcam.outputs.event_file import EventFile
-from lightning_ablationcam.outputs.room import check_quota, check_room
-from lightning_ablationcam.records import PLUGIN_NAME
+from lightning_ablationcam.outputs.pictures import Kind
+from lightning_ablationcam.records.format import PLUGIN_NAME
 from lightning_ablationcam.render import encode_jpeg
 
 LONGEST_NAME = 120

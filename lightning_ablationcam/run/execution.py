@@ -9,8 +9,8 @@ from typing import Protocol
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
-from lightning_ablationcam.isolation import without_autocast
-from lightning_ablationcam.silence import silenced
+from lightning_ablationcam.network.isolation import without_autocast
+from lightning_ablationcam.run.muted_logging import silenced
 
 
 class Execution(Protocol):

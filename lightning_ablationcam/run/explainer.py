@@ -8,14 +8,14 @@ from typing import Any
 
 from torch import nn
 
-from lightning_ablationcam.auto_layer import is_auto
 from lightning_ablationcam.cam import explain_classes
+from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.engine.replay import uses_batch_statistics
-from lightning_ablationcam.isolation import warn
-from lightning_ablationcam.layers import LayerError
+from lightning_ablationcam.network.isolation import warn
+from lightning_ablationcam.network.layers import LayerError
 from lightning_ablationcam.options import Options
-from lightning_ablationcam.probe_source import ExplainedClasses
-from lightning_ablationcam.probes import ProbeSet
+from lightning_ablationcam.probes.probe_set import ProbeSet
+from lightning_ablationcam.probes.source import ExplainedClasses
 from lightning_ablationcam.result import AblationResult, joined
 from lightning_ablationcam.run.execution import Alone, Execution
 from lightning_ablationcam.run.ranks import Ranks

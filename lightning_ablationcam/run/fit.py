@@ -9,8 +9,8 @@ from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 
-from lightning_ablationcam.probe_source import ProbeSource
-from lightning_ablationcam.probes import ProbeSet
+from lightning_ablationcam.probes.probe_set import ProbeSet
+from lightning_ablationcam.probes.source import ProbeSource
 from lightning_ablationcam.result import AblationResult
 from lightning_ablationcam.run.checkpoint import VERSION, StateError, checked_state
 from lightning_ablationcam.run.execution import UnderTrainer

@@ -6,7 +6,7 @@ import re
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
-from lightning_ablationcam.engine.memory import is_out_of_memory
+from lightning_ablationcam.network.memory import is_out_of_memory
 
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_ablationcam.cam import replay_notice
-from lightning_ablationcam.probes import ProbeSet
+from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.result import AblationResult
 from lightning_ablationcam.run.execution import Execution
 from lightning_ablationcam.run.explainer import Explainer

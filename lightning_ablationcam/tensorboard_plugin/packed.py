@@ -15,7 +15,7 @@ from tensorboard.compat.proto import types_pb2
 from tensorboard.data.proto import data_provider_pb2
 from tensorboard.data.provider import RunTagFilter
 
-from lightning_ablationcam.records import PLUGIN_NAME, RecordError
+from lightning_ablationcam.records.format import PLUGIN_NAME, RecordError
 from lightning_ablationcam.selection import evenly_chosen
 
 MOST_RECORD_BYTES = 64 * 2**20

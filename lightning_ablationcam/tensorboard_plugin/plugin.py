@@ -15,8 +15,8 @@ from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug.wrappers import Request, Response
 
-from lightning_ablationcam.records import PLUGIN_NAME, picture_type
-from lightning_ablationcam.series import VERSION, NothingToShowError, Series, page_data
+from lightning_ablationcam.records.format import PLUGIN_NAME, picture_type
+from lightning_ablationcam.records.series import VERSION, NothingToShowError, Series, page_data
 from lightning_ablationcam.tensorboard_plugin.reading import Source, list_series, read_series
 from lightning_ablationcam.tensorboard_plugin.recent import RecentSeries
 

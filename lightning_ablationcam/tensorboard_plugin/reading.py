@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tensorboard.data.provider import RunTagFilter
 
-from lightning_ablationcam.records import (
+from lightning_ablationcam.records.format import (
     HEAT_TAG,
     PLUGIN_NAME,
     PROBES_TAG,
@@ -20,7 +20,7 @@ from lightning_ablationcam.records import (
     decode_heat,
     decode_probes,
 )
-from lightning_ablationcam.series import NothingToShowError, Series, Stamped, assemble
+from lightning_ablationcam.records.series import NothingToShowError, Series, Stamped, assemble
 from lightning_ablationcam.tensorboard_plugin.packed import Packed, read_packed
 
 MOST_BYTES = 128 * 2**20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from lightning_ablationcam.series import Series
+from lightning_ablationcam.records.series import Series
 
 MOST_BYTES = 64 * 2**20
 """How many bytes of maps and pictures are kept, unless a single series has more."""

@@ -15,7 +15,7 @@ import torch
 from torchvision import models
 
 from lightning_ablationcam import ablation_cam
-from lightning_ablationcam.isolation import isolated
+from lightning_ablationcam.network.isolation import isolated
 
 NETWORKS = {
     "resnet18": "layer4",

@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_ablationcam import ProbeSet, ablation_cam
-from lightning_ablationcam.drawing import Drawing, draw
+from lightning_ablationcam.outputs.pictures import Drawing, draw
 from lightning_ablationcam.outputs.publisher import Publisher
 from lightning_ablationcam.render import encode_jpeg, encode_png
 from lightning_ablationcam.run.history import History, Pass

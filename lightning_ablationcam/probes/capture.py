@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_ablationcam.samples import split_batch
+from lightning_ablationcam.probes.batches import split_batch
 
 
 class ProbeCapture:

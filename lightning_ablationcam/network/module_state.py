@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakIdKeyDictionary
 
-from lightning_ablationcam.engine.memory import is_out_of_memory
+from lightning_ablationcam.network.memory import is_out_of_memory
 
 SMALL = 2**20
 """Bytes of a tensor of the user's own module up to which it is copied in every pass."""

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from lightning_ablationcam import ProbeSet
-from lightning_ablationcam.recording import heat_record, probes_record
-from lightning_ablationcam.records import RecordError, picture_type
+from lightning_ablationcam.outputs.pass_records import heat_record, probes_record
+from lightning_ablationcam.records.format import RecordError, picture_type
 from lightning_ablationcam.run.history import Pass
 
 

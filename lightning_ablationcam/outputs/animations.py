@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_ablationcam.arguments import check_path, shown
-from lightning_ablationcam.callback import AblationCAMMonitor
-from lightning_ablationcam.drawing import draw_animations, score_name
-from lightning_ablationcam.files import replaced
+from lightning_ablationcam.outputs.files import replaced
 from lightning_ablationcam.outputs.folder import file_stems
+from lightning_ablationcam.outputs.pictures import draw_animations, score_name
+from lightning_ablationcam.outputs.watched import Watched, is_watched
 
 
-def write_animations(monitor: AblationCAMMonitor, folder: str | Path) -> list[Path]:
+def write_animations(monitor: Watched, folder: str | Path) -> list[Path]:
     """Write what a monitor has seen so far, one animated picture a probe.
 
     Each GIF shows the passes one after the other, at most 32 of them, over and over again. Call it
@@ -32,11 +32,12 @@ def write_animations(monitor: AblationCAMMonitor, folder: str | Path) -> list[Pa
         OSError: If a file cannot be written.
 
     Example:
+        >>> from lightning_ablationcam import AblationCAMMonitor
         >>> write_animations(AblationCAMMonitor(), "animations")
         Traceback (most recent call last):
         ValueError: monitor has no pass yet; call write_animations after a validation of its fit
     """
-    if not isinstance(monitor, AblationCAMMonitor):
+    if not is_watched(monitor):
         raise TypeError(f"monitor={shown(monitor)}; expected an AblationCAMMonitor")
     place = check_path("folder", folder)
     probes, history = monitor.probes, monitor.history

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from lightning_ablationcam.module_state import kept_state
+from lightning_ablationcam.network.module_state import kept_state
 
 
 class NotInitialisedError(RuntimeError):
@@ -34,9 +34,9 @@ def isolated(model: nn.Module, tell: Callable[[str], None] = warn) -> Iterator[N
     autocast are off, float32 is computed as such (no TF32, no bfloat16 in its place), compiled code
     runs eagerly and attention op by op. Afterwards, also when an exception passes through, each
     module's ``training`` flag is what it was (a frozen submodule stays frozen), what its forward
-    wrote is undone (see :func:`~lightning_ablationcam.module_state.kept_state`), the settings are
-    the user's again, and the random number generators of Python, NumPy, torch and the devices in
-    use go on as if nothing had been drawn. A lazy layer that is reached inside raises a
+    wrote is undone (see :func:`~lightning_ablationcam.network.module_state.kept_state`), the
+    settings are the user's again, and the random number generators of Python, NumPy, torch and the
+    devices in use go on as if nothing had been drawn. A lazy layer that is reached inside raises a
     :class:`NotInitialisedError`: initialising it is the run's.
 
     Args:

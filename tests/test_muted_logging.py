@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
-from lightning_ablationcam.silence import Mute, silenced
+from lightning_ablationcam.run.muted_logging import Mute, silenced
 from tests.lightning import Module, fit, trainer
 from tests.networks import images
 

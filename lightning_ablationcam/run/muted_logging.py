@@ -26,7 +26,7 @@ def silenced(module: nn.Module, trainer: Trainer) -> Iterator[None]:
     A pass feeds the network with ablated activations; what a forward logs or counts of them would
     end up in the user's curves and in what early stopping monitors. So ``self.log``,
     ``self.logger``, ``self.loggers`` and whatever a module keeps of them say nothing. What metrics
-    hold is given back by :func:`~lightning_ablationcam.module_state.kept_state`.
+    hold is given back by :func:`~lightning_ablationcam.network.module_state.kept_state`.
 
     Args:
         module: The LightningModule; modules inside it are silenced as well.

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from lightning_ablationcam.arguments import check_choice, check_count, check_names, shown
-from lightning_ablationcam.capture import ProbeCapture
-from lightning_ablationcam.isolation import kept_random_state
-from lightning_ablationcam.probes import ProbeSet, channel_statistics
+from lightning_ablationcam.network.isolation import kept_random_state
+from lightning_ablationcam.probes.capture import ProbeCapture
+from lightning_ablationcam.probes.probe_set import ProbeSet, channel_statistics
 
 Probes = ProbeSet | Callable[[Any, Any], ProbeSet] | int
 ExplainedClasses = Literal["label", "predicted"] | int | Sequence[int]

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from lightning_ablationcam.scores import (
+from lightning_ablationcam.method.scores import (
     Score,
     at_least_float32,
     called_score,

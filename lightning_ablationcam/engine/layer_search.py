@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.engine.memory import is_out_of_memory
 from lightning_ablationcam.engine.recorder import Forward, call, record, replaced_output, run
 from lightning_ablationcam.engine.replay import uses_batch_statistics
-from lightning_ablationcam.layers import (
+from lightning_ablationcam.network.layers import (
     example_names,
     find_layer,
     infer_layout,
     last_spatial_layer,
 )
+from lightning_ablationcam.network.memory import is_out_of_memory
 
 SMALLEST_EFFECT = 1e-5
 """Change of a score, as a share of it, below which a layer is taken not to reach it."""

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_ablationcam.probes import ProbeSet
+from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.render import (
     MOST_ANIMATION_FRAMES,
     MOST_FRAMES,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from lightning_ablationcam.records import HeatRecord, ProbesRecord
+from lightning_ablationcam.records.format import HeatRecord, ProbesRecord
 from lightning_ablationcam.selection import evenly_chosen
 
 VERSION = 1

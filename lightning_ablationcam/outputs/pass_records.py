@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_ablationcam.records import HeatRecord, ProbesRecord, quantised
+from lightning_ablationcam.records.format import HeatRecord, ProbesRecord, quantised
 from lightning_ablationcam.render import encode_jpeg, encode_png
 
 if TYPE_CHECKING:
-    from lightning_ablationcam.probes import ProbeSet
+    from lightning_ablationcam.probes.probe_set import ProbeSet
     from lightning_ablationcam.run.history import Pass, Scale
 
 LONGEST_SIDE = 256

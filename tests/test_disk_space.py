@@ -5,8 +5,13 @@ import os
 
 import pytest
 
-from lightning_ablationcam.outputs import room
-from lightning_ablationcam.outputs.room import LEAST_QUOTA, LEAST_ROOM, check_quota, check_room
+from lightning_ablationcam.outputs import disk_space as room
+from lightning_ablationcam.outputs.disk_space import (
+    LEAST_QUOTA,
+    LEAST_ROOM,
+    check_quota,
+    check_room,
+)
 from tests.disks import file_limit, filled, small_disk
 
 RESERVES = pytest.mark.skipif(

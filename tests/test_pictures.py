@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_ablationcam import ProbeSet, drawing
+from lightning_ablationcam import ProbeSet
+from lightning_ablationcam.outputs import pictures as drawing
 from lightning_ablationcam.run.history import History, Pass
 
 

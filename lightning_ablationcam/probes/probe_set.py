@@ -22,10 +22,10 @@ from lightning_ablationcam.arguments import (
     shown,
     whole_numbers,
 )
-from lightning_ablationcam.isolation import kept_random_state
-from lightning_ablationcam.loader_state import kept_loader
-from lightning_ablationcam.samples import class_names as names_of_classes
-from lightning_ablationcam.samples import item_labels, split_batch, split_item
+from lightning_ablationcam.network.isolation import kept_random_state
+from lightning_ablationcam.probes.batches import class_names as names_of_classes
+from lightning_ablationcam.probes.batches import item_labels, split_batch, split_item
+from lightning_ablationcam.probes.loader_state import kept_loader
 from lightning_ablationcam.selection import evenly_chosen
 
 DEFAULT_PROBES = 16
@@ -140,7 +140,7 @@ class ProbeSet:
 
         Random transforms of the dataset run, but the dataset and the random number generators, its
         own and the global ones, are left as found; see
-        :func:`~lightning_ablationcam.loader_state.kept_loader`.
+        :func:`~lightning_ablationcam.probes.loader_state.kept_loader`.
 
         Args:
             dataset: Has ``__len__`` and ``__getitem__``; items are tensors, (tensor, label, ...)
@@ -206,7 +206,7 @@ class ProbeSet:
         positions of the loader, its samplers and its dataset are given back, also with persistent
         workers, and a warning names what cannot be. What is not seen is kept state outside of
         Python's memory, such as the position in an open file; see
-        :func:`~lightning_ablationcam.loader_state.kept_loader`.
+        :func:`~lightning_ablationcam.probes.loader_state.kept_loader`.
 
         Args:
             loader: Yields batches, tensors, (tensor, labels, ...) or dicts, anew each time it is

@@ -1,0 +1,1 @@
+"""The paper's method, on tensors: scores, drops to weights, weights to heatmaps."""

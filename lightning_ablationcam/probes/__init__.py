@@ -1,0 +1,1 @@
+"""What is watched: a fixed set of images, and where they come from."""

@@ -1,0 +1,1 @@
+"""What event files hold for the tab and the report, without torch."""
