@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-LONGEST_SHOWN = 80
+MAX_SHOWN_LENGTH = 80
 """Characters of a value that a message repeats."""
 
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 """Characters that no file system's names exceed."""
 
 
@@ -25,7 +25,7 @@ class _Shown(reprlib.Repr):
 
     def __init__(self) -> None:
         super().__init__()
-        self.maxstring = self.maxother = LONGEST_SHOWN
+        self.maxstring = self.maxother = MAX_SHOWN_LENGTH
 
     def repr1(self, x: Any, level: int) -> str:
         shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
@@ -46,7 +46,7 @@ def shown(value: object) -> str:
         ("'logits'", '[0, 1, 2, 3, 4, 5, ...]', "'xxxxxxx")
     """
     text = " ".join(_Shown().repr(value).split())
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 3]}..."
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -178,10 +178,10 @@ def check_path(name: str, value: object) -> Path:
     path = Path(value)
     if not os.fspath(value):
         raise ValueError(f"{name}='' is empty; expected a path, '.' for the current directory")
-    if not _is_encodable(path) or any(len(part) > LONGEST_NAME for part in path.parts):
+    if not _is_encodable(path) or any(len(part) > MAX_NAME_LENGTH for part in path.parts):
         raise ValueError(
             f"{name}={shown(value)} cannot be the path of a file: it has a character that no name "
-            f"can have, or a name of more than {LONGEST_NAME} characters"
+            f"can have, or a name of more than {MAX_NAME_LENGTH} characters"
         )
     return path
 

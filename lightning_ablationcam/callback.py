@@ -31,7 +31,7 @@ from lightning_ablationcam.run.passes import Passes
 from lightning_ablationcam.run.ranks import Ranks
 from lightning_ablationcam.run.schedule import Schedule
 
-LONGEST_TAG = 200
+MAX_TAG_LENGTH = 200
 """Characters of a tag; it is part of every record and of the keys of metrics."""
 
 
@@ -442,8 +442,8 @@ def _check_tag(tag: object) -> None:
         raise TypeError(f"tag={shown(tag)}; expected a name such as 'ablation_cam'")
     # No event file can hold an unpaired surrogate.
     has_surrogate = any("\ud800" <= character <= "\udfff" for character in tag)
-    if not tag.strip("/ ") or has_surrogate or len(tag) > LONGEST_TAG:
+    if not tag.strip("/ ") or has_surrogate or len(tag) > MAX_TAG_LENGTH:
         raise ValueError(
-            f"tag={shown(tag)}; expected a name such as 'ablation_cam', of at most {LONGEST_TAG} "
-            "characters, that can be written as UTF-8"
+            f"tag={shown(tag)}; expected a name such as 'ablation_cam', of at most "
+            f"{MAX_TAG_LENGTH} characters, that can be written as UTF-8"
         )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, write_animations
 from lightning_ablationcam.outputs import animations
-from lightning_ablationcam.outputs.folder import LONGEST_STEM, file_stems
+from lightning_ablationcam.outputs.folder import MAX_STEM_LENGTH, file_stems
 from lightning_ablationcam.run.history import Pass
 
 HOSTILE = [
@@ -92,14 +92,14 @@ def test_stems_are_safe_and_distinct(names):
     for stem in stems:
         assert stem.isascii()
         assert stem.replace("_", "").replace("-", "").replace(".", "").isalnum()
-        assert 1 <= len(stem) <= LONGEST_STEM + 10
+        assert 1 <= len(stem) <= MAX_STEM_LENGTH + 10
         assert stem[0] not in ".-"
 
 
 def test_stems_are_short_where_letters_have_long_spellings():
     (stem,) = file_stems(["😀" * 10_000])
     assert stem.startswith("grinning_grinning_")
-    assert len(stem) <= LONGEST_STEM
+    assert len(stem) <= MAX_STEM_LENGTH
 
 
 def test_stems_that_differ_in_case_alone_or_name_a_device():

@@ -24,7 +24,7 @@ from lightning_ablationcam import (
     write_animations,
     write_report,
 )
-from lightning_ablationcam.arguments import LONGEST_SHOWN, check_path, shown
+from lightning_ablationcam.arguments import MAX_SHOWN_LENGTH, check_path, shown
 from tests.networks import Dropouts, images, seeded
 from tests.test_animations import watched
 
@@ -246,7 +246,7 @@ def refusal(call, arguments, argument):
 def test_values_are_shown_on_one_short_line():
     for value in HOSTILE.values():
         text = shown(value)
-        assert len(text) <= LONGEST_SHOWN
+        assert len(text) <= MAX_SHOWN_LENGTH
         assert "\n" not in text
     assert shown(torch.ones(2, 3)) == "<Tensor of shape (2, 3), torch.float32>"
 

@@ -7,8 +7,8 @@ import pytest
 
 from lightning_ablationcam.outputs import disk_space as room
 from lightning_ablationcam.outputs.disk_space import (
-    LEAST_QUOTA,
-    LEAST_ROOM,
+    MIN_QUOTA,
+    MIN_ROOM,
     check_quota,
     check_room,
 )
@@ -33,7 +33,7 @@ def test_a_small_disk_is_left_to_the_run(tmp_path):
 
 
 def test_the_last_bytes_of_a_small_disk_are_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "LEAST_ROOM", 2**20)
+    monkeypatch.setattr(room, "MIN_ROOM", 2**20)
     with small_disk(tmp_path):
         check_room(str(tmp_path), 2**20)
         with pytest.raises(OSError, match="1 MiB to the run's own"):
@@ -51,7 +51,7 @@ def test_what_cannot_be_reserved_is_refused(tmp_path, monkeypatch):
             check_quota(str(tmp_path))
         assert raised.value.errno == errno.ENOSPC
         assert not list(tmp_path.iterdir())
-        monkeypatch.setattr(room, "LEAST_QUOTA", 2**20)
+        monkeypatch.setattr(room, "MIN_QUOTA", 2**20)
         check_quota(str(tmp_path))
 
 
@@ -73,11 +73,11 @@ def test_only_too_little_room_is_a_refusal(tmp_path, monkeypatch, error, refused
         assert raised.value.errno == error
     else:
         check_quota(str(tmp_path))
-    assert asked == [(0, LEAST_QUOTA)]
+    assert asked == [(0, MIN_QUOTA)]
 
 
 def test_a_limit_on_files_counts_what_the_file_has(tmp_path):
-    with file_limit(LEAST_ROOM + 5000):
+    with file_limit(MIN_ROOM + 5000):
         check_room(str(tmp_path), 2000, written=3000)
         with pytest.raises(OSError, match=r"files are limited to 64\.\d+ MiB \(ulimit") as raised:
             check_room(str(tmp_path), 2000, written=3001)

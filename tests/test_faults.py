@@ -334,7 +334,7 @@ def test_what_happens_between_the_check_and_the_write_ends_no_training(
     expected = small_run(tmp_path / "alone")
     appended = event_file.append
     monkeypatch.setattr(event_file, "append", append)
-    for name in ("LEAST_ROOM", "LEAST_QUOTA"):
+    for name in ("MIN_ROOM", "MIN_QUOTA"):
         monkeypatch.setattr(room, name, 2**18)
     with small_disk(tmp_path):
         with pytest.warns(UserWarning, match=told) as caught:

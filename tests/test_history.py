@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightning_ablationcam.run.history import FEWEST_PASSES, MOST_PASSES, History, Pass
+from lightning_ablationcam.run.history import MAX_PASSES, MIN_PASSES, History, Pass
 
 
 def seen(step, *maxima):
@@ -46,11 +46,11 @@ def test_the_same_step_replaces_and_size_is_bounded():
     assert len(history.passes) == 1
     for step in range(1, 1000):
         history.append(seen(step, 1.0))
-        assert len(history.passes) <= MOST_PASSES
+        assert len(history.passes) <= MAX_PASSES
         assert (history.passes[0].step, history.passes[-1].step) == (0, step)
     steps = [p.step for p in history.passes]
     assert steps == sorted(set(steps))
-    assert np.diff(steps).max() <= 2 * 1000 / (MOST_PASSES - 1)
+    assert np.diff(steps).max() <= 2 * 1000 / (MAX_PASSES - 1)
     assert history.maxima.tolist() == [9.0]
 
 
@@ -60,5 +60,5 @@ def test_of_large_maps_fewer_are_held():
     zeros = np.zeros(16)
     for step in range(20):
         history.append(Pass(step, 0, "layer", heat, zeros.astype(np.int64), zeros))
-    assert len(history.passes) == FEWEST_PASSES
+    assert len(history.passes) == MIN_PASSES
     assert (history.passes[0].step, history.passes[-1].step) == (0, 19)

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
-from lightning_ablationcam.run.history import MOST_PASSES
+from lightning_ablationcam.run.history import MAX_PASSES
 from tests.lightning import Module, trainer
 from tests.networks import Dropouts, images, seeded
 
@@ -42,7 +42,7 @@ def test_three_hundred_validations(tmp_path):
     runner.fit(Module(seeded(Dropouts()).train()), batch, batch)
     assert len(watch.resident) == VALIDATIONS
     assert set(watch.hooks) == {0}
-    assert len(watching.history.passes) == MOST_PASSES
+    assert len(watching.history.passes) == MAX_PASSES
     settled = np.array(watch.resident[SETTLED:]) / 2**20
     slope = np.polyfit(np.arange(len(settled)), settled, 1)[0]
     print(f"{settled[0]:.1f} to {settled[-1]:.1f} MiB, {1024 * slope:.2f} KiB a validation")

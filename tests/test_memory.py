@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lightning_ablationcam import ablation_cam
-from lightning_ablationcam.engine.memory import LEAST_SHARE, PeakMemory, left
+from lightning_ablationcam.engine.memory import MIN_SHARE, PeakMemory, left
 from tests.tails import ChannelNorm, Residual, alive, images, network
 
 NONLINEAR = (
@@ -35,7 +35,7 @@ def test_peak_memory():
 
 def test_what_is_left_of_a_budget():
     assert left(1000, 300) == 700
-    assert left(1000, 5000) == int(1000 * LEAST_SHARE)
+    assert left(1000, 5000) == int(1000 * MIN_SHARE)
 
 
 @pytest.mark.parametrize("score", ["logit", "probability"])

@@ -255,7 +255,7 @@ def test_tensors_without_values_or_that_cannot_be_compared():
 
 
 def test_a_great_many_tensors_in_a_container_are_watched_not_copied(monkeypatch):
-    monkeypatch.setattr(module_state, "MOST_ATTRIBUTES", 8 * 100)
+    monkeypatch.setattr(module_state, "MAX_ATTRIBUTES", 8 * 100)
     model = Holder(samples=[torch.zeros(1, dtype=torch.float64) for _ in range(150)])
     told = []
     copied = copies_in(model, monkeypatch, lambda: model.samples[-1].add_(1), told.append)

@@ -221,13 +221,19 @@ def test_a_wrong_rule_is_caught(monkeypatch, op):
     model = alive(network(nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 1), nn.ReLU(), *POOLED))
     aten = torch.ops.aten
     if op == "relu":
-        monkeypatch.setitem(rules.LINEAR, aten.relu.default, lambda node, shapes: node)
-    elif op == "mean":
-        monkeypatch.setitem(rules.OWNERS, aten.convolution.default, rules.pointwise.entry_by_entry)
-    else:
-        monkeypatch.setitem(rules.LINEAR, aten.mean.dim, lambda node, shapes: None)
         monkeypatch.setitem(
-            rules.OWNERS, aten.addcmul.default, lambda bound: bound.channelwise()[0].owner.flip(1)
+            rules.RULES.of_linear_parts, aten.relu.default, lambda node, shapes: node
+        )
+    elif op == "mean":
+        monkeypatch.setitem(
+            rules.RULES.of_owners, aten.convolution.default, rules.pointwise.entry_by_entry
+        )
+    else:
+        monkeypatch.setitem(rules.RULES.of_linear_parts, aten.mean.dim, lambda node, shapes: None)
+        monkeypatch.setitem(
+            rules.RULES.of_owners,
+            aten.addcmul.default,
+            lambda bound: bound.channelwise()[0].owner.flip(1),
         )
     with pytest.raises(RuntimeError, match="off by"):
         ablation_cam(model, "1", images(), engine="propagate")
@@ -272,7 +278,7 @@ def test_a_rule_that_fails_names_its_op(monkeypatch):
     def fails(node, context):
         raise KeyError("unexpected")
 
-    monkeypatch.setitem(rules.CHANGES, torch.ops.aten.convolution.default, fails)
+    monkeypatch.setitem(rules.RULES.of_changes, torch.ops.aten.convolution.default, fails)
     model = alive(network(*TAILS["convolution"]))
     with pytest.warns(UserWarning, match=r"aten\.convolution.*unexpected.*in 2, a Conv2d"):
         assert ablation_cam(model, "1", images()).engine == "replay"

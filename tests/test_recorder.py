@@ -10,7 +10,7 @@ from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.recorder import call, record
-from lightning_ablationcam.engine.rules import CHANGES, LINEAR, OWNERS
+from lightning_ablationcam.engine.rules import RULES
 from lightning_ablationcam.engine.rules.pointwise import is_pointwise
 from lightning_ablationcam.network.isolation import isolated
 from tests.fake_cuda import recorded_on_cuda
@@ -226,7 +226,9 @@ def test_what_cuda_emits_has_rules(name, monkeypatch):
     assert recording.activations.device.type == "cuda"
     program = narrowed(recording.tail)
     for node in program.nodes:
-        known = node.op in OWNERS or node.op in LINEAR or node.op in CHANGES
+        known = any(
+            node.op in table for table in (RULES.of_owners, RULES.of_linear_parts, RULES.of_changes)
+        )
         assert known or is_pointwise(node.op), node.op
         for leaf in torch.utils._pytree.tree_leaves(node.args):
             if isinstance(leaf, torch.Tensor) and leaf.ndim:

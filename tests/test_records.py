@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lightning_ablationcam.records.format import (
-    MOST_INTEGER,
+    MAX_INTEGER,
     RecordError,
     decode_heat,
     decode_probes,
@@ -21,7 +21,7 @@ from lightning_ablationcam.records.format import (
 )
 from tests.tab_events import heat, probes
 
-INTEGERS = st.integers(-MOST_INTEGER, MOST_INTEGER)
+INTEGERS = st.integers(-MAX_INTEGER, MAX_INTEGER)
 NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 

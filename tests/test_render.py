@@ -23,7 +23,7 @@ from lightning_ablationcam.render import (
     probe_picture,
 )
 from lightning_ablationcam.render.animation import (
-    MOST_ANIMATION_FRAMES,
+    MAX_ANIMATION_FRAMES,
     PROGRESS_HEIGHT,
     frame_milliseconds,
     furniture_colors,
@@ -31,7 +31,7 @@ from lightning_ablationcam.render.animation import (
 from lightning_ablationcam.render.caption import ELLIPSIS, caption_block, shortened, text_width
 from lightning_ablationcam.render.encode import TOLERANCE
 from lightning_ablationcam.render.legend import BAR_HEIGHT, legend_block
-from lightning_ablationcam.render.overlays import MOST_OPACITY
+from lightning_ablationcam.render.overlays import MAX_OPACITY
 from lightning_ablationcam.render.sizes import fit
 from lightning_ablationcam.render.style import (
     BACKGROUND,
@@ -105,7 +105,7 @@ class TestOverlay:
         assert changed[:, :28].max() == 0
 
     def test_hottest_is_the_scale_at_the_greatest_opacity(self):
-        expected = MOST_OPACITY * colorize(np.array(1.0)) + (1 - MOST_OPACITY) * 200
+        expected = MAX_OPACITY * colorize(np.array(1.0)) + (1 - MAX_OPACITY) * 200
         assert np.abs(overlay(flat(200), np.ones((1, 1)))[0, 0] - expected).max() <= 1
 
     @pytest.mark.parametrize("value", [0, 90, 255])
@@ -546,7 +546,7 @@ class TestProbeAnimation:
         file = probe_animation(picture, heats, captions, progress, "max")
         return frames_of(file), picture, heats, captions
 
-    @pytest.mark.parametrize("count", [2, 9, MOST_ANIMATION_FRAMES])
+    @pytest.mark.parametrize("count", [2, 9, MAX_ANIMATION_FRAMES])
     def test_every_pass_is_a_frame_like_the_still_picture(self, count):
         (frames, _), picture, heats, captions = self.film(count)
         assert len(frames) == count
@@ -568,7 +568,7 @@ class TestProbeAnimation:
         _, milliseconds = frames_of(file)
         assert milliseconds == frame_milliseconds(3) == [600, 600, 2600]
 
-    @given(st.integers(1, MOST_ANIMATION_FRAMES))
+    @given(st.integers(1, MAX_ANIMATION_FRAMES))
     def test_a_turn_is_neither_a_flicker_nor_a_wait(self, count):
         shown = frame_milliseconds(count)
         assert len(shown) == count
@@ -606,7 +606,7 @@ class TestProbeAnimation:
         for color in (BACKGROUND, TEXT, MUTED, TRACK):
             assert (colors == color).all(axis=1).any()
 
-    @pytest.mark.parametrize("count", [0, MOST_ANIMATION_FRAMES + 1])
+    @pytest.mark.parametrize("count", [0, MAX_ANIMATION_FRAMES + 1])
     def test_number_of_frames(self, count):
         with pytest.raises(ValueError, match=f"heats must hold 1 to 32 maps, got {count}"):
             probe_animation(flat(0), [np.ones((2, 2))] * count, [], [], "max")

@@ -126,9 +126,9 @@ def test_a_monitor_becomes_one_file(tmp_path):
     assert series["notes"] == []
 
 
-@pytest.mark.parametrize(("bytes_", "most"), [(history.MOST_BYTES, 64), (1, 8)])
+@pytest.mark.parametrize(("bytes_", "most"), [(history.MAX_BYTES, 64), (1, 8)])
 def test_a_monitor_that_kept_a_part_of_its_passes_says_so(tmp_path, monkeypatch, bytes_, most):
-    monkeypatch.setattr(history, "MOST_BYTES", bytes_)
+    monkeypatch.setattr(history, "MAX_BYTES", bytes_)
     monitor = Monitor(passes=most + 1)
     _, data, _ = parts(write_report(monitor, tmp_path / "report.html"))
     (series,) = data["series"]

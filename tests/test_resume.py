@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
 from lightning_ablationcam.run import checkpoint
-from lightning_ablationcam.run.history import MOST_PASSES, Pass
+from lightning_ablationcam.run.history import MAX_PASSES, Pass
 from tests.killed_run import EPOCHS
 from tests.lightning import BATCHES, Module, data, loaders, trainer
 from tests.networks import ConvBN, images, seeded
@@ -182,12 +182,12 @@ def saved_bytes(watching):
 def test_the_state_stops_growing():
     watching, zeros = monitor(), np.zeros(3)
     sizes = []
-    for step in range(3 * MOST_PASSES):
+    for step in range(3 * MAX_PASSES):
         heat = np.random.default_rng(step).random((3, 7, 7)).astype(np.float32)
         watching.history.append(
             Pass(step, step, "model.conv", heat, zeros.astype(np.int64), zeros, None, zeros)
         )
-        if step >= MOST_PASSES and step % 32 == 0:
+        if step >= MAX_PASSES and step % 32 == 0:
             sizes.append(saved_bytes(watching))
     assert max(sizes) - min(sizes) < 0.01 * max(sizes)
 

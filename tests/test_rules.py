@@ -12,8 +12,9 @@ from lightning_ablationcam.engine import owners
 from lightning_ablationcam.engine.narrowing import Pick, narrowed
 from lightning_ablationcam.engine.program import run_node
 from lightning_ablationcam.engine.recorder import call, record
-from lightning_ablationcam.engine.rules import CHANGES, LINEAR, OWNERS
+from lightning_ablationcam.engine.rules import RULES
 from lightning_ablationcam.engine.rules.reducing import summed_product
+from lightning_ablationcam.engine.rules.tables import Rules
 from lightning_ablationcam.engine.values import Channelwise, Dense, Factored, written_out
 from lightning_ablationcam.network.isolation import isolated
 
@@ -40,8 +41,8 @@ def test_reshaping_keeps_small_what_it_can():
 
 def test_joined_owners():
     first = torch.tensor([0, 1, -1])
-    assert owners.joined([first, torch.tensor([0, -1, 2])], 1).tolist() == [0, 1, 2]
-    assert owners.joined([first, torch.tensor([1, 1, 2])], 1) is None
+    assert owners.combined([first, torch.tensor([0, -1, 2])], 1).tolist() == [0, 1, 2]
+    assert owners.combined([first, torch.tensor([1, 1, 2])], 1) is None
 
 
 def test_reduced_owners():
@@ -106,7 +107,7 @@ def test_a_product_that_changes_along_nothing_is_still_summed_as_often():
 
 
 def test_every_rule_is_for_an_op_without_side_effects():
-    for op in {*OWNERS, *LINEAR, *CHANGES}:
+    for op in {*RULES.of_owners, *RULES.of_linear_parts, *RULES.of_changes}:
         assert not op._schema.is_mutable
 
 
@@ -156,3 +157,13 @@ def test_narrowing_computes_the_same_from_fewer_tokens():
     assert sum(work) < sum(before)
     gelu = next(node for node in program.nodes if "gelu" in str(node.op))
     assert program.shapes[gelu.defined()[0]].numel() == 2 * 12
+
+
+def test_a_second_rule_of_one_kind_for_an_op_is_refused():
+    one, other = Rules(), Rules()
+    one.owners(torch.ops.aten.relu.default)(lambda bound: None)
+    with pytest.raises(ValueError, match=r"two rules of one kind for aten\.relu\.default"):
+        one.owners(torch.ops.aten.relu.default)(lambda bound: None)
+    other.owners(torch.ops.aten.relu.default)(lambda bound: None)
+    with pytest.raises(ValueError, match="two rules of one kind"):
+        Rules(one, other)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_ablationcam.records.series import (
-    MOST_STEPS,
+    MAX_STEPS,
     NothingToShowError,
     Stamped,
     assemble,
@@ -100,18 +100,18 @@ def test_nothing_that_belongs_together():
 
 
 def test_long_series_are_thinned_evenly():
-    count = 3 * MOST_STEPS
+    count = 3 * MAX_STEPS
     record = heat()
     seen = [Stamped(step, float(step), record) for step in range(count)]
     series = assemble("run", "tag", [Stamped(0, 0.0, probes())], seen)
     steps = steps_of(series)
-    assert len(set(steps)) == MOST_STEPS
+    assert len(set(steps)) == MAX_STEPS
     assert (steps[0], steps[-1], series.total_steps) == (0, count - 1, count)
     assert {b - a for a, b in pairwise(steps)} <= {2, 3, 4}
     assert series.notes == (
         "Shows 1000 of 3000 steps: the first, the last and an even selection of those between.",
     )
-    assert len(thinned(seen[:MOST_STEPS], MOST_STEPS)) == MOST_STEPS
+    assert len(thinned(seen[:MAX_STEPS], MAX_STEPS)) == MAX_STEPS
 
 
 def test_the_key_stands_for_the_steps():

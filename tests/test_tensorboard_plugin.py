@@ -15,10 +15,10 @@ from tensorboard.compat.proto import summary_pb2, types_pb2
 from lightning_ablationcam.outputs.tensorboard import summary_value
 from lightning_ablationcam.records import format as records
 from lightning_ablationcam.records.format import encode_heat, encode_probes
-from lightning_ablationcam.records.series import MOST_STEPS, Stamped, assemble
+from lightning_ablationcam.records.series import MAX_STEPS, Stamped, assemble
 from lightning_ablationcam.render import encode_png
 from lightning_ablationcam.tensorboard_plugin import Loader, packed, reading
-from lightning_ablationcam.tensorboard_plugin.recent import MOST_SERIES, RecentSeries
+from lightning_ablationcam.tensorboard_plugin.recent import MAX_SERIES, RecentSeries
 from tests.board import Board
 from tests.tab_events import FINGERPRINT, LIES, TAG, EventFile, a_tensor, heat, probes
 
@@ -241,7 +241,7 @@ def test_what_a_tensor_says_of_its_size_costs_nothing(board):
 
 
 def test_a_record_that_is_too_large_is_left_out(monkeypatch):
-    monkeypatch.setattr(packed, "MOST_RECORD_BYTES", 2000)
+    monkeypatch.setattr(packed, "MAX_RECORD_BYTES", 2000)
     provider = provided(3)
     provider.tensors[f"{TAG}/heat"].append(datum(3, [b"{}", bytes(2000)]))
     series = read(provider)
@@ -250,7 +250,7 @@ def test_a_record_that_is_too_large_is_left_out(monkeypatch):
 
 
 def test_json_that_is_too_large_is_not_read(monkeypatch):
-    monkeypatch.setattr(records, "MOST_JSON_BYTES", 1000)
+    monkeypatch.setattr(records, "MAX_JSON_BYTES", 1000)
     provider = provided(3)
     provider.tensors[f"{TAG}/heat"].append(datum(3, [b"[" * 1001, b""]))
     assert "its JSON has 1,001 bytes, of 1,000 at most" in read(provider).notes[0]
@@ -503,7 +503,7 @@ def provided(count, **changes):
 
 def test_more_than_fits_is_not_read_at_once(monkeypatch):
     size = sum(map(len, encode_heat(heat())))
-    monkeypatch.setattr(reading, "MOST_BYTES", 20 * size)
+    monkeypatch.setattr(reading, "MAX_BYTES", 20 * size)
     provider = provided(50)
     series = read(provider)
     assert provider.asked[-1] == 20
@@ -515,10 +515,10 @@ def test_more_than_fits_is_not_read_at_once(monkeypatch):
 
 
 def test_a_long_series_is_thinned_and_never_asked_for_with_0():
-    provider = provided(MOST_STEPS + 500)
+    provider = provided(MAX_STEPS + 500)
     series = read(provider)
-    assert len(series.steps) == MOST_STEPS
-    assert series.total_steps == MOST_STEPS + 500
+    assert len(series.steps) == MAX_STEPS
+    assert series.total_steps == MAX_STEPS + 500
     assert min(provider.asked) == 1
     assert max(provider.asked) > 10**5
 
@@ -547,11 +547,11 @@ def series_of(count):
 
 def test_few_series_are_kept_in_memory():
     recent = RecentSeries()
-    for index in range(MOST_SERIES + 1):
+    for index in range(MAX_SERIES + 1):
         recent.keep(("", str(index), "t"), series_of(1))
         recent.get(("", "0", "t"))
-    kept = [recent.get(("", str(index), "t")) is not None for index in range(MOST_SERIES + 1)]
-    assert kept == [True, False, *[True] * (MOST_SERIES - 1)]
+    kept = [recent.get(("", str(index), "t")) is not None for index in range(MAX_SERIES + 1)]
+    assert kept == [True, False, *[True] * (MAX_SERIES - 1)]
 
 
 def test_few_bytes_are_kept_in_memory_but_always_the_newest_series():

@@ -18,7 +18,7 @@ from lightning_ablationcam.network.layers import (
 )
 from lightning_ablationcam.network.memory import is_out_of_memory
 
-SMALLEST_EFFECT = 1e-5
+MIN_EFFECT = 1e-5
 """Change of a score, as a share of it, below which a layer is taken not to reach it."""
 
 
@@ -98,5 +98,5 @@ def _reaches(
             raise
         return False  # This layer does not take what was tried; the next may.
     return not torch.allclose(
-        other, score_of(recording.output, len(images)), rtol=SMALLEST_EFFECT, atol=0
+        other, score_of(recording.output, len(images)), rtol=MIN_EFFECT, atol=0
     )

@@ -10,14 +10,14 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-LEAST_SHARE = 1 / 8
+MIN_SHARE = 1 / 8
 """Share of a budget that a batch may use in any case: without it, what is kept for many images
 could leave so little that their ablations run one by one, which takes much longer."""
 
 
 def left(memory_budget: int, kept: int) -> int:
     """What a batch may use of a budget, next to what is kept all along."""
-    return max(memory_budget - kept, int(LEAST_SHARE * memory_budget))
+    return max(memory_budget - kept, int(MIN_SHARE * memory_budget))
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -44,7 +44,7 @@ def with_ndim(owner: Tensor, ndim: int) -> Tensor:
     return owner.view([1] * (ndim - owner.ndim) + list(owner.shape))
 
 
-def joined(owners: Sequence[Tensor], ndim: int) -> Tensor | None:
+def combined(owners: Sequence[Tensor], ndim: int) -> Tensor | None:
     """The map of what is computed entry by entry from several values.
 
     Returns:

@@ -20,7 +20,7 @@ from lightning_ablationcam.engine.program import (
     substitute,
 )
 from lightning_ablationcam.engine.readout import Readout
-from lightning_ablationcam.engine.rules import CHANGES, Bound, linear_part, result_owners
+from lightning_ablationcam.engine.rules import RULES, Bound, linear_part, result_owners
 from lightning_ablationcam.engine.values import (
     Change,
     Channelwise,
@@ -187,7 +187,7 @@ class _Chunk:
         """Carry the changes through one node: by closed form, as linear, or written out."""
         linear = linear_part(node, self.program.shapes)
         node = linear or node
-        rule = CHANGES.get(node.op)
+        rule = RULES.of_changes.get(node.op)
         change = rule(node, self) if rule else None
         if change is not None:
             index = node.outputs[0]

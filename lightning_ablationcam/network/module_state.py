@@ -33,7 +33,7 @@ from lightning_ablationcam.network.memory import is_out_of_memory
 SMALL = 2**20
 """Bytes of a tensor of the user's own module up to which it is copied in every pass."""
 
-MOST_ATTRIBUTES = 2**30
+MAX_ATTRIBUTES = 2**30
 """Bytes that the first pass copies of tensors that are neither parameters nor buffers, such as a
 data set kept in a list. Of what is beyond, the version is looked at from the first pass on."""
 
@@ -119,7 +119,7 @@ class _Kept:
         self._seen: set[int] = set()
         self._modules: list[tuple[str, nn.Module]] = []
         self._is_own = False
-        self._left = MOST_ATTRIBUTES
+        self._left = MAX_ATTRIBUTES
         self._add_module("", model)
         for name, module in self._modules:  # Grows.
             self._look_through_module(name, module)

@@ -12,10 +12,10 @@ import tempfile
 if sys.platform != "win32":
     import resource
 
-LEAST_ROOM = 64 * 2**20
+MIN_ROOM = 64 * 2**20
 """Bytes that pictures leave free on the disk, and under a limit on the size of files."""
 
-LEAST_QUOTA = 16 * 2**20
+MIN_QUOTA = 16 * 2**20
 """Bytes that must be left of a quota for pictures to be begun. Fewer: where a file system cannot
 reserve them, the C library touches every block of theirs instead."""
 
@@ -37,25 +37,25 @@ def check_room(directory: str, size: int = 0, *, written: int = 0) -> None:
         free = shutil.disk_usage(directory).free
     except OSError:
         return
-    if free < size + LEAST_ROOM:
+    if free < size + MIN_ROOM:
         raise OSError(
             errno.ENOSPC,
-            f"only {free >> 20} MiB are free, and pictures leave {LEAST_ROOM >> 20} MiB to the "
+            f"only {free >> 20} MiB are free, and pictures leave {MIN_ROOM >> 20} MiB to the "
             "run's own logs and checkpoints",
             directory,
         )
     most = _most_bytes_of_a_file()
-    if most < written + size + LEAST_ROOM:
+    if most < written + size + MIN_ROOM:
         raise OSError(
             errno.EFBIG,
             f"files are limited to {most / 2**20:g} MiB (ulimit -f), and pictures leave "
-            f"{LEAST_ROOM >> 20} MiB of that to the run's own logs",
+            f"{MIN_ROOM >> 20} MiB of that to the run's own logs",
             directory,
         )
 
 
 def check_quota(directory: str) -> None:
-    """Raise an ``OSError`` where a quota leaves fewer than :data:`LEAST_QUOTA` bytes.
+    """Raise an ``OSError`` where a quota leaves fewer than :data:`MIN_QUOTA` bytes.
 
     They are reserved and given back, since no file system tells how much of a quota is left.
 
@@ -70,7 +70,7 @@ def check_quota(directory: str) -> None:
         return
     try:
         with tempfile.TemporaryFile(dir=directory) as probe:
-            reserve(probe.fileno(), 0, LEAST_QUOTA)
+            reserve(probe.fileno(), 0, MIN_QUOTA)
             probe.truncate(0)  # What was only touched need not be sent to a server any more.
     except OSError as error:
         # Anything else says nothing about room: no file may be begun here, say, but the one that
@@ -78,7 +78,7 @@ def check_quota(directory: str) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(
                 error.errno,
-                f"{LEAST_QUOTA >> 20} MiB cannot be reserved ({os.strerror(error.errno)}), and "
+                f"{MIN_QUOTA >> 20} MiB cannot be reserved ({os.strerror(error.errno)}), and "
                 "pictures leave a quota to the run's own logs and checkpoints below that",
                 directory,
             ) from error

@@ -15,7 +15,7 @@ from lightning_ablationcam.outputs.files import replaced
 from lightning_ablationcam.outputs.pictures import Kind
 from lightning_ablationcam.render import encode_jpeg
 
-LONGEST_STEM = 100
+MAX_STEM_LENGTH = 100
 """Characters of a probe's name that its file keeps."""
 
 _OTHER = re.compile(r"[^A-Za-z0-9.-]+")
@@ -87,8 +87,8 @@ def file_stems(names: Iterable[str]) -> list[str]:
     taken: set[str] = set()
     for name in names:
         # Cut first: what a letter is spelled with can be forty times as long.
-        ascii_name = anyascii(name[:LONGEST_STEM])
-        stem = _OTHER.sub("_", ascii_name)[:LONGEST_STEM].strip("._-") or "probe"
+        ascii_name = anyascii(name[:MAX_STEM_LENGTH])
+        stem = _OTHER.sub("_", ascii_name)[:MAX_STEM_LENGTH].strip("._-") or "probe"
         if _DEVICE.match(stem):
             stem = f"probe_{stem}"
         unique, repeat = stem, 1

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
     from lightning_ablationcam.run.history import Pass, Scale
 
-LONGEST_SIDE = 256
+MAX_SIDE = 256
 """Pixels of a probe's picture; larger ones are reduced."""
 
-SMALL_PICTURE = 64 * 64
+MAX_PNG_PIXELS = 64 * 64
 """Pictures of at most so many pixels are PNG: exact, and still small."""
 
 
@@ -34,7 +34,7 @@ def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> 
         score: What the class score is: ``"logit"``, ``"probability"`` or ``"score"``.
 
     Returns:
-        The record, with pictures of at most :data:`LONGEST_SIDE` pixels a side.
+        The record, with pictures of at most :data:`MAX_SIDE` pixels a side.
 
     Raises:
         RecordError: If ``scale`` or ``score`` is not known.
@@ -94,11 +94,11 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
 
 def _encoded(picture: NDArray[np.uint8]) -> bytes:
     height, width, _ = picture.shape
-    if max(height, width) > LONGEST_SIDE:
+    if max(height, width) > MAX_SIDE:
         image = Image.fromarray(picture)
-        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC)
+        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC)
         picture = np.asarray(image)
-    small = picture.shape[0] * picture.shape[1] <= SMALL_PICTURE
+    small = picture.shape[0] * picture.shape[1] <= MAX_PNG_PIXELS
     return encode_png(picture) if small else encode_jpeg(picture)
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.render import (
-    MOST_ANIMATION_FRAMES,
-    MOST_FRAMES,
+    MAX_ANIMATION_FRAMES,
+    MAX_FRAMES,
     evolution_strip,
     overview_grid,
     probe_animation,
@@ -60,7 +60,7 @@ def draw(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Ite
     """
     pictures = probes.pictures()
     newest = history.passes[-1]
-    shown = evenly_chosen(len(history.passes), MOST_FRAMES)
+    shown = evenly_chosen(len(history.passes), MAX_FRAMES)
     frames = [history.passes[index] for index in shown]
     heats = [history.scaled(index, scale) for index in shown]
     of_all, of_one = _FULL_SCALE[scale]
@@ -70,7 +70,10 @@ def draw(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Ite
         overview_grid(
             pictures,
             heats[-1],
-            [[name, _explained(probes, newest, row)] for row, name in enumerate(probes.names)],
+            [
+                [name, _class_and_probability(probes, newest, row)]
+                for row, name in enumerate(probes.names)
+            ],
             [_when(newest), newest.layer],
             of_all,
         ),
@@ -84,7 +87,10 @@ def draw(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Ite
             evolution_strip(
                 pictures[row],
                 [heat[row] for heat in heats],
-                [[f"step {frame.step}", _explained(probes, frame, row)] for frame in frames],
+                [
+                    [f"step {frame.step}", _class_and_probability(probes, frame, row)]
+                    for frame in frames
+                ],
                 [name, f"epochs {frames[0].epoch} to {newest.epoch} · {newest.layer}"],
                 of_one,
             ),
@@ -109,7 +115,7 @@ def draw_animations(
         once.
     """
     pictures = probes.pictures()
-    shown = evenly_chosen(len(history.passes), MOST_ANIMATION_FRAMES)
+    shown = evenly_chosen(len(history.passes), MAX_ANIMATION_FRAMES)
     frames = [history.passes[index] for index in shown]
     heats = [history.scaled(index, scale) for index in shown]
     progress = [frame.step / max(frames[-1].step, 1) for frame in frames]
@@ -132,12 +138,12 @@ def _when(seen: Pass) -> str:
 def _seen(probes: ProbeSet, seen: Pass, row: int, score: str) -> list[str]:
     """The class score with the class explained, and what the model says."""
     return [
-        f"{score} {seen.scores[row]:.3g} · {_explained(probes, seen, row)}",
+        f"{score} {seen.scores[row]:.3g} · {_class_and_probability(probes, seen, row)}",
         _verdict(probes, seen, row),
     ]
 
 
-def _explained(probes: ProbeSet, seen: Pass, row: int) -> str:
+def _class_and_probability(probes: ProbeSet, seen: Pass, row: int) -> str:
     """The class explained and how sure the model is of it."""
     name = probes.class_name(int(seen.classes[row]))
     if seen.probabilities is None:

@@ -20,7 +20,7 @@ from lightning_ablationcam.outputs.pictures import Kind
 from lightning_ablationcam.records.format import PLUGIN_NAME
 from lightning_ablationcam.render import encode_jpeg
 
-LONGEST_NAME = 120
+MAX_NAME_LENGTH = 120
 """Characters of a probe's name that its tag keeps."""
 
 
@@ -146,7 +146,7 @@ def tag_names(names: Iterable[str]) -> list[str]:
     tags: list[str] = []
     for name in names:
         printable = "".join(letter if letter.isprintable() else " " for letter in name)
-        tag = stem = " ".join(printable.split())[:LONGEST_NAME] or "probe"
+        tag = stem = " ".join(printable.split())[:MAX_NAME_LENGTH] or "probe"
         repeat = 1
         while tag in tags:
             repeat += 1

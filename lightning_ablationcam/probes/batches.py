@@ -36,7 +36,7 @@ def split_item(item: Any) -> tuple[Tensor, int | None]:
     if isinstance(label, (int, np.integer)) and not isinstance(label, bool):
         index = int(label)
     elif isinstance(label, (Tensor, np.ndarray)):
-        labels = whole_numbers(torch.as_tensor(label).reshape(1, -1), 1)
+        labels = class_indices(torch.as_tensor(label).reshape(1, -1), 1)
         index = None if labels is None else labels[0]
     return torch.as_tensor(image), index
 
@@ -59,10 +59,10 @@ def split_batch(batch: Any) -> tuple[Tensor, list[int] | None]:
             labels = torch.as_tensor(labels)
         except (TypeError, ValueError, RuntimeError):
             labels = None
-    return images, whole_numbers(labels, len(images)) if isinstance(labels, Tensor) else None
+    return images, class_indices(labels, len(images)) if isinstance(labels, Tensor) else None
 
 
-def whole_numbers(labels: Tensor, count: int) -> list[int] | None:
+def class_indices(labels: Tensor, count: int) -> list[int] | None:
     """Labels of shape (B,) or (B, 1) as ints, or None where they are anything else."""
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         return None
@@ -122,7 +122,7 @@ def _listed_labels(dataset: Any) -> list[int] | None:
         labels = torch.as_tensor(found)
     except (TypeError, ValueError, RuntimeError):
         return None
-    return whole_numbers(labels, len(labels)) if labels.ndim else None
+    return class_indices(labels, len(labels)) if labels.ndim else None
 
 
 def _parts(sample: Any) -> tuple[Any, Any]:

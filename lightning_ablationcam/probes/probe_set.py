@@ -31,7 +31,7 @@ from lightning_ablationcam.selection import evenly_chosen
 DEFAULT_PROBES = 16
 """How many images :meth:`ProbeSet.from_dataset` takes where nothing is said."""
 
-LARGEST_SIDE = 2**14
+MAX_SIDE = 2**14
 """Pixels that :meth:`ProbeSet.from_folder` scales a side to, at most."""
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -378,10 +378,10 @@ def _sides(size: Any) -> tuple[int, int]:
     sides: Sequence[Any] = (
         size if isinstance(size, (list, tuple)) and len(size) == 2 else (size, size)
     )
-    expected = f"expected a number of pixels or (height, width), each 1 to {LARGEST_SIDE}"
+    expected = f"expected a number of pixels or (height, width), each 1 to {MAX_SIDE}"
     if not all(isinstance(side, (int, np.integer)) and type(side) is not bool for side in sides):
         raise TypeError(f"size={shown(size)}; {expected}")
-    if not all(1 <= side <= LARGEST_SIDE for side in sides):
+    if not all(1 <= side <= MAX_SIDE for side in sides):
         raise ValueError(f"size={shown(size)}; {expected}")
     return int(sides[0]), int(sides[1])
 

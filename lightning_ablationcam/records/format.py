@@ -39,10 +39,10 @@ PROBES_TAG = "/probes"
 HEAT_TAG = "/heat"
 """What follows the monitor's tag in the tag of its heat records."""
 
-MOST_INTEGER = 2**53
+MAX_INTEGER = 2**53
 """Whole numbers up to here are the same in JavaScript."""
 
-MOST_JSON_BYTES = 8 * 2**20
+MAX_JSON_BYTES = 8 * 2**20
 """How long the JSON of a record may be: read, it can take fifty times the memory."""
 
 MEASURES_OF_VERSION_1 = (DRIFT, CONCENTRATION)
@@ -334,8 +334,8 @@ class _Fields:
     """The fields of a JSON object, each read as the type it must have."""
 
     def __init__(self, text: bytes) -> None:
-        if len(text) > MOST_JSON_BYTES:
-            raise RecordError(f"its JSON has {len(text):,} bytes, of {MOST_JSON_BYTES:,} at most")
+        if len(text) > MAX_JSON_BYTES:
+            raise RecordError(f"its JSON has {len(text):,} bytes, of {MAX_JSON_BYTES:,} at most")
         try:
             values = json.loads(text.decode("utf-8"))
         # A ValueError is what both decoders raise; brackets within brackets exhaust the stack.
@@ -406,7 +406,7 @@ def _truth(value: Any) -> bool:
 
 
 def _integer(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST_INTEGER:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_INTEGER:
         raise _unlike(value, "a whole number")
     return value
 

@@ -15,7 +15,7 @@ from lightning_ablationcam.selection import evenly_chosen
 VERSION = 1
 """Version of what the page is given."""
 
-MOST_STEPS = 1000
+MAX_STEPS = 1000
 """How many steps of a series are shown; of more, an even selection."""
 
 Record = TypeVar("Record", ProbesRecord, HeatRecord)
@@ -118,7 +118,7 @@ def assemble(
         )
     shape = max(reversed(mine), key=_written).record.shape
     shown = [a_pass for a_pass in mine if a_pass.record.shape == shape]
-    steps = thinned(shown, MOST_STEPS)
+    steps = thinned(shown, MAX_STEPS)
     found = list(notes)
     if others := len(passes) - len(shown):
         found.append(

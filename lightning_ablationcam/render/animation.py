@@ -24,7 +24,7 @@ from lightning_ablationcam.render.validation import (
     check_same_length,
 )
 
-MOST_ANIMATION_FRAMES = 32
+MAX_ANIMATION_FRAMES = 32
 """Twice as many double the bytes and the time to watch, and show little more: 32 frames of 224
 pixels take about half a MB, and eight seconds."""
 
@@ -127,8 +127,8 @@ def _check(
     progress: Sequence[float],
 ) -> None:
     check_picture(picture)
-    if not 1 <= len(heats) <= MOST_ANIMATION_FRAMES:
-        raise ValueError(f"heats must hold 1 to {MOST_ANIMATION_FRAMES} maps, got {len(heats)}")
+    if not 1 <= len(heats) <= MAX_ANIMATION_FRAMES:
+        raise ValueError(f"heats must hold 1 to {MAX_ANIMATION_FRAMES} maps, got {len(heats)}")
     check_same_length(len(captions), len(heats), "captions", "heats")
     check_same_length(len(progress), len(heats), "progress", "heats")
     for number, (heat, caption) in enumerate(zip(heats, captions, strict=True)):

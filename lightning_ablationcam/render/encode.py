@@ -22,7 +22,7 @@ A pixel is drawn anew only beyond: that halves the bytes, and is not seen."""
 
 PALETTE_SAMPLES = 8
 """From how many frames the palette is made. Less than 256: one entry says "as before"."""
-MOST_COLORS = 255
+MAX_COLORS = 255
 
 
 def encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
@@ -122,7 +122,7 @@ def _palette(frames: Sequence[NDArray[np.uint8]], colors: NDArray[np.uint8]) -> 
     """Return the distinct colours that represent the frames best, with ``colors`` among them."""
     fixed = np.unique(colors, axis=0)
     chosen = [frames[index][::3, ::3] for index in evenly_chosen(len(frames), PALETTE_SAMPLES)]
-    room = MOST_COLORS - len(fixed)
+    room = MAX_COLORS - len(fixed)
     sample = Image.fromarray(np.concatenate(chosen))
     found = sample.quantize(room, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()
     best = np.array(found, np.uint8).reshape(-1, 3)[:room]

@@ -22,7 +22,7 @@ from lightning_ablationcam.render.validation import (
     check_same_length,
 )
 
-MOST_FRAMES = 8
+MAX_FRAMES = 8
 FRAMES_A_ROW = 4
 FRAME = 112
 INPUT = 56
@@ -89,8 +89,8 @@ def _check(
     title: Sequence[str],
 ) -> None:
     check_picture(picture)
-    if not 1 <= len(heats) <= MOST_FRAMES:
-        raise ValueError(f"heats must hold 1 to {MOST_FRAMES} maps, got {len(heats)}")
+    if not 1 <= len(heats) <= MAX_FRAMES:
+        raise ValueError(f"heats must hold 1 to {MAX_FRAMES} maps, got {len(heats)}")
     check_same_length(len(captions), len(heats), "captions", "heats")
     for number, (heat, caption) in enumerate(zip(heats, captions, strict=True)):
         check_heat(heat, f"heats[{number}]")

@@ -12,7 +12,7 @@ from PIL import Image
 from lightning_ablationcam.render.colors import color_table, heat_levels
 from lightning_ablationcam.render.validation import check_heat, check_picture
 
-MOST_OPACITY = 0.8
+MAX_OPACITY = 0.8
 
 
 def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -60,5 +60,5 @@ def _opacities() -> list[int]:
     # Smoothstep: flat near 0, so that a cold picture keeps its own colours, and flat near 1, so
     # that the whole of a hot place stands out. The power shows a third of the heat clearly.
     heat = np.linspace(0, 1, 256) ** 0.75
-    opacities = np.rint(MOST_OPACITY * heat**2 * (3 - 2 * heat) * 255)
+    opacities = np.rint(MAX_OPACITY * heat**2 * (3 - 2 * heat) * 255)
     return [int(opacity) for opacity in opacities]

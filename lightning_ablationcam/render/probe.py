@@ -17,7 +17,7 @@ from lightning_ablationcam.render.sizes import fit
 from lightning_ablationcam.render.style import GAP
 from lightning_ablationcam.render.validation import check_heat, check_lines, check_picture
 
-LEAST_WIDTH = 224
+MIN_WIDTH = 224
 
 
 def probe_picture(
@@ -51,6 +51,6 @@ def probe_picture(
     check_picture(picture)
     check_heat(heat)
     check_lines(caption, "caption")
-    shown = centered(blend(fit(Image.fromarray(picture)), heat), LEAST_WIDTH)
+    shown = centered(blend(fit(Image.fromarray(picture)), heat), MIN_WIDTH)
     text = caption_block(caption, shown.width)
     return np.array(framed(column([shown, text, legend_block(legend, shown.width)], GAP)))

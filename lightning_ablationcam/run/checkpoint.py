@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_ablationcam.run.history import MOST_PASSES
+from lightning_ablationcam.run.history import MAX_PASSES
 
 VERSION = 1
 """Of what a checkpoint holds for the monitor."""
 
-LARGEST_INTEGER = 2**63 - 1
-LARGEST_NUMBER = torch.finfo(torch.float32).max
+MAX_INTEGER = 2**63 - 1
+MAX_NUMBER = torch.finfo(torch.float32).max
 
 
 class StateError(ValueError):
@@ -73,10 +73,8 @@ def checked_state(state: object) -> dict[str, Any]:
 
 def _passes(history: Mapping[str, Any]) -> list[dict[str, Any]]:
     listed = _one(history, "passes", _list)
-    if len(listed) > MOST_PASSES:
-        raise StateError(
-            f"history.passes has {len(listed)} entries; expected {MOST_PASSES} at most"
-        )
+    if len(listed) > MAX_PASSES:
+        raise StateError(f"history.passes has {len(listed)} entries; expected {MAX_PASSES} at most")
     passes: list[dict[str, Any]] = []
     for index, given in enumerate(listed):
         where = f"history.passes[{index}]"
@@ -207,14 +205,14 @@ def _text(where: str, value: Any) -> str:
 
 
 def _count(where: str, value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= LARGEST_INTEGER:
+    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
         raise _unlike(where, value, "a whole number of at least 0")
     return value
 
 
 def _number(where: str, value: Any) -> float:
     # Lightning logs float32.
-    if type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER:
+    if type(value) not in (int, float) or not abs(value) <= MAX_NUMBER:
         raise _unlike(where, value, "a finite number")
     return float(value)
 
@@ -269,6 +267,6 @@ def _shown(value: Any) -> str:
         return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
     if isinstance(value, (bool, int, float, str, type(None))):
         # No number is too long to be told, but some are too long to be turned into text.
-        large = isinstance(value, int) and not -LARGEST_INTEGER <= value <= LARGEST_INTEGER
+        large = isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER
         return "a huge number" if large else repr(value)[:80]
     return f"a {type(value).__name__}"

@@ -16,10 +16,10 @@ from lightning_ablationcam.measures.registry import Maps, measured
 Scale = Literal["map", "probe", "run"]
 SCALES = ("map", "probe", "run")
 
-MOST_PASSES = 64
+MAX_PASSES = 64
 """How many passes a history holds; beyond, the one closest to its neighbours goes."""
 
-MOST_BYTES, FEWEST_PASSES = 16 * 2**20, 8
+MAX_BYTES, MIN_PASSES = 16 * 2**20, 8
 """Bytes that the heatmaps of a history may take: it is part of every checkpoint. Of large maps
 fewer passes are held, but as many as a strip shows."""
 
@@ -66,7 +66,7 @@ class History:
     All passes are of one layer and one shape of map, so that they can be compared.
 
     Attributes:
-        passes: At most :data:`MOST_PASSES`, fewer of large maps; the first and the newest stay.
+        passes: At most :data:`MAX_PASSES`, fewer of large maps; the first and the newest stay.
         maxima: (N,) the largest heat of each probe in any pass so far, also in thinned ones.
     """
 
@@ -110,7 +110,7 @@ class History:
         return replace(new, measures={name: values.numpy() for name, values in found.items()})
 
     def state_dict(self) -> dict[str, Any]:
-        """The history as tensors and primitives, at most :data:`MOST_PASSES` passes of it.
+        """The history as tensors and primitives, at most :data:`MAX_PASSES` passes of it.
 
         Returns:
             What :meth:`from_state` takes; fit for ``torch.load(weights_only=True)``.
@@ -168,7 +168,7 @@ def most_passes(nbytes: int) -> int:
         >>> most_passes(16 * 7 * 7 * 4), most_passes(16 * 112 * 112 * 4), most_passes(2**30)
         (64, 20, 8)
     """
-    return max(FEWEST_PASSES, min(MOST_PASSES, MOST_BYTES // max(1, nbytes)))
+    return max(MIN_PASSES, min(MAX_PASSES, MAX_BYTES // max(1, nbytes)))
 
 
 def peak_heat(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:

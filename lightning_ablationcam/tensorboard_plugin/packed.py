@@ -18,7 +18,7 @@ from tensorboard.data.provider import RunTagFilter
 from lightning_ablationcam.records.format import PLUGIN_NAME, RecordError
 from lightning_ablationcam.selection import evenly_chosen
 
-MOST_RECORD_BYTES = 64 * 2**20
+MAX_RECORD_BYTES = 64 * 2**20
 """How large a record may be: 256 probes of 256 x 256 pixels in full colour, uncompressed, are 48
 MiB. Reading takes memory for what is in the files, and for no more than that."""
 
@@ -52,8 +52,8 @@ class Packed:
         Raises:
             RecordError: If it is anything but a list of strings, or too large.
         """
-        if self.nbytes > MOST_RECORD_BYTES:
-            raise RecordError(f"it has {self.nbytes:,} bytes, of {MOST_RECORD_BYTES:,} at most")
+        if self.nbytes > MAX_RECORD_BYTES:
+            raise RecordError(f"it has {self.nbytes:,} bytes, of {MAX_RECORD_BYTES:,} at most")
         if hasattr(self.tensor, "ByteSize"):
             return _strings_of_proto(self.tensor)
         strings = [string for string in self.tensor.flat if isinstance(string, bytes)]

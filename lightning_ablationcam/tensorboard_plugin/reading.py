@@ -23,7 +23,7 @@ from lightning_ablationcam.records.format import (
 from lightning_ablationcam.records.series import NothingToShowError, Series, Stamped, assemble
 from lightning_ablationcam.tensorboard_plugin.packed import Packed, read_packed
 
-MOST_BYTES = 128 * 2**20
+MAX_BYTES = 128 * 2**20
 """How much of one series is read at once: TensorBoard's fast loader sends at most 256 MiB."""
 
 # More records than any series has: the provider then leaves none out. 0 would ask for none.
@@ -118,7 +118,7 @@ def _read(
     newest = _packed(source, run, tag, 1)
     if not newest:
         raise NothingToShowError(f"run {run!r} has no Ablation-CAM data under {tag!r}")
-    most = min(_ALL, max(2, MOST_BYTES // max(1, newest[-1].nbytes)))
+    most = min(_ALL, max(2, MAX_BYTES // max(1, newest[-1].nbytes)))
     data = _packed(source, run, tag, most)
     records, problems = [], []
     for datum in data:

@@ -7,10 +7,10 @@ from collections import OrderedDict
 
 from lightning_ablationcam.records.series import Series
 
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 """How many bytes of maps and pictures are kept, unless a single series has more."""
 
-MOST_SERIES = 8
+MAX_SERIES = 8
 """How many series are kept."""
 
 _Place = tuple[str, str, str]
@@ -30,7 +30,7 @@ class RecentSeries:
         True
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int = MAX_BYTES) -> None:
         self._most_bytes = most_bytes
         self._kept: OrderedDict[_Place, Series] = OrderedDict()
         self._lock = threading.Lock()
@@ -51,7 +51,7 @@ class RecentSeries:
                 self._kept.popitem(last=False)
 
     def _too_much(self) -> bool:
-        many = len(self._kept) > MOST_SERIES
+        many = len(self._kept) > MAX_SERIES
         return many or sum(map(_size, self._kept.values())) > self._most_bytes
 
 

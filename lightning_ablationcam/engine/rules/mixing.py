@@ -9,15 +9,7 @@ from torch import Tensor
 
 from lightning_ablationcam.engine import owners as owner_maps
 from lightning_ablationcam.engine.program import Node, is_ref
-from lightning_ablationcam.engine.rules.tables import (
-    Bound,
-    Context,
-    Shapes,
-    changes,
-    linear,
-    owners,
-    rewritten,
-)
+from lightning_ablationcam.engine.rules.tables import Bound, Context, Rules, Shapes, rewritten
 from lightning_ablationcam.engine.values import (
     Change,
     Channelwise,
@@ -28,11 +20,13 @@ from lightning_ablationcam.engine.values import (
 
 aten = torch.ops.aten
 
+RULES = Rules()
+
 PRODUCTS = (aten.mm.default, aten.bmm.default, aten.addmm.default, aten.baddbmm.default)
 WITH_BIAS = {aten.addmm.default: aten.mm.default, aten.baddbmm.default: aten.bmm.default}
 
 
-@owners(*PRODUCTS)
+@RULES.owners(*PRODUCTS)
 def _product_owners(bound: Bound) -> Tensor | None:
     """A product mixes the dimension it sums over; rows and columns stay apart."""
     left, right = bound.args[-2:]
@@ -46,10 +40,10 @@ def _product_owners(bound: Bound) -> Tensor | None:
     maps += [bias.owner for bias in bound.args[:-2] if isinstance(bias, Channelwise)]
     shape = bound.shapes[0]
     assert shape is not None
-    return owner_maps.joined(maps, len(shape))
+    return owner_maps.combined(maps, len(shape))
 
 
-@owners(aten.convolution.default)
+@RULES.owners(aten.convolution.default)
 def _convolution_owners(bound: Bound) -> Tensor | None:
     """A group of a convolution whose inputs share one owner hands it on: depthwise ones do."""
     value, weight = bound.args[:2]
@@ -69,7 +63,7 @@ def _convolution_owners(bound: Bound) -> Tensor | None:
     return owner_maps.compressed(handed_on.view(1, -1, *[1] * (value.base.ndim - 2)))
 
 
-@linear(*PRODUCTS)
+@RULES.linear(*PRODUCTS)
 def _product(node: Node, _shapes: Shapes) -> Node | None:
     """The bias does not change; with both operands changing it is no longer linear."""
     *bias, left, right = node.args
@@ -78,7 +72,7 @@ def _product(node: Node, _shapes: Shapes) -> Node | None:
     return rewritten(node, WITH_BIAS.get(node.op, node.op), left, right)
 
 
-@linear(aten.convolution.default)
+@RULES.linear(aten.convolution.default)
 def _convolution(node: Node, _shapes: Shapes) -> Node | None:
     value, weight, bias, *rest = node.args
     if not is_ref(value) or is_ref(weight) or is_ref(bias):
@@ -86,7 +80,7 @@ def _convolution(node: Node, _shapes: Shapes) -> Node | None:
     return replace(node, args=(value, weight, None, *rest))
 
 
-@changes(*PRODUCTS)
+@RULES.changes(*PRODUCTS)
 def _product_of_changes(node: Node, context: Context) -> Change | None:
     """(a + da)(b + db) - ab = da b + a db + da db, each with its factors kept apart."""
     *bias, left, right = node.args
@@ -113,7 +107,7 @@ def _product_of_changes(node: Node, context: Context) -> Change | None:
     return Factored(tuple(terms), shape)
 
 
-@changes(aten.convolution.default)
+@RULES.changes(aten.convolution.default)
 def _channel_through_convolution(node: Node, context: Context) -> Change | None:
     """Each channel meets only its own slice of the kernel: all of them cost one convolution."""
     value, weight, _, stride, padding, dilation, transposed, _, groups = node.args

@@ -8,18 +8,12 @@ from torch._ops import OpOverload
 
 from lightning_ablationcam.engine import owners as owner_maps
 from lightning_ablationcam.engine.program import Node, is_ref
-from lightning_ablationcam.engine.rules.tables import (
-    Bound,
-    Context,
-    Shapes,
-    changes,
-    linear,
-    owners,
-    rewritten,
-)
+from lightning_ablationcam.engine.rules.tables import Bound, Context, Rules, Shapes, rewritten
 from lightning_ablationcam.engine.values import Change, Factored
 
 aten = torch.ops.aten
+
+RULES = Rules()
 
 # Pointwise, though ATen does not tag them so.
 UNTAGGED = (
@@ -54,15 +48,15 @@ def is_pointwise(op: OpOverload) -> bool:
     return torch.Tag.pointwise in op.tags or op in UNTAGGED
 
 
-@owners(*UNTAGGED)
+@RULES.owners(*UNTAGGED)
 def entry_by_entry(bound: Bound) -> Tensor | None:
     """An entry belongs to whom its arguments belong to."""
     shape = bound.shapes[0]
     assert shape is not None
-    return owner_maps.joined([value.owner for value in bound.channelwise()], len(shape))
+    return owner_maps.combined([value.owner for value in bound.channelwise()], len(shape))
 
 
-@linear(aten.add.Tensor, aten.add.Scalar)
+@RULES.linear(aten.add.Tensor, aten.add.Scalar)
 def _add(node: Node, shapes: Shapes) -> Node | None:
     """A constant summand does not change."""
     first, second, scale = _operands(node)
@@ -71,7 +65,7 @@ def _add(node: Node, shapes: Shapes) -> Node | None:
     return _spread(node, first, 1, shapes) or _spread(node, second, scale, shapes)
 
 
-@linear(aten.sub.Tensor, aten.sub.Scalar)
+@RULES.linear(aten.sub.Tensor, aten.sub.Scalar)
 def _sub(node: Node, shapes: Shapes) -> Node | None:
     first, second, scale = _operands(node)
     if is_ref(first) and is_ref(second):
@@ -79,22 +73,22 @@ def _sub(node: Node, shapes: Shapes) -> Node | None:
     return _spread(node, first, 1, shapes) or _spread(node, second, -scale, shapes)
 
 
-@linear(aten.mul.Tensor, aten.mul.Scalar)
+@RULES.linear(aten.mul.Tensor, aten.mul.Scalar)
 def _mul(node: Node, _shapes: Shapes) -> Node | None:
     return node if sum(map(is_ref, node.args)) == 1 else None
 
 
-@linear(aten.div.Tensor, aten.div.Scalar)
+@RULES.linear(aten.div.Tensor, aten.div.Scalar)
 def _div(node: Node, _shapes: Shapes) -> Node | None:
     return node if is_ref(node.args[0]) and not is_ref(node.args[1]) else None
 
 
-@linear(aten.neg.default)
+@RULES.linear(aten.neg.default)
 def _neg(node: Node, _shapes: Shapes) -> Node:
     return node
 
 
-@linear(aten.addcmul.default)
+@RULES.linear(aten.addcmul.default)
 def _multiply_add(node: Node, _shapes: Shapes) -> Node | None:
     """Batch norm in evaluation mode: its shift does not change."""
     shift, value, scale = node.args
@@ -103,7 +97,7 @@ def _multiply_add(node: Node, _shapes: Shapes) -> Node | None:
     return rewritten(node, aten.mul.Tensor, value, scale)
 
 
-@changes(aten.mul.Tensor, aten.mul.Scalar)
+@RULES.changes(aten.mul.Tensor, aten.mul.Scalar)
 def _scaled(node: Node, context: Context) -> Change | None:
     """A constant scales one factor of each term, if it fits into it."""
     value, scale = node.args if is_ref(node.args[0]) else node.args[::-1]
@@ -118,7 +112,7 @@ def _scaled(node: Node, context: Context) -> Change | None:
     return Factored(terms, change.shape)
 
 
-@changes(aten.add.Tensor)
+@RULES.changes(aten.add.Tensor)
 def _sum(node: Node, context: Context) -> Change | None:
     """Sums of products stay sums of products."""
     if node.kwargs or not all(map(is_ref, node.args)):

@@ -10,17 +10,12 @@ from torch.utils._pytree import tree_map
 
 from lightning_ablationcam.engine import owners as owner_maps
 from lightning_ablationcam.engine.program import Node, is_ref
-from lightning_ablationcam.engine.rules.tables import (
-    Bound,
-    Context,
-    Shapes,
-    changes,
-    linear,
-    owners,
-)
+from lightning_ablationcam.engine.rules.tables import Bound, Context, Rules, Shapes
 from lightning_ablationcam.engine.values import Change, Channelwise, Factored
 
 aten = torch.ops.aten
+
+RULES = Rules()
 
 LAZY = (
     aten.reshape.default,
@@ -50,7 +45,7 @@ ANY = (
 )
 
 
-@owners(*LAZY)
+@RULES.owners(*LAZY)
 def _moved_lazily(bound: Bound) -> Tensor | None:
     value = bound.args[0]
     if not isinstance(value, Channelwise) or len(bound.channelwise()) != 1:
@@ -59,7 +54,7 @@ def _moved_lazily(bound: Bound) -> Tensor | None:
     return owner_maps.compressed(owner)
 
 
-@owners(*ANY)
+@RULES.owners(*ANY)
 def _moved(bound: Bound) -> Tensor | list[Tensor] | None:
     """An entry keeps its owner wherever it is moved to: the op is run on the owners."""
     value = bound.args[0]
@@ -72,7 +67,7 @@ def _moved(bound: Bound) -> Tensor | list[Tensor] | None:
     return [owner_maps.compressed(part) for part in result]
 
 
-@owners(aten.cat.default)
+@RULES.owners(aten.cat.default)
 def _concatenated(bound: Bound) -> Tensor:
     """Constants that are put beside it belong to nobody."""
     parts = bound.args[0]
@@ -91,7 +86,7 @@ def _concatenated(bound: Bound) -> Tensor:
     return owner_maps.compressed(torch.cat(spread, dim))
 
 
-@owners(aten.stack.default)
+@RULES.owners(aten.stack.default)
 def _stacked(bound: Bound) -> Tensor | None:
     if len(bound.channelwise()) != len(bound.args[0]):
         return None
@@ -99,7 +94,7 @@ def _stacked(bound: Bound) -> Tensor | None:
     return owner_maps.compressed(torch.stack(parts, *bound.args[1:], **bound.kwargs))
 
 
-@owners(aten.constant_pad_nd.default)
+@RULES.owners(aten.constant_pad_nd.default)
 def _padded(bound: Bound) -> Tensor:
     """The margin belongs to nobody."""
     value, margins = bound.args[:2]
@@ -112,23 +107,23 @@ def _padded(bound: Bound) -> Tensor:
     return owner_maps.compressed(aten.constant_pad_nd(spread, kept, owner_maps.NOBODY))
 
 
-@linear(*LAZY, *ANY)
+@RULES.linear(*LAZY, *ANY)
 def _one_argument(node: Node, _shapes: Shapes) -> Node | None:
     return node if is_ref(node.args[0]) and len(node.refs()) == 1 else None
 
 
-@linear(aten.cat.default, aten.stack.default)
+@RULES.linear(aten.cat.default, aten.stack.default)
 def _constants_do_not_change(node: Node, _shapes: Shapes) -> Node:
     parts = [part if is_ref(part) else torch.zeros_like(part) for part in node.args[0]]
     return _with_args(node, (parts, *node.args[1:]))
 
 
-@linear(aten.constant_pad_nd.default)
+@RULES.linear(aten.constant_pad_nd.default)
 def _margin_does_not_change(node: Node, _shapes: Shapes) -> Node:
     return _with_args(node, node.args[:2])
 
 
-@changes(*LAZY)
+@RULES.changes(*LAZY)
 def _factors_moved(node: Node, context: Context) -> Change | None:
     """Each factor of a product is moved alone."""
     change = context.value(node.refs()[0])

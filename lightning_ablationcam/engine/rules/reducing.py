@@ -11,17 +11,12 @@ from torch import Tensor
 
 from lightning_ablationcam.engine import owners as owner_maps
 from lightning_ablationcam.engine.program import Node, is_ref
-from lightning_ablationcam.engine.rules.tables import (
-    Bound,
-    Context,
-    Shapes,
-    changes,
-    linear,
-    owners,
-)
+from lightning_ablationcam.engine.rules.tables import Bound, Context, Rules, Shapes
 from lightning_ablationcam.engine.values import Change, Channelwise, Factored
 
 aten = torch.ops.aten
+
+RULES = Rules()
 
 SUMS = (
     aten.mean.dim,
@@ -61,7 +56,7 @@ OTHER_POOLS = {
 SOFTMAXES = (aten._softmax.default, aten._log_softmax.default, aten._safe_softmax.default)
 
 
-@owners(*SUMS, *EXTREMES)
+@RULES.owners(*SUMS, *EXTREMES)
 def _over_dims(bound: Bound) -> Tensor | None:
     """Keeps channels apart as long as it does not run over them."""
     named = _named(bound)
@@ -77,7 +72,7 @@ def _over_dims(bound: Bound) -> Tensor | None:
     return owner.view([size for dim, size in enumerate(owner.shape) if dim not in gone])
 
 
-@owners(*LINEAR_POOLS, *OTHER_POOLS)
+@RULES.owners(*LINEAR_POOLS, *OTHER_POOLS)
 def _over_space(bound: Bound) -> list[Tensor] | Tensor | None:
     """Pooling and resizing look at the last dimensions only."""
     value = bound.args[0]
@@ -90,13 +85,13 @@ def _over_space(bound: Bound) -> list[Tensor] | Tensor | None:
     return [owner] * len(bound.node.outputs) if bound.node.several else owner
 
 
-@owners(*SOFTMAXES)
+@RULES.owners(*SOFTMAXES)
 def _softmax(bound: Bound) -> Tensor | None:
     """A softmax over space keeps channels apart, one over channels does not."""
     return owner_maps.reduced(bound.args[0].owner, [bound.args[1]])
 
 
-@owners(aten.native_layer_norm.default)
+@RULES.owners(aten.native_layer_norm.default)
 def _layer_norm(bound: Bound) -> list[Tensor] | None:
     value, normalised = bound.args[0], bound.args[1]
     if len(bound.channelwise()) != 1 or not isinstance(value, Channelwise):
@@ -105,7 +100,7 @@ def _layer_norm(bound: Bound) -> list[Tensor] | None:
     return None if owner is None else [owner] * 3
 
 
-@owners(aten.native_group_norm.default)
+@RULES.owners(aten.native_group_norm.default)
 def _group_norm(bound: Bound) -> list[Tensor] | None:
     """Keeps channels apart where each has a group of its own."""
     value, channels, groups = bound.args[0], bound.args[4], bound.args[6]
@@ -117,7 +112,7 @@ def _group_norm(bound: Bound) -> list[Tensor] | None:
     return [value.owner, statistics, statistics]
 
 
-@owners(
+@RULES.owners(
     aten.native_batch_norm.default,
     aten._native_batch_norm_legit.no_stats,
     aten.cudnn_batch_norm.default,
@@ -133,12 +128,12 @@ def _instance_norm(bound: Bound) -> list[Tensor] | None:
     return [value.owner, *[value.owner.flatten()] * (len(bound.node.outputs) - 1)]
 
 
-@linear(*SUMS, *LINEAR_POOLS)
+@RULES.linear(*SUMS, *LINEAR_POOLS)
 def _no_shift(node: Node, _shapes: Shapes) -> Node | None:
     return node if is_ref(node.args[0]) and len(node.refs()) == 1 else None
 
 
-@changes(aten.native_layer_norm.default)
+@RULES.changes(aten.native_layer_norm.default)
 def _layer_norm_over_channels(node: Node, context: Context) -> Change | None:
     """One entry of each position moves by d: mean and variance move by known amounts.
 
@@ -172,7 +167,7 @@ def _layer_norm_over_channels(node: Node, context: Context) -> Change | None:
     return Factored(terms, x.shape)
 
 
-@changes(aten.mean.dim, aten.sum.dim_IntList)
+@RULES.changes(aten.mean.dim, aten.sum.dim_IntList)
 def _sum_of_products(node: Node, context: Context) -> Change | None:
     """Products are summed over a dimension without writing them out."""
     change = context.value(node.refs()[0])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -65,45 +65,53 @@ OwnerRule: TypeAlias = Callable[[Bound], Tensor | Sequence[Tensor] | None]
 LinearRule: TypeAlias = Callable[[Node, Shapes], Node | None]
 ChangeRule: TypeAlias = Callable[[Node, Context], Change | None]
 
-OWNERS: dict[OpOverload, OwnerRule] = {}
-LINEAR: dict[OpOverload, LinearRule] = {}
-CHANGES: dict[OpOverload, ChangeRule] = {}
+_Rule = TypeVar("_Rule", OwnerRule, LinearRule, ChangeRule)
 
 
-def owners(*ops: OpOverload) -> Callable[[OwnerRule], OwnerRule]:
-    """Register a rule for how owner maps pass some ops."""
+class Rules:
+    """The rules of a family of ops, or of several families together.
 
-    def register(rule: OwnerRule) -> OwnerRule:
-        OWNERS.update(dict.fromkeys(ops, rule))
+    Attributes:
+        of_owners: How owner maps pass an op.
+        of_linear_parts: What an op does to changes.
+        of_changes: A closed form of the change.
+    """
+
+    def __init__(self, *families: Rules) -> None:
+        self.of_owners: dict[OpOverload, OwnerRule] = {}
+        self.of_linear_parts: dict[OpOverload, LinearRule] = {}
+        self.of_changes: dict[OpOverload, ChangeRule] = {}
+        for family in families:
+            _add(self.of_owners, family.of_owners)
+            _add(self.of_linear_parts, family.of_linear_parts)
+            _add(self.of_changes, family.of_changes)
+
+    def owners(self, *ops: OpOverload) -> Callable[[OwnerRule], OwnerRule]:
+        """Add the decorated rule for how owner maps pass some ops."""
+        return _adding(self.of_owners, ops)
+
+    def linear(self, *ops: OpOverload) -> Callable[[LinearRule], LinearRule]:
+        """Add the decorated rule for the linear part of some ops."""
+        return _adding(self.of_linear_parts, ops)
+
+    def changes(self, *ops: OpOverload) -> Callable[[ChangeRule], ChangeRule]:
+        """Add the decorated closed form for some ops."""
+        return _adding(self.of_changes, ops)
+
+
+def _adding(table: dict[OpOverload, _Rule], ops: Sequence[OpOverload]) -> Callable[[_Rule], _Rule]:
+    def add(rule: _Rule) -> _Rule:
+        _add(table, dict.fromkeys(ops, rule))
         return rule
 
-    return register
+    return add
 
 
-def linear(*ops: OpOverload) -> Callable[[LinearRule], LinearRule]:
-    """Register a rule for the linear part of some ops."""
-
-    def register(rule: LinearRule) -> LinearRule:
-        LINEAR.update(dict.fromkeys(ops, rule))
-        return rule
-
-    return register
-
-
-def changes(*ops: OpOverload) -> Callable[[ChangeRule], ChangeRule]:
-    """Register a closed form for some ops."""
-
-    def register(rule: ChangeRule) -> ChangeRule:
-        CHANGES.update(dict.fromkeys(ops, rule))
-        return rule
-
-    return register
-
-
-def linear_part(node: Node, shapes: Shapes) -> Node | None:
-    """The node as it acts on changes, or None where it is not affine."""
-    rule = LINEAR.get(node.op)
-    return rule(node, shapes) if rule else None
+def _add(table: dict[OpOverload, _Rule], more: Mapping[OpOverload, _Rule]) -> None:
+    twice = [str(op) for op in more if op in table]
+    if twice:
+        raise ValueError(f"there are two rules of one kind for {', '.join(twice)}")
+    table.update(more)
 
 
 def rewritten(node: Node, op: OpOverload, *args: Any) -> Node:
