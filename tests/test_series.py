@@ -145,6 +145,16 @@ def test_the_page_gets_what_was_agreed():
         "score": "logit",
         "probes": [{"name": "probe 0", "label": 0}, {"name": "probe 1", "label": 1}],
         "class_names": ["cat", "<b>dog</b>"],
+        "measures": [
+            {"name": "drift", "label": "Drift", "low": 0.0, "high": 1.0, "percent": False},
+            {
+                "name": "concentration",
+                "label": "Concentration",
+                "low": 0.1,
+                "high": 1.0,
+                "percent": True,
+            },
+        ],
         "shape": [3, 4],
         "steps": [
             {
