@@ -20,11 +20,6 @@ from PIL import Image, ImageOps
 from torchvision.models import EfficientNet_B0_Weights
 
 from lightning_ablationcam import AblationResult, ProbeSet, ablation_cam
-from lightning_ablationcam.render import overlay
-from lightning_ablationcam.render.caption import caption_block
-from lightning_ablationcam.render.layout import column, framed, row
-from lightning_ablationcam.render.legend import legend_block
-from lightning_ablationcam.render.style import GAP
 
 # What the Lite networks were trained with: pixels in -1 ... 1, nearly.
 MEAN, STD, SIDE = 127 / 255, 128 / 255, 224
@@ -56,20 +51,6 @@ def explained(probes: ProbeSet) -> AblationResult:
     return ablation_cam(model, "auto", probes.inputs)
 
 
-def drawn(probes: ProbeSet, result: AblationResult) -> Image.Image:
-    """Each photograph above its heatmap, with the predicted class and its probability."""
-    columns = []
-    for index, picture in enumerate(probes.pictures()):
-        heat = result.heatmaps[index] / result.heatmaps[index].max()
-        said = CLASSES[int(result.classes[index])]
-        sure = f"{float(result.probabilities[index]):.0%} sure"
-        photo, heated = Image.fromarray(picture), Image.fromarray(overlay(picture, heat.numpy()))
-        columns.append(column([photo, heated, caption_block([said, sure], SIDE)], GAP))
-    photos = row(columns, GAP)
-    legend = legend_block("strongest support for the class", photos.width)
-    return framed(column([photos, legend], 2 * GAP))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for photos.jpg")
@@ -80,7 +61,8 @@ def main() -> None:
     for name, index, sure in zip(probes.names, result.classes, result.probabilities, strict=True):
         print(f"{name}: {CLASSES[int(index)]} ({float(sure):.0%})")
     options.out.mkdir(parents=True, exist_ok=True)
-    drawn(probes, result).save(options.out / "photos.jpg", quality=90)
+    drawn = Image.fromarray(result.draw(probes.pictures(), CLASSES))
+    drawn.save(options.out / "photos.jpg", quality=90)
     print(f"layer {result.layer!r}; wrote {options.out / 'photos.jpg'}")
 
 

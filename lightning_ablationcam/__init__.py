@@ -8,6 +8,7 @@ arguments           checks what users pass, and says what is wrong with it
 selection           some of many, evenly
 method              the paper, on tensors: scores, ablations, drops to weights, weights to heatmaps
 measures            numbers that say something of heatmaps
+render              pictures, from arrays
 ------------------  ------------------------------------------------------------------------------
 network             the user's model: a layer is found in it, and it is left as it was found
 engine              the drops of all channels, by propagation or by replay
@@ -15,7 +16,6 @@ options             how an explanation is computed
 result              what it found
 cam                 ``ablation_cam``
 ------------------  ------------------------------------------------------------------------------
-render              pictures, from arrays
 records             what event files hold, without torch
 tensorboard_plugin  the tab: its server and its page
 ------------------  ------------------------------------------------------------------------------

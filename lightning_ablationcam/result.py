@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -49,6 +51,59 @@ class AblationResult:
     predicted: Tensor | None = None
     probabilities: Tensor | None = None
     fallback: str | None = None
+
+    def draw(
+        self, pictures: NDArray[np.uint8], class_names: Sequence[str] | None = None
+    ) -> NDArray[np.uint8]:
+        """Draw each picture above the same with its heat, each map on a scale of its own.
+
+        Args:
+            pictures: (N, H, W, 3) uint8, RGB: the images as they look, for example
+                ``ProbeSet(...).pictures()``.
+            class_names: Name of each class index.
+
+        Returns:
+            (H', W', 3) uint8, RGB, ready for ``PIL.Image.fromarray``.
+
+        Raises:
+            TypeError: If ``pictures`` is no uint8 array.
+            ValueError: If there are not N of them, or a layer of three spatial dimensions was
+                explained.
+
+        Example:
+            >>> from lightning_ablationcam import ablation_cam
+            >>> model = torch.nn.Sequential(
+            ...     torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2)
+            ... )
+            >>> result = ablation_cam(model, "0", torch.rand(2, 3, 8, 8))
+            >>> result.draw(np.zeros((2, 32, 32, 3), np.uint8), ["cat", "dog"]).dtype
+            dtype('uint8')
+        """
+        if self.heatmaps.ndim != 3:
+            raise ValueError(
+                f"heatmaps has shape {tuple(self.heatmaps.shape)}; only maps of two spatial "
+                "dimensions, (N, h, w), can be drawn"
+            )
+        # Here, so that whoever draws nothing needs no Pillow.
+        from lightning_ablationcam.render.gallery import gallery
+
+        peaks = self.heatmaps.amax(dim=(1, 2), keepdim=True)
+        shares = (self.heatmaps / torch.where(peaks > 0, peaks, 1)).numpy()
+        captions = [self._caption(row, class_names) for row in range(len(shares))]
+        return gallery(pictures, shares, captions, "maximum of each map")
+
+    def _caption(self, row: int, class_names: Sequence[str] | None) -> list[str]:
+        def name(index: int) -> str:
+            known = class_names or ()
+            return known[index] if 0 <= index < len(known) else f"class {index}"
+
+        explained = int(self.classes[row])
+        lines = [name(explained)]
+        if self.probabilities is not None:
+            lines.append(f"probability {float(self.probabilities[row]):.0%}")
+        if self.predicted is not None and int(self.predicted[row]) != explained:
+            lines.append(f"predicted {name(int(self.predicted[row]))}")
+        return lines
 
 
 def joined(parts: Sequence[AblationResult]) -> AblationResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_ablationcam import ablation_cam
+from lightning_ablationcam import ProbeSet, ablation_cam
 from tests.networks import (
     BatchStatistics,
     ChannelsLast,
@@ -437,3 +438,20 @@ def test_a_network_that_writes_into_its_inputs(engine, target):
     assert torch.equal(inputs, given)
     torch.testing.assert_close(result.drops, expected.drops, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(result.heatmaps, expected.heatmaps, rtol=1e-4, atol=1e-5)
+
+
+def test_a_result_draws_itself():
+    model, x = seeded(Skip()), images()
+    result = ablation_cam(model, "conv", x, CLASSES)
+    pictures = ProbeSet(x).pictures()
+    drawn = result.draw(pictures, ["cat", "dog", "cup", "rocket", "boat"])
+    assert drawn.dtype == np.uint8
+    assert drawn.shape[1] > 3 * 224
+    cold = dataclasses.replace(
+        result, heatmaps=torch.zeros_like(result.heatmaps), probabilities=None
+    )
+    assert not np.array_equal(cold.draw(pictures), drawn)
+    with pytest.raises(ValueError, match="one entry for each of the 2 pictures"):
+        result.draw(pictures[:2])
+    with pytest.raises(ValueError, match="only maps of two spatial dimensions"):
+        dataclasses.replace(result, heatmaps=torch.zeros(3, 2, 2, 2)).draw(pictures)

@@ -34,6 +34,7 @@ TORCH_ONLY = [room for room, floor in FLOOR_OF.items() if floor <= FLOOR_OF["cam
 # What a room may import from outside; where nothing is said, anything.
 ALLOWED = {
     **{room: {"torch", "numpy"} for room in TORCH_ONLY},
+    # Above nothing of ours, and needed by results, which can be drawn.
     "render": {"anyascii", "numpy", "PIL", "cmap"},
     "records": {"numpy"},
     "tensorboard_plugin": {"tensorboard", "werkzeug", "numpy"},

@@ -17,6 +17,7 @@ from lightning_ablationcam.render import (
     encode_jpeg,
     encode_png,
     evolution_strip,
+    gallery,
     overlay,
     overview_grid,
     probe_animation,
@@ -755,3 +756,30 @@ def test_same_input_gives_the_same_bytes_and_leaves_the_input_alone():
     probe_picture(picture, heats[0], ["a"], "max")[:] = 0
     assert draw() == first
     assert np.array_equal(picture, before)
+
+
+class TestGallery:
+    def test_pictures_stand_above_their_overlays(self):
+        pictures = np.stack([flat(90, 224, 224), flat(180, 224, 224)])
+        heats = np.stack([hot_cell(1, 1), hot_cell(5, 5)])
+        drawn = gallery(pictures, heats, [["cat", "probability 90%"], ["dog"]], "maximum")
+        for number, value in enumerate((90, 180)):
+            left = MARGIN + number * (224 + GAP)
+            plain = drawn[MARGIN : MARGIN + 224, left : left + 224]
+            assert (plain == value).all()
+            heated = drawn[MARGIN + 224 + GAP :][:224, left : left + 224]
+            assert (heated[:100] != value).any() == (number == 0)
+            assert (heated[130:] != value).any() == (number == 1)
+
+    def test_seven_take_two_rows(self):
+        pictures, heats = np.zeros((7, 8, 8, 3), np.uint8), np.ones((7, 2, 2))
+        six = gallery(pictures[:6], heats[:6], [["a"]] * 6, "maximum")
+        seven = gallery(pictures, heats, [["a"]] * 7, "maximum")
+        assert seven.shape[1] == six.shape[1]
+        assert seven.shape[0] > 1.8 * six.shape[0]
+
+    def test_what_does_not_fit_is_said(self):
+        with pytest.raises(ValueError, match="captions must have one entry for each of the 1 pict"):
+            gallery(np.zeros((1, 8, 8, 3), np.uint8), np.ones((1, 2, 2)), [], "maximum")
+        with pytest.raises(ValueError, match="at least one picture"):
+            gallery(np.zeros((0, 8, 8, 3), np.uint8), np.ones((0, 2, 2)), [], "maximum")

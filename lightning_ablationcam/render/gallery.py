@@ -1,0 +1,82 @@
+"""Pictures above their heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lightning_ablationcam.render.caption import caption_block
+from lightning_ablationcam.render.layout import centered, column, framed, row
+from lightning_ablationcam.render.legend import legend_block
+from lightning_ablationcam.render.overlays import blend
+from lightning_ablationcam.render.sizes import fit
+from lightning_ablationcam.render.style import GAP
+from lightning_ablationcam.render.validation import (
+    check_heat,
+    check_lines,
+    check_picture,
+    check_same_length,
+)
+
+SIDE = 224
+MAX_COLUMNS = 6
+
+
+def gallery(
+    pictures: NDArray[np.uint8],
+    heats: NDArray[np.floating[Any]],
+    captions: Sequence[Sequence[str]],
+    legend: str,
+) -> NDArray[np.uint8]:
+    """Draw each picture above the same with its heat, up to six beside each other.
+
+    Args:
+        pictures: uint8 array of shape (N, H, W, 3), RGB, N at least 1.
+        heats: Float array of shape (N, h, w). Values are clipped to [0, 1]; NaN and infinities
+            count as 0.
+        captions: For each picture its lines of text; the first stands out.
+        legend: What the hottest colour stands for.
+
+    Returns:
+        uint8 array of shape (H', W', 3), RGB.
+
+    Raises:
+        TypeError: If an array has another dtype, or a caption is a string.
+        ValueError: If an array has another shape, or N differs between the arguments.
+
+    Example:
+        >>> pictures, heats = np.zeros((2, 28, 28, 3), np.uint8), np.ones((2, 7, 7))
+        >>> gallery(pictures, heats, [["cat"], ["dog"]], "maximum").dtype
+        dtype('uint8')
+    """
+    if not len(pictures):
+        raise ValueError("pictures must hold at least one picture, got none")
+    check_same_length(len(heats), len(pictures), "heats", "pictures")
+    check_same_length(len(captions), len(pictures), "captions", "pictures")
+    tiles = [
+        _tile(picture, heat, caption, number)
+        for number, (picture, heat, caption) in enumerate(
+            zip(pictures, heats, captions, strict=True)
+        )
+    ]
+    rows = [row(tiles[i : i + MAX_COLUMNS], GAP) for i in range(0, len(tiles), MAX_COLUMNS)]
+    body = column(rows, 2 * GAP)
+    return np.array(framed(column([body, legend_block(legend, body.width)], 2 * GAP)))
+
+
+def _tile(
+    picture: NDArray[np.uint8],
+    heat: NDArray[np.floating[Any]],
+    caption: Sequence[str],
+    number: int,
+) -> Image.Image:
+    check_picture(picture, f"pictures[{number}]")
+    check_heat(heat, f"heats[{number}]")
+    check_lines(caption, f"captions[{number}]")
+    plain = fit(Image.fromarray(picture), SIDE)
+    shown = [centered(image, SIDE) for image in (plain, blend(plain, heat))]
+    return column([*shown, caption_block(caption, SIDE)], GAP)
