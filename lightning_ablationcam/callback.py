@@ -16,7 +16,8 @@ from lightning_ablationcam.arguments import check_choice, is_a, shown
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.method.ablations import Ablation
 from lightning_ablationcam.method.scores import Score
-from lightning_ablationcam.network.layers import check_target_layer, find_layer
+from lightning_ablationcam.network.layers import check_target_layer
+from lightning_ablationcam.network.targets import find_target
 from lightning_ablationcam.options import Engine, Options
 from lightning_ablationcam.outputs.pictures import score_name
 from lightning_ablationcam.outputs.publisher import Publisher, has_backend
@@ -291,7 +292,7 @@ class AblationCAMMonitor(Callback):
                 "it, or pass forward=lambda module, inputs: ... that returns the logits"
             )
         if not is_auto(self.target_layer):
-            find_layer(module, self.target_layer)
+            find_target(module, self.target_layer)
         loggers: list[Any] = trainer.loggers
         if not trainer.fast_dev_run and not has_backend(loggers):  # type: ignore[attr-defined]
             self._fit.notices.warn(

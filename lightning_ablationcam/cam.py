@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lightning_ablationcam.arguments import shown, whole_numbers
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.ending import last_activation
-from lightning_ablationcam.engine.layer_search import resolve_layer
+from lightning_ablationcam.engine.layer_search import resolve_target
 from lightning_ablationcam.engine.pairs import changed_pairs
 from lightning_ablationcam.engine.program import Program
 from lightning_ablationcam.engine.question import Question
@@ -33,6 +33,7 @@ from lightning_ablationcam.method.weights import channel_weights
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import check_target_layer, infer_layout
 from lightning_ablationcam.network.memory import is_out_of_memory
+from lightning_ablationcam.network.targets import Target
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
 
@@ -155,10 +156,10 @@ def explain_classes(
             wanted = head.predicted(output, first) if given is None else given[:first]
             return head.scores(output, wanted, options.score)
 
-        name, layer = resolve_layer(
+        target = resolve_target(
             model, target_layer, inputs, score_of, layout=options.layout, forward=options.run
         )
-        task = _Task(model, name, layer, options)
+        task = _Task(model, target, options)
         return joined(_in_chunks(task, inputs, given))
 
 
@@ -181,8 +182,7 @@ class _Task:
     """What is the same for all images."""
 
     model: nn.Module
-    name: str
-    layer: nn.Module
+    target: Target
     options: Options
 
     def record(self, inputs: Tensor, classes: Tensor | None) -> Recording:
@@ -192,8 +192,7 @@ class _Task:
             read = partial(called_score, score, classes=classes)
         return record(
             self.model,
-            self.name,
-            self.layer,
+            self.target,
             inputs,
             self.options.run,
             tail=self.options.engine != "replay",
@@ -248,7 +247,7 @@ def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationRes
         scores = head.scores(output, wanted, options.score)
     question = Question(
         model=task.model,
-        layer=task.layer,
+        tap=recording.tap,
         forward=options.run,
         inputs=inputs,
         output=output,
@@ -280,7 +279,7 @@ def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationRes
         scores=question.scores.cpu(),
         ablated_scores=(question.scores[:, None] - drops).cpu(),
         classes=wanted.cpu(),
-        layer=task.name,
+        layer=str(recording.tap),
         engine=engine,
         predicted=predicted,
         probabilities=probabilities,

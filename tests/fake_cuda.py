@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lightning_ablationcam.engine.recorder import Recording, call, record
+from lightning_ablationcam.network.targets import Target
 
 
 def recorded_on_cuda(model_of, layer: str, monkeypatch) -> tuple[FakeTensorMode, Recording]:
@@ -31,7 +32,7 @@ def recorded_on_cuda(model_of, layer: str, monkeypatch) -> tuple[FakeTensorMode,
         with torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
             torch.backends.mha.set_fastpath_enabled(False)
             try:
-                recording = record(model, layer, model.get_submodule(layer), inputs, call)
+                recording = record(model, Target(model.get_submodule(layer), layer), inputs, call)
             finally:
                 torch.backends.mha.set_fastpath_enabled(True)
     return mode, recording

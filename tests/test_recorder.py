@@ -13,6 +13,7 @@ from lightning_ablationcam.engine.recorder import call, record
 from lightning_ablationcam.engine.rules import RULES
 from lightning_ablationcam.engine.rules.pointwise import is_pointwise
 from lightning_ablationcam.network.isolation import isolated
+from lightning_ablationcam.network.targets import Target
 from tests.fake_cuda import recorded_on_cuda
 from tests.tails import alive, images, network
 
@@ -32,7 +33,7 @@ def tail_of(*tail, inputs=None):
     model = network(*tail).eval()
     with isolated(model):
         inputs = images() if inputs is None else inputs
-        return record(model, "1", model[1], inputs, call).tail
+        return record(model, Target(model[1], "1"), inputs, call).tail
 
 
 def ops_of(program):
@@ -67,7 +68,7 @@ def test_batch_norm_is_one_multiply_add():
 def test_the_layer_output_is_kept_from_in_place_ops():
     model = network(Lambda(lambda x: x.mul_(0)), *POOLED).eval()
     with isolated(model):
-        recording = record(model, "1", model[1], images(), call)
+        recording = record(model, Target(model[1], "1"), images(), call)
     torch.testing.assert_close(recording.activations, model[:2](images()).detach())
 
 
@@ -178,7 +179,7 @@ def test_nothing_stays_behind_when_the_model_fails():
 
     model = network(Lambda(fail))
     with isolated(model), pytest.raises(RuntimeError, match="no"):
-        record(model, "1", model[1], images(), call)
+        record(model, Target(model[1], "1"), images(), call)
     assert not model[1]._forward_hooks
     assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
 

@@ -13,6 +13,7 @@ from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.recorder import call
 from lightning_ablationcam.engine.replay import bytes_per_image
 from lightning_ablationcam.network.isolation import isolated
+from lightning_ablationcam.network.targets import Target
 from tests.networks import Skip, images, seeded
 from tests.reference import ablation_cam_reference
 
@@ -192,5 +193,5 @@ def test_a_metric_in_the_network_is_not_taken_for_other_modules():
 def test_the_prefix_is_stood_in_for_also_beside_a_metric():
     model, x = seeded(Measured()), images(1)
     with isolated(model):
-        prefix = Prefix(model, model.conv, x, call)
+        prefix = Prefix(model, Target(model.conv, "conv"), x, call)
     assert [module for module, _ in prefix._results] == [model.stem, model.conv]

@@ -17,6 +17,7 @@ from lightning_ablationcam.engine.rules.reducing import summed_product
 from lightning_ablationcam.engine.rules.tables import Rules
 from lightning_ablationcam.engine.values import Channelwise, Dense, Factored, written_out
 from lightning_ablationcam.network.isolation import isolated
+from lightning_ablationcam.network.targets import Target
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 4]), min_size=1, max_size=4)
 
@@ -142,7 +143,7 @@ class Tokens(nn.Module):
 def test_narrowing_computes_the_same_from_fewer_tokens():
     model, images = Tokens().eval(), torch.rand(2, 3, 3, 3)
     with isolated(model):
-        recording = record(model, "norm", model.norm, images, call)
+        recording = record(model, Target(model.norm, "norm"), images, call)
         program = narrowed(recording.tail)
         values = {0: recording.activations}
         for node in program.nodes:

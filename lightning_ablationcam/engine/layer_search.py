@@ -1,15 +1,17 @@
-"""Which layer to explain where the user does not say."""
+"""Which value to explain: what the user names, or the last that says something."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.engine.recorder import Forward, call, record, replaced_output, run
+from lightning_ablationcam.engine.recorder import Forward, call, record, run
 from lightning_ablationcam.engine.replay import uses_batch_statistics
+from lightning_ablationcam.engine.tap import check_runs, tapped
 from lightning_ablationcam.network.layers import (
     example_names,
     find_layer,
@@ -17,6 +19,7 @@ from lightning_ablationcam.network.layers import (
     last_spatial_layer,
 )
 from lightning_ablationcam.network.memory import is_out_of_memory
+from lightning_ablationcam.network.targets import Target, find_target
 
 MIN_EFFECT = 1e-5
 """Change of a score, as a share of it, below which a layer is taken not to reach it."""
@@ -32,7 +35,7 @@ def is_auto(target_layer: object) -> bool:
     return isinstance(target_layer, str) and target_layer == "auto"
 
 
-def resolve_layer(
+def resolve_target(
     model: nn.Module,
     target_layer: str | nn.Module,
     inputs: Tensor,
@@ -40,29 +43,33 @@ def resolve_layer(
     *,
     layout: str = "auto",
     forward: Forward = call,
-) -> tuple[str, nn.Module]:
-    """Find the target layer; ``"auto"`` tries candidates on one image, the last layer first.
+) -> Target:
+    """Find the target; ``"auto"`` tries candidates on one image, the last layer first.
 
-    A candidate counts if changing its positions (prefix tokens untouched) changes the score. Where
-    no candidate does, as behind a head whose weights are all zero, the last one is taken.
+    A candidate is the value that the pointwise operations after a layer end in: a rectifier has
+    the last word on what the network goes on with. It counts if changing the layer's positions
+    (prefix tokens untouched) changes the score. Where no candidate does, as behind a head whose
+    weights are all zero, the last one is taken.
 
     Args:
         model: The model, in evaluation mode.
-        target_layer: Dotted name, module or ``"auto"``.
+        target_layer: As :func:`find_target` takes it, or ``"auto"``.
         inputs: (N, ...) what the model is fed.
         score_of: ``(model output, count of images) -> (count,)`` scores of the first images.
         layout: The user's choice of layout.
         forward: ``(model, inputs) -> output``.
 
     Returns:
-        Dotted name and module.
+        The target; its call, if it has one, is counted from the start.
 
     Raises:
         ValueError: If there is no such layer, or none has a spatial map.
     """
-    if not is_auto(target_layer):
-        return find_layer(model, target_layer)
     images = inputs if uses_batch_statistics(model) else inputs[:1]
+    if not is_auto(target_layer):
+        target = find_target(model, target_layer)
+        counts_back = target.call is not None and target.call < 0
+        return _counted(model, target, images, forward) if counts_back else target
     names = last_spatial_layer(lambda: run(model, images, forward), model, images.shape, layout)
     if not names:
         raise ValueError(
@@ -70,7 +77,17 @@ def resolve_layer(
             f"name one: {example_names([name for name, _ in model.named_modules()])}"
         )
     reaching = (name for name in names if _reaches(model, name, images, score_of, layout, forward))
-    return find_layer(model, next(reaching, names[0]))
+    name, module = find_layer(model, next(reaching, names[0]))
+    return Target(module, name, part="activation")
+
+
+def _counted(model: nn.Module, target: Target, images: Tensor, forward: Forward) -> Target:
+    """A target whose call was counted from the end, counted from the start."""
+    with tapped(replace(target, call=0), lambda value: value) as runs:
+        run(model, images, forward)
+    check_runs(target, *runs)
+    assert target.call is not None
+    return replace(target, call=runs[0] + target.call)
 
 
 def _reaches(
@@ -82,7 +99,7 @@ def _reaches(
     forward: Forward,
 ) -> bool:
     _, layer = find_layer(model, name)
-    recording = record(model, name, layer, images, forward, tail=False)
+    recording = record(model, Target(layer, name), images, forward, tail=False)
     where = infer_layout(layout, recording.activations.shape, images.shape)
     changed = recording.activations.clone()
     maps = where.maps(changed)
@@ -91,7 +108,7 @@ def _reaches(
     ramp = torch.linspace(0.5, 1.5, maps.shape[1]).to(maps).view(-1, *[1] * (maps.ndim - 2))
     maps += ramp * (1 + maps.abs().amax())
     try:
-        with replaced_output(layer, changed):
+        with recording.tap.replaced(changed):
             other = score_of(run(model, images, forward), len(images))
     except RuntimeError as error:
         if is_out_of_memory(error):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.engine.recorder import Forward, run
+from lightning_ablationcam.engine.tap import tapped
+from lightning_ablationcam.network.targets import Target
 
 
 class Prefix:
@@ -21,7 +23,7 @@ class Prefix:
 
     Args:
         model: The model, in evaluation mode.
-        layer: The target layer.
+        target: The target, whose module counts among them where it is its output.
         image: (1, ...) what the model is fed.
         forward: ``(model, inputs) -> output``.
 
@@ -29,7 +31,8 @@ class Prefix:
         output: What the model returned.
     """
 
-    def __init__(self, model: nn.Module, layer: nn.Module, image: Tensor, forward: Forward) -> None:
+    def __init__(self, model: nn.Module, target: Target, image: Tensor, forward: Forward) -> None:
+        layer = target.module
         # Modules are told apart by identity: a metric's == returns a metric, which is true.
         finished: list[tuple[nn.Module, Any]] = []
 
@@ -42,17 +45,24 @@ class Prefix:
             for m in model.modules()
             if m is layer or (id(m) in plain and all(part is not layer for part in m.modules()))
         ]
+        before: list[int] = []
+
+        def take(value: Any) -> Any:
+            before.append(len(finished))
+            return value
+
         handles = [module.register_forward_hook(note) for module in watched]
         try:
-            self.output = run(model, image, forward)
+            # After the others, so that the target's module has finished when it returns.
+            with tapped(target, take):
+                self.output = run(model, image, forward)
         finally:
             for handle in handles:
                 handle.remove()
         runs = Counter(id(module) for module, _ in finished)
-        until = max(i for i, (module, _) in enumerate(finished) if module is layer)
         results = {
             id(module): output
-            for module, output in finished[: until + 1]
+            for module, output in finished[: before[0]]
             if runs[id(module)] == 1 and id(module) in plain and _is_one_row(output)
         }
         self._results = [(m, results[id(m)]) for m in _outermost(model, layer, set(results))]

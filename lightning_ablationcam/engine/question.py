@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from lightning_ablationcam.engine.recorder import Forward
+from lightning_ablationcam.engine.tap import Tap
 
 ScoreOf: TypeAlias = Callable[[Any, Tensor], Tensor]
 """(model output, index of the image of each row) -> (rows,) class scores."""
@@ -22,11 +23,11 @@ class Question:
 
     Attributes:
         model: The model, in evaluation mode.
-        layer: The target layer.
+        tap: Where the target's value is.
         forward: ``(model, inputs) -> output``.
         inputs: (N, ...) the model's inputs.
         output: What the model returned for them.
-        activations: The layer's output for these inputs.
+        activations: That value for these inputs.
         ablated: The same with every channel ablated.
         channel_dim: The dimension of ``activations`` that holds the channels.
         owners: (K,) int64 in 0 ... G-1, the group of each channel.
@@ -41,7 +42,7 @@ class Question:
     """
 
     model: nn.Module
-    layer: nn.Module
+    tap: Tap
     forward: Forward
     inputs: Tensor
     output: Any

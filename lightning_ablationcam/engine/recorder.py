@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.engine.program import Program, PropagationError
+from lightning_ablationcam.engine.tap import (
+    Tap,
+    check_runs,
+    made_of,
+    pointwise_end,
+    starting_at,
+    tapped,
+)
 from lightning_ablationcam.engine.tape import Tape
 from lightning_ablationcam.network.isolation import NotInitialisedError
-from lightning_ablationcam.network.layers import check_layer_output
+from lightning_ablationcam.network.layers import LayerError, check_value
 from lightning_ablationcam.network.memory import is_out_of_memory
+from lightning_ablationcam.network.targets import Target
 
 Forward: TypeAlias = Callable[[nn.Module, Any], Any]
 
@@ -24,13 +33,15 @@ class Recording:
     """The intact forward pass.
 
     Attributes:
-        activations: The target layer's output, copied before the next module could overwrite it.
+        tap: Where the value was taken.
+        activations: The value, copied before the next module could overwrite it.
         output: What the model returned.
         tail: The program from the layer's output to the model's, or why there is none.
         scores: (N,) the class scores, where reading them off was recorded as well.
         scored: The program from the layer's output to them, if there is one.
     """
 
+    tap: Tap
     activations: Tensor
     output: Any
     tail: Program | PropagationError
@@ -45,23 +56,21 @@ def call(model: nn.Module, inputs: Any) -> Any:
 
 def record(
     model: nn.Module,
-    name: str,
-    layer: nn.Module,
+    target: Target,
     inputs: Tensor,
     forward: Forward,
     *,
     tail: bool = True,
     read: Callable[[Any], Tensor] | None = None,
 ) -> Recording:
-    """Run the model once, unchanged; keep what the target layer returned and what followed.
+    """Run the model once, unchanged; keep the target's value and what followed.
 
-    The layer's output is handed on as a copy, as a replay does: what else refers to the original
-    (a skip connection around an identity, say) is not the layer's output.
+    The value is handed on as a copy, as a replay does: what else refers to the original (a skip
+    connection around an identity, say) is not the target.
 
     Args:
         model: The model.
-        name: The target layer's dotted name, for messages.
-        layer: The target layer.
+        target: The value to explain.
         inputs: (N, ...) what the model is fed.
         forward: ``(model, inputs) -> output``.
         tail: Whether to record the program of the tail.
@@ -73,31 +82,32 @@ def record(
 
     Raises:
         RuntimeError: If the model rejects the inputs.
-        ValueError: If the layer did not run, or has no spatial map.
+        ValueError: If the target was not met, or has no spatial map.
     """
-    outputs: list[Any] = []
+    taken: list[Any] = []
+    tapes: list[Tape] = []
     with ExitStack() as modes:
 
-        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-            outputs.append(_copied(output))
-            if not isinstance(output, Tensor):
-                return output
-            handed_on = output.clone()
-            if tail and len(outputs) == 1:
+        def take(value: Any) -> Any:
+            taken.append(_copied(value))
+            if not isinstance(value, Tensor):
+                return value
+            handed_on = value.clone()
+            if tail or target.part == "activation":
                 tapes.append(modes.enter_context(Tape(handed_on)))
             return handed_on
 
-        tapes: list[Tape] = []
-        handle = layer.register_forward_hook(hook)
-        modes.callback(handle.remove)
+        runs = modes.enter_context(tapped(target, take))
         output = run(model, inputs, forward)
         program = _program(tapes, output)
         scores = None if read is None else read(output)
         scored = None if scores is None else _program(tapes, scores)
-    activations = check_layer_output(name, outputs, len(inputs))
+    check_runs(target, *runs)
+    value = check_value(str(target), taken[0], len(inputs))
     if not isinstance(scored, Program):
         scored = None  # What reads scores off can be called for each counterfactual instead.
-    return Recording(activations, output, program, scores, scored)
+    recording = Recording(Tap(target), value, output, program, scores, scored)
+    return _followed(recording, tapes[0]) if target.part == "activation" else recording
 
 
 def _program(tapes: list[Tape], output: Any) -> Program | PropagationError:
@@ -105,6 +115,25 @@ def _program(tapes: list[Tape], output: Any) -> Program | PropagationError:
         return tapes[0].program(output) if tapes else PropagationError("was not recorded")
     except PropagationError as refusal:
         return refusal
+
+
+def _followed(recording: Recording, tape: Tape) -> Recording:
+    """The same from the value on that the pointwise ops after the module end in."""
+    tail, scored = recording.tail, recording.scored
+    found = tail if scored is None else scored
+    program = found if isinstance(found, Program) else None
+    end = pointwise_end(tape, program)
+    if end is None:
+        return recording
+    (place,) = (place for place, node in enumerate(tape.nodes) if end in node.defined())
+    rest = None if program is None else starting_at(program, end)
+    return replace(
+        recording,
+        tap=replace(recording.tap, place=place),
+        activations=made_of(recording.activations, tape.nodes, end),
+        tail=rest if rest is not None and scored is None else tail,
+        scored=None if scored is None else rest,
+    )
 
 
 def run(model: nn.Module, inputs: Tensor, forward: Forward) -> Any:
@@ -118,7 +147,7 @@ def run(model: nn.Module, inputs: Tensor, forward: Forward) -> Any:
         with torch.no_grad():
             return forward(model, inputs if 0 in inputs.stride() else inputs.clone())
     except Exception as error:
-        if is_out_of_memory(error) or isinstance(error, NotInitialisedError):
+        if is_out_of_memory(error) or isinstance(error, (NotInitialisedError, LayerError)):
             raise
         reason = str(error) or type(error).__name__
         raise RuntimeError(
@@ -127,16 +156,6 @@ def run(model: nn.Module, inputs: Tensor, forward: Forward) -> Any:
             "what the model is fed in training; pass forward=(model, inputs) -> logits if it is "
             "called in another way"
         ) from error
-
-
-@contextmanager
-def replaced_output(layer: nn.Module, activations: Tensor) -> Iterator[None]:
-    """Make the layer return other activations for as long as the context lasts."""
-    handle = layer.register_forward_hook(lambda _module, _args, _output: activations.clone())
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _copied(output: Any) -> Any:

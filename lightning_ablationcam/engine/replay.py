@@ -11,7 +11,7 @@ from lightning_ablationcam.engine.memory import PeakMemory, left
 from lightning_ablationcam.engine.pairs import along
 from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.question import Question
-from lightning_ablationcam.engine.recorder import Forward, replaced_output, run
+from lightning_ablationcam.engine.recorder import Forward, run
 from lightning_ablationcam.network.memory import is_out_of_memory
 
 SAME_SCORE = 1e-4
@@ -76,7 +76,7 @@ class Replay:
     def _scores(self, images: Tensor, replacement: Tensor, inputs: Tensor | None = None) -> Tensor:
         asked = self.question
         inputs = asked.inputs[images] if inputs is None else inputs
-        with replaced_output(asked.layer, replacement):
+        with asked.tap.replaced(replacement):
             return asked.score_of(run(asked.model, inputs, asked.forward), images)
 
     def _drops_of_whole_batches(self) -> Tensor:
@@ -113,7 +113,7 @@ class Replay:
         """(n,) the drops of some groups in one image."""
         asked = self.question
         row = slice(image, image + 1)
-        prefix = Prefix(asked.model, asked.layer, asked.inputs[row], asked.forward)
+        prefix = Prefix(asked.model, asked.tap.target, asked.inputs[row], asked.forward)
         intact = asked.score_of(prefix.output, torch.tensor([image], device=groups.device))
         ndim = asked.activations.ndim
         owner_map = along(asked.owners, ndim, asked.channel_dim)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lightning_ablationcam.engine.canonical import canonical, functional
@@ -29,13 +29,23 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         start: The tensor everything is followed from; value 0.
+        put_in: Of one op, by its place among those recorded, the result that the model goes on
+            with instead; what comes later is not recorded any more.
+
+    Attributes:
+        nodes: What was recorded.
+        shapes: Of each value.
+        dtypes: Of each value.
+        read_later: The values that were read after recording had stopped.
     """
 
-    def __init__(self, start: Tensor) -> None:
+    def __init__(self, start: Tensor, put_in: tuple[int, Tensor] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._nodes: list[Node] = []
-        self._shapes: dict[int, torch.Size] = {}
-        self._dtypes: dict[int, torch.dtype] = {}
+        self._put_in = put_in
+        self.nodes: list[Node] = []
+        self.read_later: set[int] = set()
+        self.shapes: dict[int, torch.Size] = {}
+        self.dtypes: dict[int, torch.dtype] = {}
         self._values: Any = WeakTensorKeyDictionary()
         self._writes: dict[StorageWeakRef, int] = {}
         self._versions: list[tuple[Tensor, int]] = []
@@ -60,8 +70,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = self._read(output)
         if not isinstance(result, Ref):
             raise PropagationError("the output does not depend on the target layer")
-        nodes = pruned(self._nodes, result.index)
-        return Program(nodes, result.index, self._shapes, self._dtypes)
+        nodes = pruned(self.nodes, result.index)
+        return Program(nodes, result.index, self.shapes, self.dtypes)
 
     def refuse(self, refusal: PropagationError) -> None:
         """Stop recording; the first reason stays."""
@@ -72,6 +82,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         if self._refusal is not None:
+            self._note_reads((args, kwargs))
             return func(*args, **kwargs)
         node = None
         try:
@@ -80,10 +91,20 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             refusal.op = func
             refusal.module = _running_module()
             self.refuse(refusal)
+            self._note_reads((args, kwargs))
         result = func(*args, **kwargs)
         if node is not None:
             self._commit(func, node, args, result)
+            if self._put_in is not None and len(self.nodes) > self._put_in[0]:
+                result = _replaced(func, args, result, self._put_in[1])
+                self.refuse(PropagationError("goes on with another value"))
         return result
+
+    def _note_reads(self, arguments: Any) -> None:
+        for leaf in tree_leaves(arguments):
+            known = self._values.get(leaf) if isinstance(leaf, Tensor) else None
+            if known:
+                self.read_later.add(known[0])
 
     def _prepare(
         self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -131,13 +152,13 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if first_only:
             results, several = results[:1], False
         outputs = tuple(self._define(r) if isinstance(r, Tensor) else None for r in results)
-        self._nodes.append(Node(op, node_args, kwargs, outputs, several, _running_module()))
+        self.nodes.append(Node(op, node_args, kwargs, outputs, several, _running_module()))
 
     def _define(self, tensor: Tensor, index: int | None = None) -> int:
         if index is None:
-            index = len(self._shapes)
-            self._shapes[index] = tensor.shape
-            self._dtypes[index] = tensor.dtype
+            index = len(self.shapes)
+            self.shapes[index] = tensor.shape
+            self.dtypes[index] = tensor.dtype
         self._values[tensor] = (index, self._writes_to(tensor))
         return index
 
@@ -164,6 +185,16 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._writes:
             return 0
         return self._writes.get(_storage(tensor), 0)
+
+
+def _replaced(func: OpOverload, args: tuple[Any, ...], result: Any, value: Tensor) -> Any:
+    """What an op returns instead of its result, or writes in its place."""
+    if not isinstance(result, Tensor) or result.shape != value.shape:
+        raise RuntimeError(f"{func} made another value than in the recorded pass")
+    if func._schema.is_mutable:
+        args[0].copy_(value)
+        return result
+    return value.clone()
 
 
 def _picks_constantly(

@@ -130,44 +130,32 @@ def closest_names(wanted: str, names: Sequence[str]) -> str:
     return f"choose 'auto' or a name from model.named_modules(), for example {example_names(names)}"
 
 
-def check_layer_output(name: str, outputs: Sequence[Any], count: int) -> Tensor:
-    """The one tensor that the target layer returned in a forward pass, or a clear error.
+def check_value(name: str, value: Any, count: int) -> Tensor:
+    """The tensor that is to be explained, or a clear error.
 
     Args:
-        name: The layer's dotted name, for the message.
-        outputs: What the layer returned, once for each time it ran.
+        name: What the user calls it, for the message.
+        value: What was found there in a forward pass.
         count: The number of images.
 
     Returns:
-        The layer's output.
+        The value.
 
     Raises:
-        LayerError: If the layer did not run, ran more than once, or returned no spatial map.
+        LayerError: If it is no tensor, or has no spatial map.
     """
-    if not outputs:
+    if not isinstance(value, Tensor):
         raise LayerError(
-            f"target_layer={name!r} did not run in the forward pass: choose a layer that the "
-            "model's forward calls (a container whose children are called one by one does not run "
-            "itself), or pass forward= if another method computes the logits"
-        )
-    if len(outputs) > 1:
-        raise LayerError(
-            f"target_layer={name!r} ran {len(outputs)} times in one forward pass, so its map is "
-            "ambiguous; choose a layer that runs once, such as the block around it"
-        )
-    (output,) = outputs
-    if not isinstance(output, Tensor):
-        raise LayerError(
-            f"target_layer={name!r} returned a {type(output).__name__}, not a tensor; choose a "
+            f"target_layer={name!r} returned a {type(value).__name__}, not a tensor; choose a "
             "layer inside or after it that returns one tensor"
         )
-    if not output.is_floating_point() or output.ndim < 3 or len(output) != count:
+    if not value.is_floating_point() or value.ndim < 3 or len(value) != count:
         raise LayerError(
-            f"target_layer={name!r} has no spatial map: it returned shape {tuple(output.shape)} of "
-            f"dtype {output.dtype} for {count} images; choose an earlier layer that returns "
+            f"target_layer={name!r} has no spatial map: it returned shape {tuple(value.shape)} of "
+            f"dtype {value.dtype} for {count} images; choose an earlier layer that returns "
             "(N, K, h, w), (N, h, w, K) or (N, tokens, K), or target_layer='auto'"
         )
-    return output
+    return value
 
 
 def infer_layout(layout: str, shape: Sequence[int], image_shape: Sequence[int]) -> Layout:
