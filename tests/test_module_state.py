@@ -68,7 +68,7 @@ def test_a_write_that_was_not_foreseen_is_told_and_kept_from_then_on(monkeypatch
     told = []
     before = model[1].bias.clone()
     assert copies_in(model, monkeypatch, write, told.append) == []
-    assert torch.equal(model[1].bias, before + 1)  # Could not be given back.
+    assert torch.equal(model[1].bias, before + 1)  # Could not be restored.
     assert len(told) == 1
     assert "wrote to 1.bias" in told[0]
     assert len(copies_in(model, monkeypatch, write)) == 1
