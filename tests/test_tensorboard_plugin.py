@@ -253,7 +253,7 @@ def test_json_that_is_too_large_is_not_read(monkeypatch):
     monkeypatch.setattr(records, "MAX_JSON_BYTES", 1000)
     provider = provided(3)
     provider.tensors[f"{TAG}/heat"].append(datum(3, [b"[" * 1001, b""]))
-    assert "its JSON has 1,001 bytes, of 1,000 at most" in read(provider).notes[0]
+    assert "its JSON has 1,001 bytes; the limit is 1,000" in read(provider).notes[0]
 
 
 def test_a_file_damaged_on_disk_shows_what_is_left(board):
