@@ -235,7 +235,7 @@ def test_what_a_tensor_says_of_its_size_costs_nothing(board):
     assert [step["step"] for step in data["steps"]] == [0, len(LIES) + 1]
     (note,) = data["notes"]
     assert note.startswith(f"{len(LIES)} records could not be read and are left out (step 1: it ")
-    assert "it says 9 strings, and holds 2" in note
+    assert "it states 9 strings, but holds 2" in note
     # Less than one of them would have taken: the smallest lie is of 800 MB.
     assert board.peak_memory - before < 100 * 2**20
 
@@ -246,7 +246,7 @@ def test_a_record_that_is_too_large_is_left_out(monkeypatch):
     provider.tensors[f"{TAG}/heat"].append(datum(3, [b"{}", bytes(2000)]))
     series = read(provider)
     assert len(series.steps) == 3
-    assert "step 3: it has 2,002 bytes, of 2,000 at most" in series.notes[0]
+    assert "step 3: it has 2,002 bytes; the limit is 2,000" in series.notes[0]
 
 
 def test_json_that_is_too_large_is_not_read(monkeypatch):
