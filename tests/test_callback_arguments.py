@@ -1,4 +1,4 @@
-"""What the monitor is given, and what it says where that does not fit."""
+"""The monitor's arguments, and what it says if they do not fit."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_what_cannot_be_given_back_keeps_nothing_else_from_it():
 
 def test_a_tensor_that_cannot_be_given_back_is_told_by_name():
     class Sealed(torch.Tensor):
-        """Rejects being written to, but not by everybody."""
+        """Rejects ``copy_``, but no other write."""
 
         @classmethod
         def __torch_function__(cls, func, types, args=(), kwargs=None):

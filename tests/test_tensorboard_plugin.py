@@ -37,7 +37,7 @@ HERE = {"run": "long", "tag": TAG}
 
 def write_logs(folder):
     write_runs(folder)
-    # Read last: where it has come, everything else has.
+    # Read last: once it is loaded, everything else is.
     for run in COMPLETE:
         with EventFile(folder / run, 9) as file:
             file.value(summary_pb2.Summary.Value(tag="end", simple_value=1), 0, 1.0)
@@ -236,7 +236,7 @@ def test_what_a_tensor_says_of_its_size_costs_nothing(board):
     (note,) = data["notes"]
     assert note.startswith(f"{len(LIES)} records could not be read and are left out (step 1: it ")
     assert "it states 9 strings, but holds 2" in note
-    # Less than one of them would have taken: the smallest lie is of 800 MB.
+    # Less than unpacking any of them would take: the smallest states 800 MB.
     assert board.peak_memory - before < 100 * 2**20
 
 
