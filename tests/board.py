@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 DEADLINE = 60
-"""Seconds within which something that comes has come, also on a busy machine."""
+"""Seconds to wait at most for something, also on a busy machine."""
 
 TENSORBOARD = "from tensorboard.main import run_main; run_main()"
 

@@ -38,7 +38,7 @@ def chromium():
 
 @contextmanager
 def opened(browser, **context):
-    """A page of its own, and the list of the errors and warnings it has come to."""
+    """A new page, and the list of its errors and warnings so far."""
     plain = {"color_scheme": "light", "reduced_motion": "reduce"}
     options = {"viewport": {"width": 1280, "height": 800}, **plain, **context}
     with browser.new_context(**options) as context:
@@ -59,7 +59,7 @@ def listen(message, said):
 
 @contextmanager
 def watched(browser, *allowed, **context):
-    """A page that must not write errors or warnings to the console, but for those named."""
+    """A page that must not write errors or warnings to the console, except those named."""
     with opened(browser, **context) as (page, said):
         yield page
         assert [text for text in said if not any(part in text for part in allowed)] == []

@@ -1,4 +1,4 @@
-"""A file system that really is small, and a limit that really is one."""
+"""A real small file system, and a real limit on the size of files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def file_limit(size):
 
 @contextlib.contextmanager
 def filled(folder):
-    """Another process's file takes all that is left of the disk, but for some bytes of a block."""
+    """Another process's file fills the disk, except for some bytes of a block."""
     other = folder / "other"
     with other.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:

@@ -84,7 +84,7 @@ LIES = [
     a_tensor(99, 2, string_val=[b"a", b"b"]),
     a_tensor(types_pb2.DT_UINT8, 2**31, tensor_content=b"abc"),
 ]
-"""Tensors that are not what they say, most of them far smaller."""
+"""Tensors that are not what they state, most of them far smaller."""
 
 
 class EventFile:

@@ -1,4 +1,4 @@
-"""Every argument of every public call, given what nobody should give it.
+"""Every argument of every public call, given invalid values.
 
 A call succeeds where the tables below say that the value is meant, or raises a documented error
 whose message names the argument in a few lines. Arguments are read off the signatures, so that a
@@ -30,7 +30,7 @@ from tests.test_animations import watched
 
 
 class Uncalled:
-    """A class, where an object of one is meant."""
+    """A class, given in place of an object."""
 
     def __init__(self, *_args):
         pass
@@ -117,7 +117,7 @@ def folder():
     return "."
 
 
-# Of each call, arguments that do, and which of the hostile values are meant after all.
+# For each call, valid arguments, and which of the hostile values are valid after all.
 CALLS = {
     ablation_cam: (
         lambda: {"model": model(), "target_layer": "conv", "inputs": images(2)},
@@ -225,7 +225,7 @@ def test_a_hostile_value_is_meant_or_refused_in_so_many_words(call, argument):
 
 
 def refusal(call, arguments, argument):
-    """None where the call succeeds, "fine" where it refuses as it should, else what it says."""
+    """None if the call succeeds, "fine" if it raises a documented error, else the error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -238,7 +238,7 @@ def refusal(call, arguments, argument):
         if isinstance(error, NotImplementedError) and isinstance(arguments[argument], nn.Module):
             return "fine"  # Called as it should be: the error is its own.
         return f"{type(error).__name__} ({len(message)}): {message[:LONGEST]}"
-    except Exception as error:  # What is not documented is what this looks for.
+    except Exception as error:  # Undocumented errors are what this test looks for.
         return f"undocumented {error!r}"
     return None
 

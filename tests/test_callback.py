@@ -30,7 +30,7 @@ from tests.networks import Skip, images, seeded
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    """Another order of samples now and then trains a network to see nothing."""
+    """Some orders of samples train a network that responds to nothing."""
     torch.manual_seed(0)
 
 

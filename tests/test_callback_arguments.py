@@ -1,4 +1,4 @@
-"""What the monitor is given, and what it says where that does not fit."""
+"""The monitor's arguments, and what it says if they do not fit."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_captured_probes_without_labels_or_images_say_what_to_do(tmp_path):
         ({"max_overhead": "5%"}, TypeError, "max_overhead='5%'"),
         ({"probes": 0}, ValueError, "probes=0"),
         ({"probes": "folder"}, TypeError, "probes='folder'"),
-        ({"mean": 0.5}, ValueError, "mean only go with probes=<number>"),
+        ({"mean": 0.5}, ValueError, "mean can only be given with probes=<number>"),
         ({"probes": 4, "std": [0, 1, 1]}, ValueError, "std=.*expected positive"),
         ({"target": 4}, TypeError, "target_layer=4 is a int"),
         ({"tag": ""}, ValueError, "tag=''"),

@@ -47,7 +47,7 @@ def test_a_metric_that_keeps_its_predictions(tmp_path):
 
 
 class Delegates(Module):
-    """A part logs through the module, as many people have it."""
+    """A part logs through the module, a common pattern."""
 
     def __init__(self, names):
         super().__init__()
@@ -127,7 +127,7 @@ def test_validating_other_weights_leaves_the_story_of_the_fit(tmp_path, same_tra
     assert watching.history.passes == before
     assert watching.state_dict()["scalars"] == scalars
     assert image_steps(tmp_path) == drawn
-    # What was validated is told all the same.
+    # The validation results are reported all the same.
     assert metrics["ablation_cam/score"] == pytest.approx(before[0].scores.mean(), rel=1e-4)
     assert torch.equal(watching.result.scores.double(), torch.tensor(before[0].scores))
     if not same_trainer:
@@ -230,7 +230,7 @@ def test_maps_of_another_size_start_the_history_afresh_and_say_so(tmp_path):
     watching = monitor(forward=at_another_scale)
     with pytest.warns(UserWarning, match="maps are 12x8 and were 8x8 .* starts afresh") as caught:
         fit(tmp_path, watching, max_epochs=4)
-    # Scales change often, where they do: it is told once.
+    # If map sizes change, they change often, so it is told once.
     assert len(ours(caught)) == 1
     assert steps(watching) == [4 * BATCHES]
     assert watching.history.passes[0].heatmaps.shape[1:] == (16, 8)

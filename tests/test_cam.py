@@ -418,7 +418,7 @@ def test_a_network_that_diverged_gives_nan_and_no_error(engine, target):
 
 
 class Normalises(nn.Module):
-    """Writes into what it is fed."""
+    """Writes into its input."""
 
     def __init__(self, in_place):
         super().__init__()

@@ -14,7 +14,7 @@ from lightning_ablationcam.run.checkpoint import StateError, checked_state
 from tests.lightning import Module, loaders, trainer
 from tests.networks import images
 
-# Lightning's own: the folder of the checkpoint it goes on from, which is another one.
+# Lightning's own warning: the checkpoint it goes on from is in another folder.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists"),
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
@@ -120,7 +120,7 @@ def test_whatever_is_missing_is_named(good):
 
 
 def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
-    # What a field may also be: absent measures, any text, any number of validations.
+    # Other valid contents: absent measures, any text, any number of validations.
     harmless = longest = 0
     for way in places(good):
         for junk in JUNK:
@@ -216,7 +216,7 @@ def test_a_whole_state_is_gone_on_with(tmp_path, whole):
 
 
 def as_first_written(state):
-    """The same as it was before measures were kept together, and probes had masks."""
+    """A state from before measures were kept together and probes had masks."""
     state = copy.deepcopy(state)
     del state["probes"]["kept"]["masks"]
     for seen in state["history"]["passes"]:

@@ -46,7 +46,7 @@ def test_the_last_bytes_of_a_small_disk_are_too(tmp_path, monkeypatch):
 @RESERVES
 def test_what_cannot_be_reserved_is_refused(tmp_path, monkeypatch):
     with small_disk(tmp_path):
-        # As where a quota is less than what the file system has.
+        # As if a quota were smaller than the free space.
         with pytest.raises(OSError, match="16 MiB cannot be reserved") as raised:
             check_quota(str(tmp_path))
         assert raised.value.errno == errno.ENOSPC

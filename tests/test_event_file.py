@@ -54,7 +54,7 @@ def test_a_writer_that_was_closed_goes_on_with_another_file(tmp_path):
 
 
 def fails(name, folder, monkeypatch):
-    """A way for writes of ours to fail half through, as a context manager."""
+    """A context manager that makes our writes fail halfway."""
     if name == "limit":
         return file_limit(4096)
     if name == "full":
@@ -69,7 +69,7 @@ def fails(name, folder, monkeypatch):
     [("limit", errno.EFBIG), ("full", errno.ENOSPC), ("quota", errno.EDQUOT)],
 )
 def test_a_write_that_fails_is_taken_back_and_not_the_runs(tmp_path, monkeypatch, name, error):
-    # Only what is checked before is left out: the disk filled since.
+    # Skips the check for room: as if the disk had filled after it.
     monkeypatch.setattr(event_file, "check_room", lambda *arguments, **options: None)
     with small_disk(tmp_path):
         writer = SummaryWriter(tmp_path)
@@ -81,7 +81,7 @@ def test_a_write_that_fails_is_taken_back_and_not_the_runs(tmp_path, monkeypatch
             with pytest.raises(OSError) as raised:  # noqa: PT011
                 ours.add(number("ours", 1, os.urandom(2**20)), 1)
             assert events_in(tmp_path).read_bytes() == before
-            # There is room for these few bytes of the run's.
+            # There is room for these few bytes of the run.
             writer.add_scalar("run", 1, 1)
             writer.flush()
         assert raised.value.errno == error
@@ -125,7 +125,7 @@ def test_a_file_that_was_deleted_is_not_begun_without_its_header(tmp_path):
 def test_where_the_thread_keeps_the_file_open_it_writes_ours_too(tmp_path, monkeypatch):
     monkeypatch.setattr(event_file, "append", None)
     writer = SummaryWriter(tmp_path)
-    # As TensorFlow's, which would write over what was appended past it.
+    # Like TensorFlow's, which would overwrite what was appended without it.
     monkeypatch.setattr(event_file, "LocalFileSystem", type("Other", (), {}))
     EventFile(writer).add(number("ours", 3), 3)
     writer.flush()

@@ -146,7 +146,7 @@ FAULTS = {
 
 
 class After(Callback):
-    """What the run is like after each validation."""
+    """The state of the run after each validation."""
 
     def __init__(self):
         self.seen, self.drift = [], []
@@ -286,7 +286,7 @@ def test_a_limit_on_the_size_of_files_ends_no_training(tmp_path, size):
 
 
 def small_run(folder, *callbacks):
-    """A fit whose logs are on a small disk; a run alone goes on there."""
+    """A fit whose logs are on a small disk; without a monitor it goes on there."""
     torch.manual_seed(0)
     module = Module()
     runner = fit(folder, *callbacks, module=module)
@@ -343,7 +343,7 @@ def test_what_happens_between_the_check_and_the_write_ends_no_training(
         assert_same(state, expected)
         (path,) = (tmp_path / "run").glob("events*")
         events = EventAccumulator(str(path)).Reload()
-        # All of the run's, the monitor's scalars too, and nothing torn between.
+        # Everything the run logged, and the monitor's scalars, with no half record between.
         assert [one.step for one in events.Scalars("train_loss")] == [*range(STEPS[-1])]
         assert len(events.Scalars("ablation_cam/drift")) == len(STEPS)
         assert events.Tags()["images"] == []

@@ -31,7 +31,7 @@ def rooms_in_the_docstring():
 FLOOR_OF = rooms_in_the_docstring()
 ROOMS = list(FLOOR_OF)
 TORCH_ONLY = [room for room, floor in FLOOR_OF.items() if floor <= FLOOR_OF["cam"]]
-# What a room may import from outside; where nothing is said, anything.
+# What a room may import from outside; a room not listed may import anything.
 ALLOWED = {
     **{room: {"torch", "numpy"} for room in TORCH_ONLY},
     # Above nothing of ours, and needed by results, which can be drawn.

@@ -164,7 +164,7 @@ def test_settings_of_attention_and_compilation_come_back():
 
 def test_generators_of_every_device_in_use_come_back(monkeypatch):
     class Accelerator:
-        """Stands in for a device that this machine need not have."""
+        """Stands in for a device that this machine may not have."""
 
         def __init__(self):
             self.states = {0: torch.tensor([1]), 1: torch.tensor([2])}

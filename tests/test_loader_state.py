@@ -1,4 +1,4 @@
-"""What a loader yields after probes were taken from it is what it would have yielded without."""
+"""A loader that probes were taken from yields the same as one that was not read."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def closure(generator):
 
 
 class EveryThird(Sampler):
-    """Goes on in its next iteration where it stopped in the last."""
+    """Starts each iteration where the last one stopped."""
 
     def __init__(self):
         self.position, self.seen = 0, []
@@ -229,7 +229,7 @@ def drawn(loader, epochs=2):
 
 
 def read(loader, before, n):
-    """What it yields in two epochs, ``before`` of which come before probes are taken."""
+    """What a loader yields in two epochs, ``before`` of them before probes are taken."""
     torch.manual_seed(3)
     random.seed(3)
     np.random.seed(3)  # noqa: NPY002

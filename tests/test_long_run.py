@@ -19,7 +19,7 @@ from tests.networks import Dropouts, images, seeded
 
 VALIDATIONS = 300
 SETTLED = 100
-"""Validations until the history is full and the allocator has what it needs."""
+"""Validations until the history is full and memory use is steady."""
 
 
 class Watch(Callback):

@@ -55,7 +55,7 @@ def test_memory_stays_within_the_budget(engine, score):
         assert error.max() <= 1e-9
         assert memory.peak <= budget
         peaks[budget] = memory.peak
-    # A budget is there to be used: more memory, fewer and larger batches. (Replay takes one image
+    # A budget should be used: more memory gives fewer, larger batches. (Replay takes one image
     # at a time, and all its channels together need less than the largest budget.)
     assert engine == "replay" or peaks[6_000_000] > 6_000_000 / 2
     assert peaks[6_000_000] > peaks[1_600_000] > peaks[800_000]

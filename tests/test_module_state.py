@@ -68,7 +68,7 @@ def test_a_write_that_was_not_foreseen_is_told_and_kept_from_then_on(monkeypatch
     told = []
     before = model[1].bias.clone()
     assert copies_in(model, monkeypatch, write, told.append) == []
-    assert torch.equal(model[1].bias, before + 1)  # Could not be given back.
+    assert torch.equal(model[1].bias, before + 1)  # Could not be restored.
     assert len(told) == 1
     assert "wrote to 1.bias" in told[0]
     assert len(copies_in(model, monkeypatch, write)) == 1
@@ -117,7 +117,7 @@ def test_what_cannot_be_given_back_keeps_nothing_else_from_it():
 
 def test_a_tensor_that_cannot_be_given_back_is_told_by_name():
     class Sealed(torch.Tensor):
-        """Rejects being written to, but not by everybody."""
+        """Rejects ``copy_``, but no other write."""
 
         @classmethod
         def __torch_function__(cls, func, types, args=(), kwargs=None):

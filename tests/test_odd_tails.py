@@ -150,7 +150,7 @@ TAILS = {
 
 
 def model_of(tail):
-    """The tail under a nonlinear classifier of whatever it returns."""
+    """The tail followed by a nonlinear classifier of whatever it returns."""
     body = alive(network(*tail)).double()
     with torch.no_grad():
         width = body(images().double()).flatten(1).shape[1]

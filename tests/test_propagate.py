@@ -211,7 +211,7 @@ def test_chunks_are_halved_when_memory_runs_out(monkeypatch):
 
     monkeypatch.setattr(propagate._Tail, "run_mixed", short_of_memory)
     halved = ablation_cam(model, "1", images(), engine="propagate").drops
-    # That all six fit was found out in the pass before.
+    # The pass before found out that all six fit.
     assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]
     torch.testing.assert_close(halved, whole)
 

@@ -55,7 +55,7 @@ the blocks of their smaller siblings more often or wider. VGG, large by its clas
 narrow one. Vision transformers are tested at a smaller size below."""
 
 SIDES = {"inception_v3": 75, "maxvit_t": 224}
-"""Networks that take no images of 64 pixels."""
+"""Networks that do not accept images of 64 pixels."""
 
 WITHIN = {
     "convnext_tiny": "features.7.1",
@@ -90,7 +90,7 @@ def network(name):
         patch.setattr(nn.init, "trunc_normal_", nn.init.normal_)
         model = vgg(name) if name.startswith("vgg") else getattr(models, name)(**options)
     for module in alive(model).modules():
-        # Initial classifiers are so small that float64 would be all that is left of a drop.
+        # Initial classifiers are so small that drops would be lost in rounding, even in float64.
         if isinstance(module, nn.Linear) and module.out_features == 1000:
             nn.init.normal_(module.weight, std=0.1)
     return model
@@ -227,7 +227,7 @@ def written_out():
 
 @pytest.mark.parametrize("name", ON_CUDA)
 def test_every_intermediate_is_on_the_device_in_float32(name, monkeypatch):
-    """Both phases of propagation on a device that is not there."""
+    """Both phases of propagation on a device that does not exist."""
     # Autograd asks the driver for a context; a gradient is of its variable's dtype, where it is.
     monkeypatch.setattr(
         torch.autograd, "grad", lambda _score, leaves: [torch.zeros_like(leaf) for leaf in leaves]

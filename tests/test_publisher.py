@@ -47,7 +47,7 @@ def test_animations_share_the_writers_of_the_pictures(tmp_path):
 
 
 class Pictures:
-    """A backend that takes nothing but pictures, and notes what it is told."""
+    """A backend that takes only pictures, and notes its calls."""
 
     place = "there"
 

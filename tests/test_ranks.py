@@ -37,7 +37,7 @@ CASES = [
     "fault_raised",
 ]
 SECONDS = 240
-"""A rank that waits for another would wait for ever."""
+"""A timeout, because a rank waiting for a missing one would wait for ever."""
 
 
 @pytest.fixture(scope="module")

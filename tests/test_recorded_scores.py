@@ -16,7 +16,7 @@ CLASSES = [1, 0, 2]
 
 
 class Returning(nn.Module):
-    """A small network that wraps its logits and its embedding up."""
+    """A small network that returns whatever ``wrap`` makes of its logits and embedding."""
 
     def __init__(self, wrap):
         super().__init__()

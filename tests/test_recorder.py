@@ -1,4 +1,4 @@
-"""What is recorded, and what is refused rather than recorded wrongly."""
+"""What is recorded, and what is refused because it would be recorded wrongly."""
 
 from __future__ import annotations
 

@@ -752,7 +752,7 @@ def test_same_input_gives_the_same_bytes_and_leaves_the_input_alone():
         return [encode_jpeg(drawn) + encode_png(drawn) for drawn in pictures]
 
     first = draw()
-    # Written into, a picture must not change what a cache hands out next.
+    # Writing into a picture must not change what a cache returns next.
     probe_picture(picture, heats[0], ["a"], "max")[:] = 0
     assert draw() == first
     assert np.array_equal(picture, before)

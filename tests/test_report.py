@@ -93,7 +93,7 @@ def test_the_page_can_stand_inside_a_file():
 
 
 class Monitor(SimpleNamespace):
-    """As much of an AblationCAMMonitor as a report asks for."""
+    """The parts of an AblationCAMMonitor that a report needs."""
 
     def __init__(self, passes=3, **changes):
         history = History()

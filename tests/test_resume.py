@@ -59,7 +59,7 @@ def steps(watching):
 def test_the_state_is_plain_and_comes_back_whole(tmp_path):
     watching = monitor()
     path = fit(tmp_path, watching, 2)
-    # What Lightning keeps of itself is plain as well, so the whole file can be read safely.
+    # Lightning's own state is plain as well, so the whole file can be read safely.
     state = torch.load(path, weights_only=True)["callbacks"][watching.state_key]
     again = type(watching.history).from_state(state["history"])
     for seen, kept in zip(watching.history.passes, again.passes, strict=True):

@@ -65,7 +65,7 @@ def test_each_step_counts_once_and_the_last_written_always(entries):
     assert kept == sorted(set(kept))
     if given_:
         assert kept[-1] == given_[-1].step
-        # What is left is what no later record went back over.
+        # Kept are the records that no later one went back to or before.
         expected = [
             entry.step
             for i, entry in enumerate(given_)

@@ -16,7 +16,7 @@ pytestmark = needs_browser
 STEPS = 10
 WRITTEN = 6
 LONG = 3000
-# TensorBoard's own scripts say so.
+# Messages of TensorBoard's own scripts.
 THEIRS = "Three.js"
 
 

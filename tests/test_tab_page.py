@@ -534,7 +534,7 @@ class TestLive:
             show(page, url)
             alert = page.get_by_role("alert")
             expect(alert).to_contain_text("TensorBoard answered 500 to “series” (forced to fail).")
-            # Nobody wants to hear it again at every attempt.
+            # The message must not be announced again at every attempt.
             page.evaluate("document.querySelector('.alert p').id = 'same'")
             page.get_by_role("button", name="Try again").click()
             page.wait_for_timeout(100)

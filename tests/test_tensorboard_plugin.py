@@ -37,7 +37,7 @@ HERE = {"run": "long", "tag": TAG}
 
 def write_logs(folder):
     write_runs(folder)
-    # Read last: where it has come, everything else has.
+    # Read last: once it is loaded, everything else is.
     for run in COMPLETE:
         with EventFile(folder / run, 9) as file:
             file.value(summary_pb2.Summary.Value(tag="end", simple_value=1), 0, 1.0)
@@ -235,8 +235,8 @@ def test_what_a_tensor_says_of_its_size_costs_nothing(board):
     assert [step["step"] for step in data["steps"]] == [0, len(LIES) + 1]
     (note,) = data["notes"]
     assert note.startswith(f"{len(LIES)} records could not be read and are left out (step 1: it ")
-    assert "it says 9 strings, and holds 2" in note
-    # Less than one of them would have taken: the smallest lie is of 800 MB.
+    assert "it states 9 strings, but holds 2" in note
+    # Less than unpacking any of them would take: the smallest states 800 MB.
     assert board.peak_memory - before < 100 * 2**20
 
 
@@ -246,14 +246,14 @@ def test_a_record_that_is_too_large_is_left_out(monkeypatch):
     provider.tensors[f"{TAG}/heat"].append(datum(3, [b"{}", bytes(2000)]))
     series = read(provider)
     assert len(series.steps) == 3
-    assert "step 3: it has 2,002 bytes, of 2,000 at most" in series.notes[0]
+    assert "step 3: it has 2,002 bytes; the limit is 2,000" in series.notes[0]
 
 
 def test_json_that_is_too_large_is_not_read(monkeypatch):
     monkeypatch.setattr(records, "MAX_JSON_BYTES", 1000)
     provider = provided(3)
     provider.tensors[f"{TAG}/heat"].append(datum(3, [b"[" * 1001, b""]))
-    assert "its JSON has 1,001 bytes, of 1,000 at most" in read(provider).notes[0]
+    assert "its JSON has 1,001 bytes; the limit is 1,000" in read(provider).notes[0]
 
 
 def test_a_file_damaged_on_disk_shows_what_is_left(board):

@@ -161,7 +161,7 @@ def everything(value, seen):
         return value.tolist()
     seen = seen | {id(value)}
     if isinstance(value, nn.Module):
-        # Hooks are numbered through, from one run to the next as well.
+        # Hooks are numbered consecutively, also across runs.
         held = {name: v for name, v in vars(value).items() if not name.endswith("_hooks")}
         return type(value).__name__, everything(held, seen)
     if isinstance(value, dict):

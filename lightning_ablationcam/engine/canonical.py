@@ -50,7 +50,7 @@ def functional(op: OpOverload) -> OpOverload:
     """The op that returns what an in-place op writes.
 
     Raises:
-        PropagationError: If it has none, or writes to an ``out=`` argument.
+        PropagationError: If there is none, or the op writes to an ``out=`` argument.
     """
     name = op._schema.name.split("::")[-1]
     if any(argument.is_out for argument in op._schema.arguments):
@@ -73,7 +73,7 @@ def _reshape(_op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 def _resize_one(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    # Dimensions of size 1 come and go: a reshape.
+    # It only adds or removes dimensions of size 1: a reshape.
     return Call(aten.reshape.default, (args[0], list(op(*args, **kwargs).shape)), {})
 
 
@@ -91,7 +91,7 @@ def _to_copy(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> C
 
 
 def _restrided(op: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    # Global average pooling ends in one: it only renames the strides of dimensions of size 1.
+    # Global average pooling ends in one that only changes the strides of dimensions of size 1.
     tensor, size, stride = args[:3]
     offset = args[3] if len(args) > 3 else kwargs.get("storage_offset")
     same = [a == b for n, a, b in zip(tensor.shape, tensor.stride(), stride, strict=False) if n > 1]

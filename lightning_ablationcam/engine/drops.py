@@ -1,4 +1,4 @@
-"""Choose an engine, check it, fall back: the drops of all pairs."""
+"""Find the drops of all pairs: choose an engine, check it, fall back to replay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_MEMORY_SHARE = 0.25
 """Share of a CUDA device's free memory that a pass may use where no ``memory_budget`` is given."""
 
 DEFAULT_MEMORY_BUDGET = 512 * 2**20
-"""Bytes that a pass may use elsewhere: on a CPU larger batches are not faster."""
+"""Bytes that a pass may use on other devices; on a CPU larger batches are not faster."""
 
 
 def find_drops(
@@ -30,17 +30,17 @@ def find_drops(
     engine: str,
     memory_budget: int | None,
 ) -> tuple[Tensor, str, str | None]:
-    """The drop of every (image, group) pair, the engine that found it, and why not the other.
+    """Find the drop of every (image, group) pair, and say which engine found them.
 
     Args:
-        question: What is asked.
-        tail: The program from the layer's output to the model's, or to the scores where
-            ``question.scored``, or why there is none.
+        question: The question to answer.
+        tail: The program from the layer's output to the model's output (to the scores if
+            ``question.scored``), or the error that says why there is none.
         engine: ``"auto"``, ``"propagate"`` or ``"replay"``.
         memory_budget: Bytes, or None for the default.
 
     Returns:
-        (N, G) drops; ``"propagate"`` or ``"replay"``; where ``"auto"`` had to replay, the reason.
+        (N, G) drops; ``"propagate"`` or ``"replay"``; the reason if ``"auto"`` had to replay.
 
     Raises:
         RuntimeError: If ``engine="propagate"`` and the tail cannot be propagated.
@@ -57,7 +57,7 @@ def find_drops(
             raise RuntimeError(
                 f"engine='propagate' cannot run here: {reason}; choose engine='auto' or 'replay'"
             ) from refusal
-    # Not in the handler, whose error would keep alive what the failed propagation computed.
+    # Outside the handler: its error would keep the failed propagation's tensors alive.
     return replay.drops(budget), "replay", reason
 
 

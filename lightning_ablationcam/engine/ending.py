@@ -1,11 +1,11 @@
-"""What a program does last to its logits."""
+"""Which activation a program ends in."""
 
 from __future__ import annotations
 
 from lightning_ablationcam.engine.program import Node, Program, is_ref
 from lightning_ablationcam.method.head import Activation
 
-# Ops that hand on values as they are.
+# Ops that pass values on unchanged.
 _HANDING_ON = frozenset(
     f"aten::{name}"
     for name in (
@@ -19,7 +19,7 @@ def last_activation(program: Program) -> Activation:
     """Whether a program ends in a sigmoid, or in a softmax over the classes.
 
     Args:
-        program: Its output is (N, C).
+        program: A program whose output is (N, C).
 
     Returns:
         ``"sigmoid"``, ``"softmax"``, or None for anything else.

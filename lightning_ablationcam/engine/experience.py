@@ -15,8 +15,8 @@ class Experience:
 
     Attributes:
         checked: Whether its drops were compared with replay, and were right.
-        group_bytes: What one more group in a chunk needs at its peak, or None.
-        live_bytes: What of that is in use between two ops, the size that has to stay in caches.
+        group_bytes: Peak memory of one more group in a chunk, or None before it is measured.
+        live_bytes: The part of it in use between two ops, which has to fit into caches.
     """
 
     checked: bool = False

@@ -1,4 +1,4 @@
-"""How much memory something needs beyond what was there, measured at the tensors' storages."""
+"""Measure how much new memory some code needs, by the storages of its tensors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ could leave so little that their ablations run one by one, which takes much long
 
 
 def left(memory_budget: int, kept: int) -> int:
-    """What a batch may use of a budget, next to what is kept all along."""
+    """The bytes of a budget that a batch may use when ``kept`` bytes stay in use."""
     return max(memory_budget - kept, int(MIN_SHARE * memory_budget))
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of storages that are made inside, from when they are made until freed.
+    """Counts the bytes of storages that are made in this mode, until they are freed.
 
-    What a kernel allocates for itself is not seen.
+    It does not see what a kernel allocates for itself.
 
     Attributes:
         now: Bytes in use.
-        peak: The most that ever were.
+        peak: The most bytes that were in use at once.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Compute only what the output reads: a class token's selection, moved towards the target layer.
+"""Compute only what the output reads: move a class token's selection towards the target layer.
 
 Where a classifier reads one token, the last block's projections and its multilayer perceptron are
 needed for that token alone. The selection at the end of a program is pushed up through ops that
-treat tokens alone, up to the attention that mixes them.
+treat each token by itself, up to the attention that mixes them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Pick:
-    """One index out of many: a dimension seen as (outer, count, inner), of which one is kept.
+    """Keeps one token of a dimension that is seen as (outer, count, inner).
 
     Attributes:
         dim: The dimension.
-        outer: How often the counted index is repeated within it.
+        outer: How often the row of tokens is repeated in the dimension.
         count: The number of tokens.
-        inner: How many entries belong to each.
+        inner: How many entries belong to each token.
         index: The token kept.
     """
 
@@ -42,11 +42,11 @@ class Pick:
     index: int
 
     def shape(self, shape: Sequence[int]) -> list[int]:
-        """The shape that is left of a shape."""
+        """The shape of what is kept of a tensor of some shape."""
         return [self.outer * self.inner if d == self.dim else n for d, n in enumerate(shape)]
 
     def of(self, tensor: Tensor) -> Tensor:
-        """What is left of a tensor."""
+        """The part of a tensor that is kept."""
         split = torch.unflatten(tensor, self.dim, (self.outer, self.count, self.inner))
         return split.select(self.dim + 1, self.index).flatten(self.dim, self.dim + 1)
 
@@ -63,7 +63,7 @@ def narrowed(program: Program) -> Program:
 
 
 def _plans(program: Program) -> dict[int, tuple[Pick | None, Demands, tuple[Any, ...]]]:
-    """For each node, by place: what of its result is wanted, what it wants, its new arguments."""
+    """By each node's position: the pick of its result, what it demands, its new arguments."""
     wanted: dict[int, set[Pick | None]] = {program.output: {None}}
     plans = {}
     for place in reversed(range(len(program.nodes))):
@@ -121,7 +121,7 @@ class _Rebuilt:
         self._nodes.append(replace(node, outputs=outputs))
 
     def _name(self, index: int, pick: Pick | None) -> int:
-        """The value's new index; the selection is made here where it could not be pushed on."""
+        """The value's new index; selects here where the selection could not be pushed further."""
         if (index, pick) not in self._names:
             assert pick is not None
             self._names[index, pick] = self._select(index, pick)
@@ -167,7 +167,7 @@ def _begin(node: Node, program: Program) -> tuple[Demands, tuple[Any, ...]] | No
 
 
 def _push(node: Node, pick: Pick, program: Program) -> tuple[Demands, tuple[Any, ...]] | None:
-    """What a node wants if only some of its result is wanted, and its new arguments."""
+    """What a node demands if only a pick of its result is wanted, and its new arguments."""
     rule = _PUSHES.get(node.op)
     if rule is None and is_pointwise(node.op):
         rule = _push_pointwise

@@ -1,8 +1,8 @@
-"""Owner maps: which channel of the target layer each entry of a value belongs to.
+"""Owner maps: which group of channels each entry of a value belongs to.
 
-An owner map is an int64 tensor on the CPU that broadcasts to its value's shape: it has as many
-dimensions, of size 1 wherever the owner does not change. ``NOBODY`` marks entries that no ablation
-reaches.
+An owner map is an int64 tensor of group indices, on the CPU, that broadcasts to its value's shape:
+it has as many dimensions, of size 1 wherever the owner does not change. ``NOBODY`` marks entries
+that no ablation reaches.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def varying(owner: Tensor) -> list[int]:
 
 
 def nobody(ndim: int) -> Tensor:
-    """The map of a constant."""
+    """The map of a constant, which no ablation reaches."""
     return torch.full([1] * ndim, NOBODY)
 
 
 def with_ndim(owner: Tensor, ndim: int) -> Tensor:
-    """Dimensions of size 1 put in front, as broadcasting does."""
+    """Add dimensions of size 1 in front, as broadcasting does."""
     return owner.view([1] * (ndim - owner.ndim) + list(owner.shape))
 
 
 def combined(owners: Sequence[Tensor], ndim: int) -> Tensor | None:
-    """The map of what is computed entry by entry from several values.
+    """The map of a result that is computed entry by entry from several values.
 
     Returns:
-        None if an entry would belong to two channels at once.
+        None if an entry would belong to two groups at once.
     """
     result = with_ndim(owners[0], ndim)
     for other in owners[1:]:
@@ -62,10 +62,10 @@ def combined(owners: Sequence[Tensor], ndim: int) -> Tensor | None:
 
 
 def reduced(owner: Tensor, dims: Sequence[int]) -> Tensor | None:
-    """The map of what is computed from all entries along some dimensions, which become size 1.
+    """The map of a result that is computed over some dimensions, which become size 1.
 
     Returns:
-        None if that mixes entries of different channels.
+        None if that mixes entries of different groups.
     """
     dims = [dim % owner.ndim for dim in dims]
     if all(owner.shape[dim] == 1 for dim in dims):
@@ -88,8 +88,8 @@ def compressed(owner: Tensor) -> Tensor:
 def reshaped(tensor: Tensor, old: Sequence[int], new: Sequence[int], lead: int = 0) -> Tensor:
     """Reshape a tensor that broadcasts to ``old`` into one that broadcasts to ``new``.
 
-    Dimensions of size 1 are kept at size 1 wherever they can be; what a dimension is merged with
-    or split into decides. The first ``lead`` dimensions are not part of the shapes.
+    A dimension of size 1 stays so, unless the reshape merges it with a larger one or cuts across
+    it. The first ``lead`` dimensions are not part of the shapes.
 
     Args:
         tensor: Its shape past ``lead`` is ``old`` with some sizes replaced by 1.

@@ -1,4 +1,4 @@
-"""What comes before the target layer: computed once for an image, not again for every channel."""
+"""Compute what comes before the target layer once for an image, not again for every channel."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from lightning_ablationcam.network.targets import Target
 class Prefix:
     """The results of the modules that finish before the target layer does, for one image.
 
-    Only modules that ran once, returned one tensor and bear no hooks, nor bear any inside: a hook
-    could keep or change something that is used later. The target layer itself is among them.
+    These are modules that ran once, returned one tensor and have no hooks on or inside them: a
+    hook could keep or change something that is used later. The target layer is one of them.
 
     Args:
         model: The model, in evaluation mode.
         target: The target, whose module counts among them where it is its output.
-        image: (1, ...) what the model is fed.
+        image: (1, ...) the model's input.
         forward: ``(model, inputs) -> output``.
 
     Attributes:
@@ -69,9 +69,9 @@ class Prefix:
 
     @contextmanager
     def standing_in(self, rows: int) -> Iterator[None]:
-        """Let those modules return their results, for a batch of ``rows`` times the image.
+        """Make the modules return their stored results, for ``rows`` copies of the image.
 
-        The rows share their memory, so that an op that would write into them raises.
+        The copies share memory, so that an op that writes into them raises.
         """
         before = [(module, vars(module).get("forward")) for module, _ in self._results]
         try:
@@ -91,7 +91,7 @@ def _returning(result: Tensor) -> Any:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a module and all inside it bear no hooks, and can be stood in for."""
+    """Whether a stored result can stand in for a module: no hooks and no TorchScript inside."""
     return not any(
         isinstance(part, torch.jit.ScriptModule) or part._forward_hooks or part._forward_pre_hooks
         for part in module.modules()
@@ -103,7 +103,7 @@ def _is_one_row(output: Any) -> bool:
 
 
 def _outermost(module: nn.Module, layer: nn.Module, known: set[int]) -> Iterator[nn.Module]:
-    """The modules of known identity that are inside no other, nor inside the target layer."""
+    """The outermost modules whose ids are ``known``, without those inside the target layer."""
     for child in module.children():
         if id(child) in known:
             yield child

@@ -1,4 +1,4 @@
-"""The program of a tail: what a network computes from its target layer's output on."""
+"""The program of a tail: what a network computes from its target layer's output."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 
 class PropagationError(Exception):
-    """The tail holds something that counterfactuals cannot be carried through; replay can.
+    """Counterfactuals cannot be carried through the tail; replay can still compute the drops.
 
     Args:
-        reason: What it is, as the end of a sentence.
-        op: The ATen op it was met at.
+        reason: Why not, as the end of a sentence.
+        op: The ATen op that is the obstacle, where known.
         module: The innermost module that ran it, where known.
     """
 
@@ -84,8 +84,8 @@ class Program:
     Attributes:
         nodes: In the order they ran; no node without a path to the output.
         output: The model's output.
-        shapes: Of each value.
-        dtypes: Of each value.
+        shapes: The shape of each value.
+        dtypes: The dtype of each value.
     """
 
     nodes: tuple[Node, ...]
@@ -99,7 +99,7 @@ class Program:
         return sum(shape.numel() * self.dtypes[i].itemsize for i, shape in self.shapes.items())
 
     def signature(self) -> tuple[Any, ...]:
-        """What makes two programs the same but for the numbers in them."""
+        """Equal for programs that differ only in the numbers in their constant tensors."""
         nodes = tuple(
             (str(node.op), _signature_of((node.args, node.kwargs)), node.outputs)
             for node in self.nodes

@@ -1,4 +1,4 @@
-"""The engine: every counterfactual carried through the recorded tail at once."""
+"""The propagation engine: carry every counterfactual through the recorded tail at once."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from lightning_ablationcam.engine.values import (
 from lightning_ablationcam.network.memory import is_out_of_memory
 
 CPU_WORKING_SET = 32 * 2**20
-"""Bytes that a chunk uses on a CPU at most: larger ones leave the caches and are not faster."""
+"""Most bytes that a chunk uses on a CPU: larger chunks exceed the caches and are not faster."""
 
 CHUNK_SHARE = 0.9
 """Share of the memory left that a chunk may use; the rest is for drops, weights and the like."""
 
 WORTH_SKIPPING = 0.75
-"""Groups that ablation does not change are left out if no larger share of all is left."""
+"""Groups that ablation does not change are skipped if at most this share of all remains."""
 
 
 def propagate_drops(
@@ -49,18 +49,18 @@ def propagate_drops(
     *,
     memory_budget: int,
 ) -> Tensor:
-    """Every group's drop in one interpretation of the tail.
+    """Every group's drop, from one interpretation of the tail.
 
-    What keeps channels apart is run twice, intact and with everything ablated, for all groups
-    together. What comes after channels are mixed is run on changes, in chunks of groups.
+    Nodes that keep channels apart run twice, intact and with everything ablated, for all groups
+    together. Nodes from where channels are mixed run on changes, in chunks of groups.
 
     Args:
         program: The recorded tail.
         start: The target layer's output.
         readout: How drops are read off the values that enter the program's affine end.
         changed: (N, G) whether ablation changes a group at all; elsewhere the drop is zero.
-        known: What is known of the program; what its groups need is noted there.
-        memory_budget: Bytes that a chunk may use. Halved when memory runs out.
+        known: What is known of the program; the memory that a group needs is noted in it.
+        memory_budget: Bytes that the pass may use. A chunk is halved when memory runs out.
 
     Returns:
         (N, G) drops.
@@ -81,7 +81,7 @@ def propagate_drops(
 
 
 def _live(changed: Tensor) -> Tensor:
-    """The groups worth running. A few dead ones are kept: a range is read without a copy."""
+    """The groups to run: all if few are unchanged, because a range is read without a copy."""
     live = changed.any(dim=0).nonzero().flatten().cpu()
     few_dead = 0 < len(live) > WORTH_SKIPPING * changed.shape[1]
     return torch.arange(changed.shape[1]) if few_dead else live
@@ -151,7 +151,7 @@ class _Tail:
         return self.read(chunk.values, groups)
 
     def read(self, values: Mapping[int, Channelwise | Change], groups: Tensor) -> Tensor | None:
-        """(N, n) the drops that some values cause, None if nothing is read off them."""
+        """(N, n) the drops that some values cause, None if the readout reads none of them."""
         found = [
             self.readout.drops(index, values[index], groups)
             for index in self.readout.reads
@@ -170,7 +170,7 @@ class _Tail:
 
 
 class _Chunk:
-    """The changes under one chunk of groups; what rules see as their context."""
+    """The changes under one chunk of groups; the context that rules get."""
 
     def __init__(self, tail: _Tail, groups: Tensor) -> None:
         self.program = tail.program
@@ -184,7 +184,7 @@ class _Chunk:
         return self._channelwise[index] if index in self._channelwise else self.values[index]
 
     def run(self, node: Node) -> None:
-        """Carry the changes through one node: by closed form, as linear, or written out."""
+        """Carry the changes through a node: in closed form, by its linear part, or written out."""
         linear = linear_part(node, self.program.shapes)
         node = linear or node
         rule = RULES.of_changes.get(node.op)
@@ -200,7 +200,7 @@ class _Chunk:
                 self.values[index] = Dense(result)
 
     def bytes_used(self, node: Node) -> int:
-        """What the values need now, and the node that just ran needed to write copies out."""
+        """Bytes of the values now, and of the copies that the node that just ran wrote out."""
         alive = sum(value.nbytes for value in self.values.values())
         results = [self.values[index] for index in node.defined() if index in self.values]
         return alive + 2 * sum(value.nbytes for value in results)
@@ -218,7 +218,7 @@ class _Chunk:
             return run_node(node, dict(zip(indices, values, strict=True)).__getitem__)
 
         with warnings.catch_warnings():
-            # An op without a batching rule is run copy by copy: slower, and as exact.
+            # An op without a batching rule is run copy by copy: slower, but just as exact.
             warnings.filterwarnings("ignore", message=".*batching rule.*")
             results = torch.vmap(once)(*values)
         if is_linear:
@@ -258,8 +258,8 @@ def _chunked(
 ) -> Iterable[tuple[Tensor, Tensor]]:
     """Run the mixed part chunk by chunk, with half the chunk whenever memory runs out.
 
-    Of a program not seen before the first chunks are one group and two: they show how much memory a
-    group needs. One alone may need less than its share, as a copy of one is often a view.
+    The first two chunks of a new program are one group and two groups: they show how much memory a
+    group needs. One group alone may need less, as a single copy is often a view.
     """
     budget = int(CHUNK_SHARE * left(memory_budget, tail.bytes_kept()))
     trials = [1, 2] if known.group_bytes is None else []

@@ -1,4 +1,4 @@
-"""What both engines are asked."""
+"""The question that both engines answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ScoreOf: TypeAlias = Callable[[Any, Tensor], Tensor]
 class Question:
     """By how much does each image's class score drop when a group of channels is ablated?
 
-    Of N images and K channels in G groups; a pair is an image and a group.
+    There are N images, and K channels in G groups; a pair is an image and a group.
 
     Attributes:
         model: The model, in evaluation mode.

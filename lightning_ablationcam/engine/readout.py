@@ -1,4 +1,4 @@
-"""The affine end of a program, turned round: class scores as weights on earlier values.
+"""The affine end of a program, run backwards: class scores as weighted sums of earlier values.
 
 A tail usually ends in ops that are affine: pooling, flattening, the classifier. There the drop of
 a class score is a fixed weighted sum of the change, so that neither the other classes nor the
@@ -23,7 +23,7 @@ from lightning_ablationcam.engine.values import Change, Channelwise, Dense, writ
 
 
 class Readout(Protocol):
-    """What drops are read off."""
+    """How drops are read off the values of a program."""
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -34,7 +34,7 @@ class Readout(Protocol):
         """The values that drops are read off."""
 
     def drops(self, index: int, value: Channelwise | Change, groups: Tensor) -> Tensor:
-        """(N, n) what a value's changes under n groups take from the scores."""
+        """(N, n) the drops that a value's changes under n groups cause."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class ScoreReadout:
         reads: Its output.
         output: The intact output, (N, ...).
         score_of: (output of some rows, index of the image of each row) -> (rows,) scores.
-        precise: Whether to add changes up in float64, which the score has to accept.
+        precise: Whether to add changes to the output in float64; the score must accept it.
     """
 
     nodes: tuple[Node, ...]
@@ -56,7 +56,7 @@ class ScoreReadout:
     precise: bool
 
     def drops(self, index: int, value: Channelwise | Change, groups: Tensor) -> Tensor:
-        """The score is read again for each counterfactual, the intact rows in the same call."""
+        """Read the scores of all counterfactuals, and of the intact rows in the same call."""
         delta = written_out(value, groups)
         base = self.output.double() if self.precise else self.output
         rows = torch.cat([base[None], base + delta]).flatten(0, 1)
@@ -84,7 +84,7 @@ class AffineReadout:
         return tuple(self.weights)
 
     def drops(self, index: int, value: Channelwise | Change, groups: Tensor) -> Tensor:
-        """(N, n) what a value's changes take from the scores."""
+        """(N, n) the drops that a value's changes cause."""
         weight = self.weights[index]
         if isinstance(value, Channelwise):
             if value.owner.shape[0] == 1:
@@ -124,7 +124,7 @@ def affine_readout(program: Program, classes: Tensor | None, device: torch.devic
 
 
 def _affine_end(program: Program, images: int) -> list[Node]:
-    """The longest end made of affine ops whose entering values have the images in front."""
+    """The longest end of affine ops that only reads values whose first dimension is the images."""
     end: dict[int, Node] = {}
     outside: set[int] = set()
     readers_of = readers(program.nodes)
@@ -165,7 +165,7 @@ def _adjoint(
             node = _in_dtype(node, dtype)
             is_last = node.defined() == [program.output]
             if classes is not None and is_last and _is_product_with_constant(node):
-                # Only the classes' columns: the others, a thousand often, are not asked for.
+                # Only the columns of these classes: there may be a thousand others.
                 left, weight = node.args
                 scores = values[left.index] * weight[:, classes].T
                 break
@@ -215,7 +215,7 @@ def _channelwise_drops(value: Channelwise, weight: Tensor, groups: Tensor) -> Te
 
 
 def _contracted(term: Sequence[Tensor], weight: Tensor, over: Sequence[int]) -> Tensor:
-    """(n or 1, N or 1) a term's weighted sum; the weight first meets what changes most with it."""
+    """(n or 1, N or 1) a term's weighted sum; the largest factors are multiplied in first."""
     ordered = sorted(term, key=torch.Tensor.numel, reverse=True)
     product, rest = weight[None], list(ordered)
     while rest:

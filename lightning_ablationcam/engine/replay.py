@@ -15,18 +15,18 @@ from lightning_ablationcam.engine.recorder import Forward, run
 from lightning_ablationcam.network.memory import is_out_of_memory
 
 SAME_SCORE = 1e-4
-"""How far the intact score may be off, as a share of it, where the prefix is stood in for."""
+"""Relative error allowed in the intact score where stored results stand in for the prefix."""
 
 
 class Replay:
     """Every group's drop by brute force: one forward pass for each (image, group) pair.
 
-    Pairs are batched image by image, so that what comes before the layer is computed once an image.
-    Where the model normalises by the statistics of the batch, the image batch is kept whole and a
-    group is ablated in all its images.
+    Pairs are batched image by image, so that the modules before the layer run once for each image.
+    Where the model normalises by the statistics of the batch, the image batch is kept whole and
+    each group is ablated in all images at once.
 
     Args:
-        question: What is asked.
+        question: The question to answer.
     """
 
     def __init__(self, question: Question) -> None:
@@ -36,7 +36,8 @@ class Replay:
         """(N, G) drops of all pairs, in the scores' dtype.
 
         Args:
-            memory_budget: Bytes that a batch may use, by estimate. Halved when memory runs out.
+            memory_budget: Bytes that a batch may use, by estimate. The batch is halved when memory
+                runs out.
         """
         asked = self.question
         if uses_batch_statistics(asked.model):
@@ -94,8 +95,8 @@ class Replay:
     def _image_by_image(self, pairs: Tensor, memory_budget: int) -> Tensor:
         """(P,) the drops of pairs in their order, with each image's prefix computed once.
 
-        Where that is not possible, as when an op writes into what a stood-in module returned, the
-        whole network is run for every pair.
+        Where that fails, for instance because an op writes into a stored result, the whole network
+        runs for every pair.
         """
         rows = self._rows_within(memory_budget)
         try:
@@ -134,7 +135,7 @@ class Replay:
         return _batched(drops_of, groups, max(1, size))
 
     def in_batches(self, pairs: Tensor, size: int) -> Tensor:
-        """(P,) the drops of pairs, batch by batch, half as many when memory runs out."""
+        """(P,) the drops of pairs, batch by batch; batches are halved when memory runs out."""
         return _batched(self.pair_drops, pairs, size)
 
     def pairs_within(self, memory_budget: int) -> int:
@@ -156,7 +157,7 @@ class Replay:
 
 
 class _PrefixError(Exception):
-    """The network does not give the same score with its prefix stood in for."""
+    """The network's score changes when stored results stand in for its prefix."""
 
 
 def _batched(compute: Callable[[Tensor], Tensor], items: Tensor, size: int) -> Tensor:
@@ -176,7 +177,7 @@ def _batched(compute: Callable[[Tensor], Tensor], items: Tensor, size: int) -> T
 
 
 def bytes_per_image(model: nn.Module, inputs: Tensor, forward: Forward) -> int:
-    """What one more image in a batch costs, measured on one."""
+    """The memory that one more image in a batch needs, measured on one image."""
     with PeakMemory() as memory:
         run(model, inputs[:1], forward)
     peak: int = memory.peak

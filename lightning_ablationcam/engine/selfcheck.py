@@ -1,4 +1,4 @@
-"""Trust, but verify: a program not seen before is checked against a few replayed pairs."""
+"""Check the drops of a new program against a few replayed pairs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lightning_ablationcam.engine.program import PropagationError
 from lightning_ablationcam.engine.replay import Replay
 
 LARGEST, SPREAD = 4, 4
-"""How many pairs are replayed: those with the largest drops, and some from all over."""
+"""How many pairs are replayed: with the largest drops, and evenly spread over all pairs."""
 
 TOLERANCE = 2e-3
-"""How far a drop may be off, as a share of the largest; rounding of the replay comes on top."""
+"""Error allowed in a drop, as a share of the largest; the replay's rounding is added to it."""
 
 ROUNDING = 64
-"""How many units of the last place of a score a replayed difference of two scores may be off."""
+"""Rounding allowed in a replayed drop, in units of the last place of the largest score."""
 
 
 def checked(drops: Tensor, replay: Replay, known: Experience, memory_budget: int) -> None:
@@ -25,7 +25,7 @@ def checked(drops: Tensor, replay: Replay, known: Experience, memory_budget: int
     Args:
         drops: (N, G) what propagation found.
         replay: The reference.
-        known: What is known of the program; noted there when the drops are right.
+        known: What is known of the program; set to checked when the drops are right.
         memory_budget: Bytes that the replay may use.
 
     Raises:
@@ -34,7 +34,7 @@ def checked(drops: Tensor, replay: Replay, known: Experience, memory_budget: int
     if known.checked:
         return
     question, scores = replay.question, replay.question.scores
-    # NaN and infinity say nothing about the program; of what is finite it can be judged.
+    # Only finite drops are compared: NaN and infinity say nothing about the program.
     finite = drops.isfinite() & scores.isfinite()[:, None]
     pairs = _sample(drops, question.changed & finite)
     if not len(pairs):

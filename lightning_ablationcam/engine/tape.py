@@ -24,11 +24,11 @@ _VALUE_READERS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shap
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the program of a tail; a mode to be entered when its first value exists.
 
-    What cannot be recorded truly is refused: recording stops, the model runs on undisturbed and
+    At an op that cannot be recorded faithfully, recording stops, the model runs on undisturbed and
     :meth:`program` raises the reason.
 
     Args:
-        start: The tensor everything is followed from; value 0.
+        start: The tensor that the program starts from, value 0.
         put_in: Of one op, by its place among those recorded, the result that the model goes on
             with instead; what comes later is not recorded any more.
 
@@ -59,7 +59,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             output: What the model returned.
 
         Raises:
-            PropagationError: If the tail could not be recorded truly.
+            PropagationError: If the tail could not be recorded faithfully.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -74,7 +74,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Program(nodes, result.index, self.shapes, self.dtypes)
 
     def refuse(self, refusal: PropagationError) -> None:
-        """Stop recording; the first reason stays."""
+        """Stop recording, and keep the first reason."""
         self._refusal = self._refusal or refusal
 
     def __torch_dispatch__(
@@ -109,7 +109,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _prepare(
         self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, ...] | None:
-        """Before the op runs: (op, args, kwargs, first only), or None where nothing depends."""
+        """Before the op runs: (op, args, kwargs, first only), or None if there is no node."""
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise PropagationError("draws random numbers")
         leaves, structure = tree_flatten((args, kwargs))
@@ -137,7 +137,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _commit(
         self, func: OpOverload, prepared: tuple[Any, ...], args: tuple[Any, ...], result: Any
     ) -> None:
-        """After the op ran: give its results their values."""
+        """After the op ran: append its node and number its results."""
         op, node_args, kwargs, first_only = prepared
         several = isinstance(result, (tuple, list))
         results: Sequence[Any] = result if several else (result,)
@@ -163,7 +163,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return index
 
     def _read(self, tensor: Tensor) -> Ref | Tensor:
-        """The value of a dependent tensor, or the tensor itself."""
+        """A reference to the value of a dependent tensor; a constant tensor itself."""
         known = self._values.get(tensor)
         writes = self._writes_to(tensor)
         if writes != (known[1] if known else 0):
@@ -200,14 +200,14 @@ def _replaced(func: OpOverload, args: tuple[Any, ...], result: Any, value: Tenso
 def _picks_constantly(
     func: OpOverload, args: tuple[Any, ...], read: Callable[[Tensor], Ref | Tensor]
 ) -> bool:
-    """Whether it indexes by constants: tagged for masks, whose values decide the shape."""
+    """Whether an op indexes by constants; its tag is for masks, whose values decide the shape."""
     if func is not torch.ops.aten.index.Tensor:
         return False
     return not any(isinstance(read(index), Ref) for index in args[1] if index is not None)
 
 
 def _storage(tensor: Tensor) -> StorageWeakRef:
-    """A key for a tensor's memory that is not given to other memory while it is kept."""
+    """A key of a tensor's memory; other memory cannot get the same key while it is held."""
     return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
 
 

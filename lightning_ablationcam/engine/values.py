@@ -1,7 +1,7 @@
-"""What becomes of a value under every counterfactual at once: three kinds.
+"""Three ways to hold a value under many counterfactuals at once.
 
-``base`` is the value in the intact network; ``n`` counterfactuals are at work at a time, each the
-ablation of one group of channels.
+``base`` is the value in the intact network. ``n`` counterfactuals are computed at a time; each
+ablates one group of channels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from lightning_ablationcam.engine.owners import NOBODY, varying
 
 @dataclass(frozen=True, eq=False)
 class Channelwise:
-    """Each entry knows at most one channel: counterfactual k is ``ablated`` where k owns it.
+    """Each entry depends on at most one group.
+
+    Counterfactual k is ``ablated`` at the entries that group k owns, and ``base`` elsewhere.
 
     Attributes:
         base: The intact value.
@@ -55,12 +57,12 @@ class Channelwise:
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """Where along dimension ``dim`` the entries of n groups are, m for each.
+    """The positions along ``dim`` of the entries of n groups, m for each group.
 
     Attributes:
         dim: The dimension.
-        index: (n, m) int64, on the CPU. Groups with fewer entries are filled up.
-        valid: (n, m) False where filled up, or None.
+        index: (n, m) int64, on the CPU. Groups with fewer entries are padded.
+        valid: (n, m) False at the padding, or None if there is none.
     """
 
     dim: int
@@ -68,7 +70,7 @@ class Entries:
     valid: Tensor | None
 
     def take(self, tensor: Tensor, dim: int) -> Tensor:
-        """Put the groups' entries along ``dim`` of a tensor into shape (n, ..., m, ...)."""
+        """Take the groups' entries along ``dim`` of a tensor, as (n, ..., m, ...)."""
         n, m = self.index.shape
         first = int(self.index[0, 0]) if self.index.numel() else 0
         if torch.equal(self.index.flatten(), torch.arange(first, first + n * m)):
@@ -78,7 +80,7 @@ class Entries:
         return torch.unflatten(taken, dim, (n, m)).movedim(dim % tensor.ndim, 0)
 
     def masked(self, taken: Tensor, dim: int) -> Tensor:
-        """Zero what was filled up; ``dim`` as it was for :meth:`take`."""
+        """Set the padding to zero; ``dim`` as it was for :meth:`take`."""
         if self.valid is None:
             return taken
         shape = [len(self.index)] + [1] * (taken.ndim - 1)
@@ -96,7 +98,7 @@ class _Sorted:
         self.starts = self.counts.cumsum(0) - self.counts + len(owner) - len(owned)
 
     def entries(self, groups: Tensor, dim: int) -> Entries:
-        """The entries of some groups; a group that owns none is filled up like the others."""
+        """The entries of some groups; a group that owns none gets padding only."""
         known = groups < len(self.counts)
         inside = torch.where(known, groups, 0)
         counts = torch.where(known, self.counts[inside], 0)
@@ -160,7 +162,7 @@ class Dense:
 
 
 Change: TypeAlias = Factored | Dense
-"""A value past the point where channels are mixed, for one chunk of counterfactuals."""
+"""The change of a value that mixes channels, for one chunk of counterfactuals."""
 
 
 def written_out(value: Channelwise | Factored | Dense, groups: Tensor) -> Tensor:
@@ -173,7 +175,7 @@ def written_out(value: Channelwise | Factored | Dense, groups: Tensor) -> Tensor
 
 
 def counterfactuals(value: Channelwise | Factored | Dense, base: Tensor, groups: Tensor) -> Tensor:
-    """(n, *shape) any kind of value as it is under some groups."""
+    """(n, *shape) any kind of value itself under some groups, not its change."""
     if isinstance(value, Factored):
         return value.counterfactuals(base)
     if isinstance(value, Channelwise):

@@ -1,1 +1,1 @@
-"""Numbers that say in one value what a heatmap, or two of them, show."""
+"""Numbers that sum up a heatmap, or the change between two, in one value."""

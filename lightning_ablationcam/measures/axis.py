@@ -1,4 +1,4 @@
-"""How a measure is shown. Without torch: TensorBoard's server reads it too."""
+"""How a measure is shown. Imports no torch, because TensorBoard's server reads it too."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Axis:
-    """How the values of a measure are read.
+    """How the values of a measure are shown.
 
     Attributes:
-        name: The measure's, part of tags and records: a Python identifier in small letters.
-        label: What it is called where there is room for words.
+        name: The measure's name in tags and records: a Python identifier in small letters.
+        label: The measure's name where there is room for words.
         low: Its least value.
-        high: Its greatest.
+        high: Its greatest value.
         percent: Whether it is a share, and written in per cent.
     """
 

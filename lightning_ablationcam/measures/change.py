@@ -16,8 +16,8 @@ def drift(before: Tensor, after: Tensor) -> Tensor:
         after: (N, ...) heatmaps of the same images, of the same shape.
 
     Returns:
-        (N,) float64 in 0 (same shape) ... 1 (no place in common). Where both maps are cold
-        everywhere nothing changed: 0; where one of them is: 1. NaN where heat is not finite.
+        (N,) float64 in 0 (same shape) ... 1 (no place in common). 0 if both maps are cold
+        everywhere, since nothing changed; 1 if only one is. NaN where heat is not finite.
 
     Raises:
         ValueError: If the shapes differ.
@@ -43,7 +43,7 @@ def _directions(heatmaps: Tensor) -> Tensor:
     """(N, positions) maps of length 1, zero where a map is cold everywhere."""
     flat = heatmaps.flatten(1).double()
     peak = flat.amax(dim=1, keepdim=True)
-    # By the peak first: the squares of very large or small heat would leave the range of numbers.
+    # Divide by the peak first: the squares of very large or small heat would over- or underflow.
     flat = flat / torch.where(peak > 0, peak, 1)
     length = flat.norm(dim=1, keepdim=True)
     return flat / torch.where(length > 0, length, 1)

@@ -12,14 +12,14 @@ HOTTEST_SHARE = 0.1
 def concentration(heatmaps: Tensor) -> Tensor:
     """The share of each map's heat that lies in the hottest tenth of its area.
 
-    Where a tenth of the positions is no whole number, the last one counts by its part.
+    If a tenth of the positions is not a whole number, the last position counts in part.
 
     Args:
         heatmaps: (N, ...) heatmaps, non-negative.
 
     Returns:
-        (N,) float64 in :data:`HOTTEST_SHARE` (heat everywhere alike, and no heat at all) ... 1 (all
-        of it in a tenth of the area). NaN where heat is not finite.
+        (N,) float64 in :data:`HOTTEST_SHARE` (the same heat everywhere, or none at all) ... 1 (all
+        heat in a tenth of the area). NaN where heat is not finite.
 
     Example:
         >>> spread = torch.ones(20)
@@ -30,7 +30,7 @@ def concentration(heatmaps: Tensor) -> Tensor:
     """
     heat = heatmaps.flatten(1).double()
     peak = heat.amax(dim=1, keepdim=True)
-    # By the peak first: a sum of very large heat would leave the range of numbers.
+    # Divide by the peak first: a sum of very large heat would overflow.
     heat = heat / torch.where(peak > 0, peak, 1)
     positions = heat.shape[1]
     ranked = heat.sort(dim=1, descending=True).values

@@ -1,6 +1,6 @@
 """The measures of a pass, in one place.
 
-What is listed here is computed for every probe in every pass, kept in the history and in
+Every measure listed here is computed for each probe in each pass, kept in the history and in
 checkpoints, logged as a scalar, and written for the tab and the report, which draw its curve.
 """
 
@@ -18,11 +18,11 @@ from lightning_ablationcam.measures.focus import HOTTEST_SHARE, concentration
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """The heatmaps that a pass is measured by.
+    """The heatmaps that the measures of a pass are computed from.
 
     Attributes:
-        now: (N, h, w) those of this pass.
-        before: Those of the pass before, or None for the first.
+        now: (N, h, w) the heatmaps of this pass.
+        before: The heatmaps of the pass before, or None for the first.
     """
 
     now: Tensor
@@ -31,12 +31,12 @@ class Maps:
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A number that says something of a heatmap.
+    """A number that describes a heatmap.
 
     Attributes:
         axis: Its name, and how it is shown.
-        neutral: What is logged before it is known, so that whatever monitors it does not miss it.
-        compute: (N,) float64 of a pass, or None where it is not known.
+        neutral: What is logged before it is known, so that callbacks that monitor it find a number.
+        compute: Returns (N,) float64 for a pass, or None where it is not known.
     """
 
     axis: Axis
@@ -57,7 +57,7 @@ def _concentration(maps: Maps) -> Tensor:
     return concentration(maps.now)
 
 
-# Neutral are a map as changed as can be, and heat as spread as can be.
+# The neutral values say: the map has changed completely, and the heat is spread evenly.
 MEASURES = (
     Measure(DRIFT, 1.0, _drift),
     Measure(CONCENTRATION, HOTTEST_SHARE, _concentration),

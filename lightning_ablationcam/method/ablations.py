@@ -27,7 +27,7 @@ def check_ablation(ablation: Ablation) -> None:
 
 
 def ablate(activations: Tensor, ablation: Ablation, channel_dim: int) -> Tensor:
-    """All channels ablated at once; counterfactual k takes channel k of it and the rest as it was.
+    """Ablate all channels at once; counterfactual k takes channel k of it and the rest intact.
 
     Args:
         activations: The layer's output, images first, channels along ``channel_dim``.

@@ -59,10 +59,10 @@ class Head(ABC):
 
     @abstractmethod
     def columns(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Where logits are in the output: (N,) columns, and (N,) the signs they are taken with."""
+        """Where the logits are in the output: (N,) columns, and (N,) signs to multiply them by."""
 
     def says(self, output: Any, classes: Tensor, score: Score) -> tuple[Tensor, Tensor | None]:
-        """What captions may say of an output.
+        """What captions may say about an output.
 
         Args:
             output: What the model returned for N images.
@@ -70,9 +70,9 @@ class Head(ABC):
             score: How scores are read off.
 
         Returns:
-            (N,) predicted classes, and the (N,) probabilities of ``classes``; None where they are
-            not known, as with a score of the user's own, of which the classes need not be columns
-            and the logits need not be a softmax's.
+            (N,) predicted classes, and the (N,) probabilities of ``classes``; None if they are not
+            known, as with the user's own score: its classes need not be columns, and its logits
+            need not be meant for a softmax.
         """
         is_known = self.knows_probabilities or not callable(score)
         if is_known and callable(score):
@@ -87,11 +87,11 @@ class Head(ABC):
     @property
     @abstractmethod
     def knows_probabilities(self) -> bool:
-        """Whether the output says by itself how probabilities are read off it."""
+        """Whether the output alone determines how to read probabilities off it."""
 
 
 class MultiClass(Head):
-    """One column for each class, of which one is right.
+    """One column for each class; an image has one class.
 
     Args:
         activation: What the model applies to its logits.
@@ -120,7 +120,7 @@ class MultiClass(Head):
         return self.logits(output if self.activation else output.softmax(dim=1), classes)
 
     def columns(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Each class has its own."""
+        """Each class has its own column."""
         return classes, torch.ones_like(classes)
 
     def count(self, output: Tensor) -> int:
@@ -129,7 +129,7 @@ class MultiClass(Head):
 
     @property
     def knows_probabilities(self) -> bool:
-        """Where the model computes them; logits may be meant for a sigmoid."""
+        """Only if the model computes them: logits may be meant for a sigmoid."""
         return self.activation is not None
 
 
@@ -149,37 +149,37 @@ class OneLogit(Head):
         self.activation = activation
 
     def predicted(self, output: Any, count: int) -> Tensor:
-        """The side the model takes."""
+        """Class 1 or class 0, by the side of the boundary that the column is on."""
         boundary = 0.5 if self.activation else 0.0
         return (checked_logits(output, count)[:, 0] > boundary).long()
 
     def logits(self, output: Any, classes: Tensor) -> Tensor:
-        """What speaks for the side: the logit for class 1, its negative for class 0."""
+        """The logit for class 1, its negative for class 0."""
         column = at_least_float32(checked_logits(output, len(classes)))[:, 0]
         check_classes(classes, 2)
         return torch.where(classes == 1, column, (1 if self.activation else 0) - column)
 
     def probabilities(self, output: Any, classes: Tensor) -> Tensor:
-        """The sigmoid of what speaks for the side."""
+        """The sigmoid of the class's logit, or the column where the model applies a sigmoid."""
         logits = self.logits(_in_float64(checked_logits(output, len(classes))), classes)
         return logits if self.activation else logits.sigmoid()
 
     def columns(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """The one column, for or against."""
+        """The one column, with sign 1 for class 1 and -1 for class 0."""
         return torch.zeros_like(classes), 2 * classes - 1
 
     def count(self, output: Tensor) -> int:
-        """Two sides."""
+        """Two: class 0 and class 1."""
         return 2
 
     @property
     def knows_probabilities(self) -> bool:
-        """A single logit is a sigmoid's."""
+        """A single logit is always meant for a sigmoid."""
         return True
 
 
 def head_of(output: Any, count: int, activation: Activation = None) -> Head:
-    """The head that an output is of: one column or several.
+    """The head that reads an output, by whether it has one column or several.
 
     Args:
         output: What the model returned for ``count`` images; anything, with a score callable.
@@ -193,5 +193,5 @@ def head_of(output: Any, count: int, activation: Activation = None) -> Head:
 
 
 def _in_float64(logits: Tensor) -> Tensor:
-    """Probabilities near 1 leave no digits for a drop in float32. Apple's devices have no other."""
+    """In float32, drops of probabilities near 1 lose all digits. Apple's devices have only that."""
     return logits.float() if logits.device.type == "mps" else logits.double()

@@ -1,4 +1,4 @@
-"""Class scores: what an ablation is measured against."""
+"""Class scores, whose drop measures the effect of an ablation."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _kind(output: Any) -> str:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Values in float32, or float64 where they are, and apart from any graph."""
-    # A forward that computes gradients of its own returns what still hangs on its graph.
+    """Values in float32, or float64 if they already are, detached from any graph."""
+    # A forward that computes gradients of its own returns tensors that are part of a graph.
     values = values.detach()
     return values if values.dtype == torch.float64 else values.float()

@@ -1,4 +1,4 @@
-"""Leave everything as found: the one context in which a pass runs."""
+"""The one context in which a pass runs: it leaves everything as it was found."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lightning_ablationcam.network.module_state import kept_state
 
 
 class NotInitialisedError(RuntimeError):
-    """A pass came to a lazy layer that the run has not initialised yet."""
+    """A pass reached a lazy layer that the run has not initialised yet."""
 
 
 def warn(message: str) -> None:
-    """Warn of something that concerns a pass."""
+    """Warn about a pass."""
     warnings.warn(f"ablation_cam: {message}", stacklevel=3)
 
 
@@ -32,16 +32,16 @@ def isolated(model: nn.Module, tell: Callable[[str], None] = warn) -> Iterator[N
 
     Inside: every module is in evaluation mode, no gradients are recorded, inference mode and
     autocast are off, float32 is computed as such (no TF32, no bfloat16 in its place), compiled code
-    runs eagerly and attention op by op. Afterwards, also when an exception passes through, each
-    module's ``training`` flag is what it was (a frozen submodule stays frozen), what its forward
-    wrote is undone (see :func:`~lightning_ablationcam.network.module_state.kept_state`), the
-    settings are the user's again, and the random number generators of Python, NumPy, torch and the
-    devices in use go on as if nothing had been drawn. A lazy layer that is reached inside raises a
-    :class:`NotInitialisedError`: initialising it is the run's.
+    runs eagerly and attention op by op. Afterwards, also after an exception, each module's
+    ``training`` flag is what it was (a frozen submodule stays frozen), what its forward wrote is
+    undone (see :func:`~lightning_ablationcam.network.module_state.kept_state`), the settings are
+    the user's again, and the random number generators of Python, NumPy, torch and the devices in
+    use go on as if nothing had been drawn. A lazy layer that the pass reaches raises a
+    :class:`NotInitialisedError`: only the run may initialise it.
 
     Args:
         model: The model.
-        tell: Is told of what could not be given back.
+        tell: Called with a sentence on each thing that could not be restored.
 
     Example:
         >>> model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2).eval())
@@ -69,7 +69,7 @@ def isolated(model: nn.Module, tell: Callable[[str], None] = warn) -> Iterator[N
 
 @contextmanager
 def evaluation_flags(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put every module into evaluation mode and give each its own flag back afterwards.
+    """Put every module into evaluation mode, and restore each module's own flag afterwards.
 
     The flags are set one by one: ``model.eval()`` may be overridden with side effects.
     """
@@ -108,7 +108,7 @@ _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
 
 @contextmanager
 def _kept_settings() -> Iterator[None]:
-    """Give torch's settings for the whole process back, which a forward may set."""
+    """Restore torch's settings of the whole process, which a forward may change."""
     before = [read() for read, _ in _SETTINGS]
     try:
         yield
@@ -120,13 +120,13 @@ def _kept_settings() -> Iterator[None]:
 
 @contextmanager
 def _uninitialised(model: nn.Module, modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Keep a pass from initialising a lazy layer: it would draw and decide sizes for the run."""
+    """Keep a pass from initialising a lazy layer: it would set sizes and weights for the run."""
 
     def refuse(module: nn.Module, _args: Any) -> None:
         name = next(name for name, part in model.named_modules() if part is module)
         raise NotInitialisedError(
             f"{name or 'the model'} is a {type(module).__name__} that has no parameters yet; they "
-            "are made when the model first runs in training or validation. Run it once before"
+            "are made when the model first runs in training or validation. Run the model once first"
         )
 
     handles = [
@@ -143,7 +143,7 @@ def _uninitialised(model: nn.Module, modules: Iterable[nn.Module]) -> Iterator[N
 
 @contextmanager
 def kept_random_state(devices: Iterable[torch.device] = ()) -> Iterator[None]:
-    """Give the generators of Python, NumPy, torch and some devices their state back."""
+    """Restore the state of the generators of Python, NumPy, torch and some devices."""
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch_state = torch.get_rng_state()
     device_states = [(device, _generator_state(device)) for device in devices]
@@ -159,7 +159,7 @@ def kept_random_state(devices: Iterable[torch.device] = ()) -> Iterator[None]:
 
 
 def _generator_state(device: torch.device) -> Tensor | None:
-    """The state of a device's generator; None where it has none of its own, as "meta"."""
+    """The state of a device's generator; None if it has none of its own, such as "meta"."""
     if device.type in ("cpu", "meta"):
         return None
     module = torch.get_device_module(device)
@@ -201,7 +201,7 @@ def _full_precision() -> Iterator[None]:
         yield
     finally:
         for backend, precision in reduced:
-            # What follows the setting for everything goes on following it.
+            # A backend that follows the global setting goes on following it.
             follows = precision == getattr(torch.backends, "fp32_precision", None)
             backend.fp32_precision = "none" if follows else precision
 
@@ -227,7 +227,7 @@ def _plain_attention() -> Iterator[None]:
 
 def _devices(modules: Iterable[nn.Module]) -> set[torch.device]:
     """The devices a forward may draw random numbers on."""
-    # Not by model.parameters(), which takes several times as long to leave out repeated ones.
+    # Not model.parameters(): it takes several times as long, to leave out repeated ones.
     tensors = (t for m in modules for t in (*m._parameters.values(), *m._buffers.values()))
     devices = {tensor.device for tensor in tensors if tensor is not None}
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]

@@ -1,13 +1,13 @@
-"""What a forward in evaluation mode may write to in modules, kept and given back.
+"""Keep what a forward in evaluation mode may write to in modules, and restore it.
 
-Evaluation mode does not stop a forward from writing: observers of quantisation, running averages,
-normalised prototypes, counters, caches and stored features go on, and would go on from ablated
-activations. What a forward writes to is found out:
+Evaluation mode does not stop a forward from writing: quantisation observers, running averages,
+normalised prototypes, counters, caches and stored features are updated, here from ablated
+activations. So this module finds out what a forward writes to:
 
 * The first pass over a model keeps everything, compares afterwards, and learns by name which of the
   large things (parameters, what torch's own layers hold, tensors in containers) were written.
-* Later passes copy those, and of the others look at the version only, which writing increases. What
-  turns out to have been written after all is reported, and kept from then on.
+* Later passes copy only those. Of the other large things they check the version, which increases
+  with each write. One that was written after all is reported, and kept from then on.
 * Attributes, the contents of containers, and small tensors of the user's own modules are cheap
   enough to be kept every time.
 """
@@ -35,10 +35,10 @@ SMALL = 2**20
 
 MAX_ATTRIBUTES = 2**30
 """Bytes that the first pass copies of tensors that are neither parameters nor buffers, such as a
-data set kept in a list. Of what is beyond, the version is looked at from the first pass on."""
+data set kept in a list. Beyond that, only versions are checked from the first pass on."""
 
 Place: TypeAlias = tuple[str, ...]
-"""Where something is: a module's dotted name, an attribute's, and what of it."""
+"""Where something is: a module's dotted name, an attribute's name, and the part of it."""
 
 Tell: TypeAlias = Callable[[str], None]
 
@@ -51,19 +51,18 @@ _written_places: MutableMapping[nn.Module, dict[Place, bool]] = WeakIdKeyDiction
 
 @contextmanager
 def kept_state(model: nn.Module, tell: Tell) -> Iterator[None]:
-    """Give every module what it held back, whatever its forward wrote.
+    """Restore what every module held, whatever its forward wrote.
 
-    Reached are the model's modules and the modules in their containers; of each all attributes,
-    parameters and their gradients, buffers, tensors, arrays, random number generators and the
-    containers of the standard library, however deep. Not reached is what is elsewhere: closures,
-    globals, class attributes, objects that are not modules. Not noticed is a write past autograd
-    (through ``tensor.data``) to a parameter or a large tensor that begins only after the first
-    pass.
+    This covers the model's modules and the modules in their containers: all their attributes,
+    parameters and gradients, buffers, tensors, arrays, random number generators and the containers
+    of the standard library, however deep. It does not cover what is elsewhere: closures, globals,
+    class attributes, objects that are not modules. It does not notice writes past autograd (through
+    ``tensor.data``) to a parameter or a large tensor that begin only after the first pass.
 
     Args:
         model: The model.
-        tell: Is told of what could not be given back, by name. It never keeps other things from
-            being given back.
+        tell: Called with a sentence on each thing that could not be restored. Everything else is
+            restored nevertheless.
 
     Example:
         >>> class Remembers(nn.Module):
@@ -81,7 +80,7 @@ def kept_state(model: nn.Module, tell: Tell) -> Iterator[None]:
         (0, [])
     """
     written = _written_places.setdefault(model, {})
-    # Tensors made in inference mode can be written to in that mode only, others in any.
+    # Tensors made in inference mode can only be written to in that mode, others in any mode.
     with torch.inference_mode():
         kept = _Kept(model, written)
     completed = False
@@ -121,7 +120,7 @@ class _Kept:
         self._is_own = False
         self._left = MAX_ATTRIBUTES
         self._add_module("", model)
-        for name, module in self._modules:  # Grows.
+        for name, module in self._modules:  # The list grows meanwhile.
             self._look_through_module(name, module)
 
     def _add_module(self, name: str, module: nn.Module) -> None:
@@ -140,7 +139,7 @@ class _Kept:
         self._is_own = not type(module).__module__.startswith("torch.nn.modules.")
         for attribute, value in attributes.items():
             kind = type(value)
-            # First what every module has: a dozen of hook dicts, and numbers.
+            # First what every module has: a dozen hook dicts, and numbers.
             if kind is OrderedDict and not value:
                 self._empty.append(value)
             elif kind not in _PLAIN:
@@ -201,7 +200,7 @@ class _Kept:
         if id(tensor) in self._seen or is_lazy(tensor):
             return
         self._seen.add(id(tensor))
-        # The type first: nn.Parameter's own way of telling is slow.
+        # The type first: nn.Parameter's own isinstance check is slow.
         if type(tensor) is nn.Parameter or isinstance(tensor, nn.Parameter):
             gradient = tensor.grad
             self._flags.append((place, tensor, tensor.requires_grad, gradient))
@@ -211,7 +210,7 @@ class _Kept:
             try:
                 self._copied.append(_Copied(place, tensor, tensor.data, _copy(tensor)))
             except (RuntimeError, NotImplementedError, TypeError) as error:
-                # A kind of tensor that can only be computed with.
+                # A kind of tensor that cannot be copied.
                 self._problems.append(_not_given_back(place, error))
         else:
             self._watched.append((place, tensor, _version(tensor)))
@@ -228,21 +227,21 @@ class _Kept:
     # ---- afterwards --------------------------------------------------------------------------
 
     def give_back(self, *, learn_unwritten: bool) -> list[str]:
-        """Give everything back.
+        """Restore everything.
 
         Args:
-            learn_unwritten: Whether what was not written need not be copied again; not after a
-                pass that was cut short.
+            learn_unwritten: Whether to stop copying what was not written; not after a pass that
+                was cut short.
 
         Returns:
-            What could not be given back: a sentence each.
+            A sentence on each thing that could not be restored.
         """
         for place, tensor, version in self._watched:
             if _version(tensor) != version:
                 self._written[place] = True
                 self._problems.append(
-                    f"the forward wrote to {_spelled(place)}, which it had not in earlier passes; "
-                    "this time it could not be given back, from now on it will be"
+                    f"the forward wrote to {_spelled(place)}, but did not in earlier passes; it "
+                    "could not be restored this time, and will be from now on"
                 )
         self._learn(learn_unwritten)
         for copied in self._copied:
@@ -268,7 +267,7 @@ class _Kept:
         self._written.update(dict.fromkeys(found, True))
 
     def _attempt(self, place: Place, action: Callable[..., object], *args: Any) -> None:
-        # Whatever keeps one thing from being given back, the others are.
+        # If one thing cannot be restored, the others still are.
         try:
             action(*args)
         except Exception as error:
@@ -292,7 +291,7 @@ _KEEPERS: tuple[tuple[tuple[type, ...], Callable[[_Kept, Place, Any], None]], ..
 
 
 def _find_keeper(kind: type) -> Callable[[_Kept, Place, Any], None] | None:
-    """How things of a type are kept; None where nothing of them can be written to."""
+    """How things of a type are kept; None for a type that cannot be written to."""
     return next((keep for kinds, keep in _KEEPERS if issubclass(kind, kinds)), None)
 
 
@@ -306,7 +305,7 @@ def _copy(tensor: Tensor) -> Tensor:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or tensor.device.type == "cpu":
             raise
-        return tensor.detach().cpu()  # Where the model fills its device.
+        return tensor.detach().cpu()  # The model fills its device.
 
 
 def _nbytes(tensor: Tensor) -> int:
@@ -314,7 +313,7 @@ def _nbytes(tensor: Tensor) -> int:
 
 
 def _version(tensor: Tensor) -> tuple[object, ...]:
-    """Changes where a tensor is written to, or gets other memory."""
+    """A value that changes when a tensor is written to or gets other memory."""
     # A tensor made in inference mode counts no versions.
     count = None if tensor.is_inference() else tensor._version
     return count, _memory(tensor)
@@ -323,7 +322,7 @@ def _version(tensor: Tensor) -> tuple[object, ...]:
 def _memory(tensor: Tensor) -> tuple[object, ...]:
     try:
         address = tensor.data_ptr()
-    except RuntimeError:  # Without memory of its own.
+    except RuntimeError:  # It has no memory of its own.
         address = 0
     return address, tensor.shape, tensor.dtype
 
@@ -334,7 +333,7 @@ def _is_written(copied: _Copied) -> bool:
         return True
     try:
         return not torch.equal(tensor.detach().to(values.device), values)
-    except (RuntimeError, NotImplementedError):  # Cannot be compared, as what is on no device.
+    except (RuntimeError, NotImplementedError):  # Cannot be compared, as on the meta device.
         return True
 
 
@@ -343,11 +342,11 @@ def _give_tensor_back(copied: _Copied) -> None:
     if _memory(tensor) != _memory(before):
         tensor.data = before
     try:
-        # Without a look at whether it was written, since to compare would wait for the device; by
-        # its data, since autograd need not learn of values that are what they were.
+        # Without checking whether it was written, since comparing would wait for the device; by its
+        # data, since autograd need not know when values become what they were.
         before.copy_(copied.values)
     except RuntimeError:
-        # Entries that share their memory, as of an expanded tensor, cannot be written to.
+        # Entries that share memory, as in an expanded tensor, cannot be written to.
         if not torch.equal(before, copied.values):
             raise
 
@@ -358,7 +357,7 @@ def _give_flags_back(tensor: Tensor, requires_grad: bool, gradient: Tensor | Non
 
 
 def _contents_of(container: Any) -> Any:
-    """A dict of what is in a dict, bytes of a bytearray, and a list of anything else."""
+    """A dict of a dict's entries, bytes of a bytearray, a list of the entries of anything else."""
     if type(container) is dict:
         return container.copy()
     if isinstance(container, dict):
@@ -367,7 +366,7 @@ def _contents_of(container: Any) -> Any:
 
 
 def _give_contents_back(container: Any, contents: Any) -> None:
-    # Not by its own methods: Counter.update counts, and a user's class may do anything.
+    # Not with its own methods: Counter.update counts, and a user's class may do anything.
     kind = _base(container)
     if isinstance(container, dict):
         # Entry by entry, since attributes may be read meanwhile.
@@ -389,8 +388,8 @@ def _base(container: Any) -> Any:
 def _are_same(container: Any, contents: Any) -> bool:
     """Whether both hold the same objects in the same order.
 
-    What is unchanged is left alone: compiled code is guarded by such dicts, and must not be
-    compiled again.
+    Containers that did not change are left alone: compiled code has guards on such dicts, and must
+    not be compiled again.
     """
     if len(container) != len(contents):
         return False
@@ -402,7 +401,7 @@ def _are_same(container: Any, contents: Any) -> bool:
 
 
 def _rewind(generator: Any) -> Callable[[], object]:
-    """How to give a generator its state back."""
+    """A function that restores a generator's present state."""
     if isinstance(generator, np.random.Generator):
         bits, bit_state = generator.bit_generator, generator.bit_generator.state
         return lambda: setattr(bits, "state", bit_state)
@@ -415,7 +414,7 @@ def _rewind(generator: Any) -> Callable[[], object]:
 
 def _not_given_back(place: Place, error: Exception) -> str:
     return (
-        f"{_spelled(place)} could not be given back as it was before the pass "
+        f"{_spelled(place)} could not be restored to what it was before the pass "
         f"({type(error).__name__}: {error})"
     )
 

@@ -1,1 +1,1 @@
-"""Where what was seen goes: TensorBoard, folders, reports, animations."""
+"""Where passes are written to: TensorBoard, folders, reports, animations."""

@@ -12,22 +12,22 @@ from lightning_ablationcam.outputs.watched import Watched, is_watched
 
 
 def write_animations(monitor: Watched, folder: str | Path) -> list[Path]:
-    """Write what a monitor has seen so far, one animated picture a probe.
+    """Write what a monitor has seen so far, as one animated picture for each probe.
 
-    Each GIF shows the passes one after the other, at most 32 of them, over and over again. Call it
-    whenever you like, during a fit or after it, also where the Trainer has no TensorBoardLogger.
-    A file is complete or not there; one of the same name is replaced.
+    Each GIF shows the passes one after the other, at most 32 of them, in an endless loop. Call it
+    whenever you like, during a fit or after it, also if the Trainer has no TensorBoardLogger.
+    Files are never left incomplete; a file of the same name is replaced.
 
     Args:
         monitor: A monitor with at least one pass.
-        folder: Where to; made if it is not there.
+        folder: The folder to write to, created if it does not exist.
 
     Returns:
         The files, in the order of the probes. They are named by probe, spelled in ASCII.
 
     Raises:
-        TypeError: If ``monitor`` is no AblationCAMMonitor, or ``folder`` no path.
-        ValueError: If the monitor has no pass yet, or no folder can have the path.
+        TypeError: If ``monitor`` is not an AblationCAMMonitor, or ``folder`` not a path.
+        ValueError: If the monitor has no pass yet, or no folder can have this path.
         NotADirectoryError: If ``folder`` is a file.
         OSError: If a file cannot be written.
 

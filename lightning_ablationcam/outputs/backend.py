@@ -1,6 +1,7 @@
-"""What a place that pictures and records go to can do: one module for each kind of place.
+"""What a backend, a place that pictures and records are written to, can do.
 
-A backend takes pictures; what else it takes it says by having the method for it.
+There is one module for each kind of backend. All of them take pictures; a backend that also takes
+animations or records has the method for it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ class Backend(Protocol):
         """Where to find them, for the user."""
 
     def spelled(self, names: Sequence[str]) -> list[str]:
-        """The names of probes as they can be written here, still distinct."""
+        """The probes' names as they can be written here, still distinct."""
 
     def check_room(self) -> None:
-        """Raise an ``OSError`` where there is too little room, before anything is drawn."""
+        """Raise an ``OSError`` if there is too little room, before anything is drawn."""
 
     def write_picture(self, kind: Kind, name: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture.
@@ -41,7 +42,7 @@ class Backend(Protocol):
         """
 
     def flush(self) -> None:
-        """Bring what was written to disk."""
+        """Flush what was written to disk."""
 
 
 @runtime_checkable
@@ -49,7 +50,7 @@ class TakesAnimations(Backend, Protocol):
     """A backend that shows animations."""
 
     def write_animation(self, name: str, animation: bytes, step: int) -> None:
-        """Write a probe's GIF; likewise."""
+        """Write a probe's GIF; arguments and errors as for :meth:`write_picture`."""
 
 
 @runtime_checkable
@@ -60,7 +61,7 @@ class TakesRecords(Backend, Protocol):
         """Write a record, see :mod:`~lightning_ablationcam.records.format`.
 
         Args:
-            suffix: What follows the monitor's tag, one for each kind of record.
+            suffix: Follows the monitor's tag, one suffix for each kind of record.
             strings: The record.
             step: ``trainer.global_step``.
         """

@@ -1,4 +1,4 @@
-"""Room on the disk, and what of it is left to the run's own logs and checkpoints."""
+"""Check that pictures leave room on the disk for the run's own logs and checkpoints."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if sys.platform != "win32":
     import resource
 
 MIN_ROOM = 64 * 2**20
-"""Bytes that pictures leave free on the disk, and under a limit on the size of files."""
+"""Bytes that pictures leave free on the disk, and below a limit on the size of files."""
 
 MIN_QUOTA = 16 * 2**20
-"""Bytes that must be left of a quota for pictures to be begun. Fewer: where a file system cannot
-reserve them, the C library touches every block of theirs instead."""
+"""Bytes that must be left of a quota before pictures are written. Less than :data:`MIN_ROOM`: where
+a file system cannot reserve them, the C library writes to each of their blocks instead."""
 
 
 def check_room(directory: str, size: int = 0, *, written: int = 0) -> None:
-    """Raise an ``OSError`` where pictures would take the room that the run itself needs.
+    """Raise an ``OSError`` if pictures would take the room that the run itself needs.
 
-    Nothing is kept for them: what another process writes meanwhile may still take it.
+    No room is reserved: another process may still take it meanwhile.
 
     Args:
-        directory: Where they go; nothing is known of a folder that is not of this machine.
-        size: Their bytes.
-        written: The bytes that their file has already.
+        directory: Where the pictures go; a folder that is not on this machine cannot be checked.
+        size: The bytes of the pictures.
+        written: The bytes that their file already has.
 
     Raises:
         OSError: If the disk or a limit on the size of files leaves too little room.
@@ -55,15 +55,15 @@ def check_room(directory: str, size: int = 0, *, written: int = 0) -> None:
 
 
 def check_quota(directory: str) -> None:
-    """Raise an ``OSError`` where a quota leaves fewer than :data:`MIN_QUOTA` bytes.
+    """Raise an ``OSError`` if a quota leaves fewer than :data:`MIN_QUOTA` bytes.
 
-    They are reserved and given back, since no file system tells how much of a quota is left.
+    The bytes are reserved and released, since no file system tells how much of a quota is left.
 
     Args:
-        directory: Where pictures go; nothing is known of a folder that is not of this machine.
+        directory: Where pictures go; a folder that is not on this machine cannot be checked.
 
     Raises:
-        OSError: If so much could not be written there.
+        OSError: If that many bytes could not be written there.
     """
     reserve = getattr(os, "posix_fallocate", None)
     if reserve is None:
@@ -71,10 +71,10 @@ def check_quota(directory: str) -> None:
     try:
         with tempfile.TemporaryFile(dir=directory) as probe:
             reserve(probe.fileno(), 0, MIN_QUOTA)
-            probe.truncate(0)  # What was only touched need not be sent to a server any more.
+            probe.truncate(0)  # The blocks need not be sent to a server any more.
     except OSError as error:
-        # Anything else says nothing about room: no file may be begun here, say, but the one that
-        # is there may be written.
+        # Other errors say nothing about room: perhaps no new file may be created here, but the
+        # existing one may be written.
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(
                 error.errno,

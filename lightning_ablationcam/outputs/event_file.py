@@ -1,4 +1,4 @@
-"""Summaries into the event file of a run, so that a failed write is not the run's."""
+"""Write summaries into a run's event file, so that a failed write does not harm the run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from lightning_ablationcam.outputs.disk_space import check_room
 class EventFile:
     """The event file of a ``SummaryWriter``.
 
-    The writer hands what it is given to a thread, which ends with the first write that fails, and
-    from then on everything that the run logs raises. So summaries are appended to the file past it:
-    if the disk fills in that very moment they are taken back, and the run goes on as without them.
+    The writer passes what it gets to a thread, which ends at the first write that fails; from then
+    on everything that the run logs raises. So summaries are appended to the file without the
+    thread: if the disk fills meanwhile, they are removed again and the run goes on as without them.
     They do not get a file of their own, because TensorBoard reads the files of a run one after
-    another, and some of its loaders never come back to one.
+    another, and some of its loaders never come back to an earlier one.
 
-    That is only possible where the thread appends by name as well: to a file of this machine, where
-    TensorFlow is not installed. Otherwise the thread gets the summaries, if there is room.
+    This is only possible if the thread also opens the file by name for each append, that is for a
+    local file and without TensorFlow. Otherwise the thread gets the summaries, if there is room.
 
     Args:
         writer: torch's ``SummaryWriter``.
@@ -43,30 +43,30 @@ class EventFile:
         Raises:
             OSError: If it cannot be written, or would take the room that the run itself needs.
         """
-        # Asked for anew each time: a writer that was closed goes on with another file.
+        # Looked up each time: a writer that was closed goes on with another file.
         events = self._writer._get_file_writer().event_writer
         path: str = events._file_name
         record = _record(Event(wall_time=time.time(), step=int(step), summary=summary))
         written = os.path.getsize(path) if os.path.exists(path) else 0
         check_room(os.path.dirname(path), len(record), written=written)
         if _appends_by_name(events):
-            events.flush()  # What the run logged before comes before.
+            events.flush()  # So that what the run logged earlier comes first.
             append(path, record)
         else:
             self._writer._get_file_writer().add_summary(summary, step)
 
     def flush(self) -> None:
-        """Bring what was written to disk."""
+        """Flush what was written to disk."""
         self._writer.flush()
 
 
 def append(path: str, record: bytes) -> None:
     """Append to a file, all or nothing.
 
-    What another thread appends at the moment of a failure is taken back as well.
+    If that fails, what another thread appended meanwhile is removed as well.
 
     Args:
-        path: A file that is there.
+        path: An existing file.
         record: What to append.
 
     Raises:
@@ -80,10 +80,10 @@ def append(path: str, record: bytes) -> None:
             while left:
                 left = left[os.write(file, left) :]
         finally:
-            os.close(file)  # Some file systems tell only here that there was no room.
+            os.close(file)  # Some file systems report only here that there was no room.
         whole = True
     finally:
-        # Also after Ctrl-C: nobody could read what comes after half a record.
+        # Also after Ctrl-C: after half a record the rest of the file could not be read.
         if not whole and os.path.getsize(path) > before:
             os.truncate(path, before)
 

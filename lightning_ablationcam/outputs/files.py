@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 @contextmanager
 def replaced(target: Path) -> Iterator[Path]:
-    """A file to write, which takes the target's place in the end, or goes where that fails.
+    """A file to write that replaces the target in the end, or is removed if an error occurs.
 
-    What was at the target stays until then, and nobody ever sees a half of it.
+    An existing target stays until then, and is never seen half written.
 
     Args:
-        target: The file to write, in a folder that is there.
+        target: The file to write, in an existing folder.
 
     Raises:
         OSError: If it cannot be written.
@@ -29,7 +29,7 @@ def replaced(target: Path) -> Iterator[Path]:
         5
         ['a.txt']
     """
-    # Not named after the target, whose name may be as long as names can be.
+    # Not named after the target, whose name may already have the greatest length allowed.
     partial = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield partial

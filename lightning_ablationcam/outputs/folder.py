@@ -1,4 +1,4 @@
-"""A folder of picture files, where there is no TensorBoard."""
+"""Write pictures as files in a folder, for runs without TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from lightning_ablationcam.outputs.pictures import Kind
 from lightning_ablationcam.render import encode_jpeg
 
 MAX_STEM_LENGTH = 100
-"""Characters of a probe's name that its file keeps."""
+"""Characters of a probe's name that its file keeps at most."""
 
 _OTHER = re.compile(r"[^A-Za-z0-9.-]+")
-# Windows has devices of these names in every folder, whatever the suffix.
+# Windows reserves these names for devices in every folder, whatever the suffix.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
 class Folder:
     """Writes pictures as JPEG and animations as GIF.
 
-    ``overview/<step>.jpg``, ``probes/<probe>/<step>.jpg``; ``evolution/<probe>.jpg`` and
-    ``animation/<probe>.gif`` hold the whole story and are replaced.
+    Each pass adds ``overview/<step>.jpg`` and ``probes/<probe>/<step>.jpg``;
+    ``evolution/<probe>.jpg`` and ``animation/<probe>.gif`` show all passes and are replaced.
 
     Args:
-        parent: A folder that the run has.
-        tag: The monitor's tag, which names the folder in it.
+        parent: A folder of the run.
+        tag: The monitor's tag, which names the folder inside ``parent``.
 
     Example:
         >>> import tempfile
@@ -47,11 +47,11 @@ class Folder:
         self.place = str(parent)
 
     def spelled(self, names: Sequence[str]) -> list[str]:
-        """As names of files, see :func:`file_stems`."""
+        """The names as file names, see :func:`file_stems`."""
         return file_stems(names)
 
     def check_room(self) -> None:
-        """Raise an ``OSError`` where there is too little room, before anything is drawn."""
+        """Raise an ``OSError`` if there is too little room, before anything is drawn."""
         self._root.mkdir(parents=True, exist_ok=True)
         check_room(self.place)
         check_quota(self.place)
@@ -67,7 +67,7 @@ class Folder:
         self._write(self._root / "animation" / f"{name}.gif", animation)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: files are written at once."""
 
     def _write(self, file: Path, content: bytes) -> None:
         check_room(self.place, len(content))
@@ -86,13 +86,13 @@ def file_stems(names: Iterable[str]) -> list[str]:
     stems: list[str] = []
     taken: set[str] = set()
     for name in names:
-        # Cut first: what a letter is spelled with can be forty times as long.
+        # Cut first: the ASCII spelling of a letter can be forty characters long.
         ascii_name = anyascii(name[:MAX_STEM_LENGTH])
         stem = _OTHER.sub("_", ascii_name)[:MAX_STEM_LENGTH].strip("._-") or "probe"
         if _DEVICE.match(stem):
             stem = f"probe_{stem}"
         unique, repeat = stem, 1
-        # Some file systems do not tell "a" from "A".
+        # Some file systems treat "a" and "A" as the same name.
         while unique.lower() in taken:
             repeat += 1
             unique = f"{stem}_{repeat}"

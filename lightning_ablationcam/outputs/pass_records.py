@@ -1,4 +1,4 @@
-"""Records of what is watched and of what was seen, for the tab and the report."""
+"""Make the records of probes and of passes, for the tab and the report."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from lightning_ablationcam.run.history import Pass, Scale
 
 MAX_SIDE = 256
-"""Pixels of a probe's picture; larger ones are reduced."""
+"""Most pixels of a side of a probe's picture; larger pictures are reduced."""
 
 MAX_PNG_PIXELS = 64 * 64
-"""Pictures of at most so many pixels are PNG: exact, and still small."""
+"""Pictures of at most this many pixels are PNG: exact, and still small."""
 
 
 def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> ProbesRecord:
-    """What is watched.
+    """Make the record of the probes of a run.
 
     Args:
         probes: The probes.
@@ -39,7 +39,7 @@ def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> 
     Raises:
         RecordError: If ``scale`` or ``score`` is not known.
     """
-    # Here, since it imports torch, which a report of a log directory does without.
+    # Imported here, since it imports torch, which a report of a log directory does not need.
     from lightning_ablationcam.measures.registry import MEASURES
 
     count = len(probes)
@@ -58,14 +58,14 @@ def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> 
 
 
 def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
-    """What one pass saw.
+    """Make the record of one pass.
 
     Args:
         seen: The pass, over N probes.
-        fingerprint: Of the probes.
+        fingerprint: The fingerprint of the probes.
 
     Returns:
-        The record; numbers are kept to seven digits, and one that is not finite is None.
+        The record; numbers are kept to seven digits, and are None if they are not finite.
 
     Raises:
         RecordError: If the lengths do not fit each other.
@@ -107,5 +107,5 @@ def _integers(values: Sequence[int] | NDArray[Any]) -> tuple[int, ...]:
 
 
 def _numbers(values: Sequence[float] | NDArray[Any]) -> tuple[float | None, ...]:
-    # Seven digits are what float32 holds; the other ten are noise and double the record.
+    # float32 holds seven digits; the other ten are noise and would double the record.
     return tuple(float(f"{v:.7g}") if math.isfinite(v) else None for v in map(float, values))

@@ -1,4 +1,4 @@
-"""What a Trainer's loggers get of a pass: the tab's records, pictures and animations."""
+"""Write passes to a Trainer's loggers: the tab's records, pictures and animations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lightning_ablationcam.records.format import HEAT_TAG, PROBES_TAG, encode_he
 from lightning_ablationcam.run.history import History, Pass, Scale
 
 SHOWING = ("TensorBoardLogger", "CSVLogger")
-"""The loggers that there is a backend for."""
+"""The loggers that have a backend."""
 
 
 def backends_of(loggers: Iterable[Any], tag: str) -> list[Backend]:
@@ -37,12 +37,12 @@ def backends_of(loggers: Iterable[Any], tag: str) -> list[Backend]:
 
 
 def has_backend(loggers: Iterable[Any]) -> bool:
-    """Whether any of a Trainer's loggers has one."""
+    """Whether any of a Trainer's loggers has a backend."""
     return any(is_a(logger, name) for logger in loggers for name in SHOWING)
 
 
 class Publisher:
-    """Records and draws the passes of one fit, and hands them to its backends.
+    """Records and draws the passes of one fit, and writes them to its backends.
 
     Args:
         tag: The monitor's tag.
@@ -58,7 +58,7 @@ class Publisher:
         self._described: tuple[str, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the open files, so that the monitor can be copied during a fit."""
+        """Leave out the open files, so that the monitor can be copied during a fit."""
         return {**self.__dict__, "_backends": None}
 
     @property
@@ -69,10 +69,10 @@ class Publisher:
     def publish(
         self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int
     ) -> None:
-        """Write the newest pass, and bring it to disk.
+        """Write the newest pass, and flush it to disk.
 
         Args:
-            loggers: The Trainer's loggers; where none has a backend nothing happens.
+            loggers: The Trainer's loggers; if none has a backend, nothing happens.
             probes: The probes.
             history: At least one pass over them.
             step: ``trainer.global_step``.
@@ -93,7 +93,7 @@ class Publisher:
             backend.flush()
 
     def _record(self, probes: ProbeSet, seen: Pass, step: int) -> None:
-        """What the tab shows: the probes where they or the layer are new, and the heat."""
+        """Write what the tab shows: the heat, and the probes if they or the layer are new."""
         takers = [backend for backend in self._backends or [] if isinstance(backend, TakesRecords)]
         if not takers:
             return
@@ -110,12 +110,12 @@ class Publisher:
     def publish_animations(
         self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int
     ) -> None:
-        """Write all passes as one animation of each probe, and bring them to disk.
+        """Write all passes as one animation of each probe, and flush them to disk.
 
-        Nothing is written of fewer than two passes: nothing moves.
+        With fewer than two passes nothing is written, since nothing would move.
 
         Args:
-            loggers: The Trainer's loggers; where none takes animations nothing happens.
+            loggers: The Trainer's loggers; if none takes animations, nothing happens.
             probes: The probes.
             history: The passes over them.
             step: ``trainer.global_step``.
@@ -134,7 +134,7 @@ class Publisher:
             taker.flush()
 
     def _ready(self, loggers: Iterable[Any]) -> list[Backend]:
-        """The backends, each with room on its disk."""
+        """The backends, after checking that each has room on its disk."""
         if self._backends is None:
             self._backends = backends_of(loggers, self.tag)
         for backend in self._backends:

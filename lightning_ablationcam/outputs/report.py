@@ -1,4 +1,4 @@
-"""The tab's page in one file that opens from disk: to share, or where there is no TensorBoard.
+"""Write the tab's page as one file that opens from disk, to share or to use without TensorBoard.
 
 From a shell: ``python -m lightning_ablationcam.outputs.report LOGDIR report.html``.
 """
@@ -34,7 +34,7 @@ from lightning_ablationcam.records.series import (
 )
 from lightning_ablationcam.tensorboard_plugin.reading import Source, list_series, read_series
 
-# Nothing from outside; of scripts only the page itself, whatever names and notes contain.
+# Load nothing from outside, and run only the page's own script, whatever names and notes contain.
 _POLICY = (
     "default-src 'none'; script-src '{script}'; style-src 'unsafe-inline'; "
     "img-src data: blob:; connect-src data: blob:"
@@ -65,20 +65,19 @@ def write_report(source: str | Path | Watched, path: str | Path) -> Path:
     maps and pictures it holds.
 
     Args:
-        source: A log directory, of which all runs are shown, or an
-            :class:`~lightning_ablationcam.AblationCAMMonitor`, of which the passes in its history
-            are.
-        path: The file to write; one that is there is replaced, once the new one is complete.
+        source: A log directory, whose runs are all shown, or an
+            :class:`~lightning_ablationcam.AblationCAMMonitor`, whose history is shown.
+        path: The file to write; an existing file is replaced once the new one is complete.
 
     Returns:
         ``path``.
 
     Raises:
-        TypeError: If ``source`` is neither, or ``path`` no path.
+        TypeError: If ``source`` is neither, or ``path`` is not a path.
         FileNotFoundError: If there is no such log directory, or the folder of ``path`` is missing.
         NotADirectoryError: If ``source`` is a file.
         IsADirectoryError: If ``path`` is a folder.
-        ValueError: If nothing was recorded, or no file can have the ``path``.
+        ValueError: If nothing was recorded, or no file can have this ``path``.
 
     Example:
         >>> write_report("no_such_logs", "report.html")
@@ -120,7 +119,7 @@ def _of_directory(directory: Path) -> list[Series]:
         raise NotADirectoryError(
             f"source={shown(str(directory))} is a file; give the directory it is in"
         )
-    # Of other plugins' data one record a tag is enough; of ours every one is needed.
+    # Load all records of this plugin, and only one for each tag of the other plugins.
     multiplexer = EventMultiplexer(
         size_guidance={"tensors": 1}, tensor_size_guidance={PLUGIN_NAME: 0}
     )
@@ -146,7 +145,7 @@ def _of_directory(directory: Path) -> list[Series]:
 
 
 def _of_monitor(monitor: Watched) -> Series:
-    # Here, since it imports torch, which a report of a log directory does without.
+    # Imported here, since it imports torch, which a report of a log directory does not need.
     from lightning_ablationcam.run.history import most_passes
 
     passes = monitor.history.passes
@@ -175,7 +174,7 @@ def _page(series: Sequence[Series], name: str) -> str:
     style = (static / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = {"version": VERSION, "series": [_with_contents(one) for one in series]}
-    # Text in the data must not be able to end the element it is in.
+    # Text in the data must not be able to close its script element.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return _PAGE.format(
         policy=_POLICY.format(script=f"sha256-{digest}"),

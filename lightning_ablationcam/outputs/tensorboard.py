@@ -1,4 +1,4 @@
-"""TensorBoard: pictures, animations and the data of the tab, in the event file of a run."""
+"""Write pictures, animations and the data of the tab into the event file of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lightning_ablationcam.records.format import PLUGIN_NAME
 from lightning_ablationcam.render import encode_jpeg
 
 MAX_NAME_LENGTH = 120
-"""Characters of a probe's name that its tag keeps."""
+"""Characters of a probe's name that its tag keeps at most."""
 
 
 class TensorBoard:
@@ -51,7 +51,7 @@ class TensorBoard:
         self._write_image(_tag_of(self._tag, kind, name), encode_jpeg(picture), step)
 
     def write_animation(self, name: str, animation: bytes, step: int) -> None:
-        """Write a GIF: TensorBoard finds out what it is, and the browser shows it."""
+        """Write a GIF: TensorBoard detects its type, and the browser shows it."""
         self._write_image(f"{self._tag}_animation/{name}", animation, step)
 
     def write_record(self, suffix: str, strings: Sequence[bytes], step: int) -> None:
@@ -77,7 +77,7 @@ class TensorBoard:
 class PlainTensorBoard:
     """Writes pictures through any writer that has ``add_image``, such as tensorboardX's.
 
-    Such a writer makes the same files, but takes its own message types, so that it gets neither
+    Such a writer makes the same files, but takes only its own message types; so it gets neither
     animations nor the data of the tab.
 
     Args:
@@ -115,7 +115,7 @@ class PlainTensorBoard:
 
 
 def tensorboard(logger: Any, tag: str) -> Backend:
-    """The backend of a ``TensorBoardLogger``, for what it writes with."""
+    """The backend of a ``TensorBoardLogger``, chosen by the writer that it uses."""
     kind = TensorBoard if isinstance(logger.experiment, SummaryWriter) else PlainTensorBoard
     return kind(logger, tag)
 
@@ -156,5 +156,5 @@ def tag_names(names: Iterable[str]) -> list[str]:
 
 
 def _tag_of(tag: str, kind: Kind, name: str) -> str:
-    # A tag holds one kind of data, so that names the user chose never share a prefix with ours.
+    # Each kind has a prefix of its own, so that probes' names never clash with our own tags.
     return f"{tag}/overview" if kind == "overview" else f"{tag}_{kind}/{name}"

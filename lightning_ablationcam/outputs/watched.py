@@ -1,10 +1,10 @@
-"""What reports and animations need of a monitor."""
+"""The parts of a monitor that reports and animations need."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
-# Only named here: they import torch, which a report of a log directory does without.
+# For type checking only: they import torch, which a report of a log directory does not need.
 if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
     from lightning_ablationcam.run.history import History, Scale
@@ -19,11 +19,11 @@ class Watched(Protocol):
 
     @property
     def history(self) -> History:
-        """What it saw."""
+        """The passes that it made."""
 
     @property
     def probes(self) -> ProbeSet | None:
-        """What it watches."""
+        """The probes that it watches."""
 
 
 def is_watched(value: object) -> TypeGuard[Watched]:

@@ -1,1 +1,1 @@
-"""What is watched: a fixed set of images, and where they come from."""
+"""The fixed set of images that a run watches, and where they come from."""

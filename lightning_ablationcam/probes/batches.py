@@ -1,4 +1,4 @@
-"""Reading images and labels off what datasets and loaders yield."""
+"""Read images and labels from what datasets and loaders yield."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def split_item(item: Any) -> tuple[Tensor, int | None]:
 
     Raises:
         TypeError: If the item holds no tensor or array.
-        ValueError: If that is not of the shape of an image.
+        ValueError: If the tensor or array does not have the shape of an image.
     """
     image, label = _parts(item)
     if not isinstance(image, (Tensor, np.ndarray)):
@@ -98,7 +98,7 @@ def item_labels(dataset: Any) -> list[int]:
 
 
 def class_names(dataset: Any) -> list[str] | None:
-    """A dataset's ``classes`` or ``class_names``, also through ``Subset``; None without."""
+    """A dataset's ``classes`` or ``class_names``, also through ``Subset``; None if it has none."""
     while hasattr(dataset, "dataset") and hasattr(dataset, "indices"):
         dataset = dataset.dataset
     for attribute in ("classes", "class_names"):

@@ -1,4 +1,4 @@
-"""Probes from the validation batches as they pass by."""
+"""Collect probes from the batches of a validation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ProbeCapture:
         wanted: How many images to keep.
 
     Attributes:
-        problem: Why nothing was kept, where nothing was.
+        problem: The reason, if no image was kept.
 
     Example:
         >>> capture = ProbeCapture(2)
@@ -53,10 +53,10 @@ class ProbeCapture:
         return labels if len(labels) == len(self._kept) else None
 
     def offer(self, batch: Any) -> None:
-        """Look through one batch and keep what is worth keeping.
+        """Look through one batch and keep the images that are wanted.
 
-        A batch whose images cannot be found, or are of another shape than those kept, is passed
-        over and noted in ``problem``: a batch of another loader may do.
+        A batch whose images cannot be found, or have another shape than those kept, is skipped and
+        noted in ``problem``: batches of another loader may still fit.
         """
         try:
             images, labels = split_batch(batch)
@@ -81,7 +81,7 @@ class ProbeCapture:
         return label is not None and max(self._counts.values()) - self._counts[label] >= 2
 
     def _take(self, image: Tensor, label: int | None) -> None:
-        # Validation under the Trainer runs in inference mode; the copy must outlive it.
+        # The Trainer validates in inference mode; the copy must be usable outside of it.
         with torch.inference_mode(False):
             copy = image.detach().cpu().clone()
         content = copy.contiguous().flatten().view(torch.uint8).numpy().tobytes()

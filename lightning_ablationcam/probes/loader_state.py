@@ -1,4 +1,4 @@
-"""What reading a loader or a dataset changes in it, kept and given back."""
+"""Keep what reading changes in a loader or a dataset, and restore it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 LONGEST = 1000
-"""Entries beyond which a container is taken for data, in which no generator is looked for."""
+"""A container with more entries counts as data and is not searched for generators."""
 
 _VALUES = (type(None), str, bytes, numbers.Number, range, Tensor, np.ndarray)
 _CLOSED = (*_VALUES, bytearray, type, ModuleType)
@@ -32,19 +32,19 @@ _GiveBack = Callable[[], object]
 
 @contextmanager
 def kept_loader(name: str, loader: object) -> Iterator[None]:
-    """Let a loader, or a dataset, be read and go on afterwards as if it had not been.
+    """Let a loader or a dataset be read, and go on afterwards as if it had not been.
 
-    In whatever it is made of (samplers, datasets in datasets, transforms, functions with what they
-    close over), the random number generators of torch, NumPy and Python get their state back. Of
-    loaders, samplers and datasets, which is to say whatever can be iterated or indexed, so do the
+    In all its parts (samplers, datasets in datasets, transforms, functions and what they close
+    over), the state of the random number generators of torch, NumPy and Python is restored. In
+    loaders, samplers and datasets, that is in objects that can be iterated or indexed, so are the
     attributes and the lists, dicts and sets they hold: positions, epochs, shuffle buffers. An
-    object is left as it is where an attribute held a thing that has been replaced since, such as a
-    file that was closed for the next one. Workers that a loader keeps are spared: others are
+    object is left as it is if something that an attribute held has been replaced, such as a file
+    that was closed for the next one. The persistent workers of a loader are not used: others are
     started in their place.
 
-    What cannot be given back, as an iterator inside, is named in a warning. Not seen are written
-    tensors, what the standard library's objects hold, and what is outside of Python's memory, such
-    as the position in a file or a connection.
+    A warning names what cannot be restored, such as an iterator inside. Not noticed are writes to
+    tensors, the contents of the standard library's objects, and what is outside of Python's memory,
+    such as the position in a file or a connection.
 
     Args:
         name: The argument's name, for the warning.
@@ -82,14 +82,14 @@ def kept_loader(name: str, loader: object) -> Iterator[None]:
         kinds = {path: type(part).__name__ for path, part in parts}
         warnings.warn(
             f"{', '.join(f'{path}, a {kinds[path]},' for path in given_up[:3])} cannot be put back "
-            f"where it was before the probes were read, so {name} may go on after them; read "
-            f"probes from a {name} of their own",
+            f"where it was before the probes were read, so {name} may go on after them; read the "
+            f"probes from a separate {name}",
             stacklevel=4,  # Past contextlib's frame and the classmethod's.
         )
 
 
 def _reachable(path: str, root: object) -> Iterator[tuple[str, Any]]:
-    """What a thing is made of, each part once, with the expression that leads to it."""
+    """All parts of a thing, each once, with the expression that leads to it."""
     seen: dict[int, object] = {}
     waiting = deque([(path, root)])
     while waiting:
@@ -124,7 +124,7 @@ def _parts(path: str, thing: Any) -> Iterator[tuple[str, object]]:
 def _content(cell: CellType) -> object:
     try:
         return cell.cell_contents
-    except ValueError:  # Of a variable that is not bound yet.
+    except ValueError:  # The variable is not bound yet.
         return None
 
 
@@ -142,12 +142,12 @@ def _listed(slots: str | Iterable[str]) -> list[str]:
 
 
 def _is_standard(thing: object) -> bool:
-    """Whether it is a thread, lock, queue, file ...: its attributes are not its whole state."""
+    """Whether it is a thread, lock, queue, file ..., whose attributes are not its whole state."""
     return type(thing).__module__.partition(".")[0] in sys.stdlib_module_names
 
 
 def _is_read(thing: object) -> bool:
-    """Whether it is a loader, a sampler or a dataset, by what it can do."""
+    """Whether it is a loader, a sampler or a dataset: it can be iterated or indexed."""
     kind = type(thing)
     readable = hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")
     return readable and hasattr(thing, "__dict__") and not _is_standard(thing)
@@ -160,7 +160,7 @@ def _is_spent(thing: object) -> bool:
 
 
 def _is_a_workers(thing: object, loaders: Iterable[DataLoader[Any]]) -> bool:
-    """Whether only workers read it, who have copies."""
+    """Whether only worker processes read it, which have copies."""
     return any(
         thing is part
         for loader in loaders
@@ -170,11 +170,11 @@ def _is_a_workers(thing: object, loaders: Iterable[DataLoader[Any]]) -> bool:
 
 
 def _spared_workers(loader: DataLoader[Any]) -> _GiveBack:
-    """Make a loader start its workers anew in each iteration, until what this returns is called.
+    """Make a loader start new workers in each iteration, until the returned function is called.
 
-    Those it keeps from one epoch to the next hold copies of the dataset, which must not be read.
+    Persistent workers hold copies of the dataset, which must not be read.
     """
-    state = vars(loader)  # Setting these attributes is refused.
+    state = vars(loader)  # The loader refuses to have these attributes set.
     spared: dict[str, Any] = {"persistent_workers": False, "_iterator": None}
     kept = {name: state[name] for name in spared if name in state}
     state.update(spared)
@@ -182,7 +182,7 @@ def _spared_workers(loader: DataLoader[Any]) -> _GiveBack:
 
 
 def _rewinding(thing: Any) -> _GiveBack | None:
-    """What gives a random number generator its present state back; None for anything else."""
+    """A function that restores a generator's present state; None if it is no generator."""
     if isinstance(thing, np.random.Generator):
         thing = thing.bit_generator
     if isinstance(thing, np.random.BitGenerator):
@@ -203,7 +203,7 @@ class _Attributes:
         owner: The object.
 
     Attributes:
-        is_in_order: Whether what it yields may depend on what was read before.
+        is_in_order: Whether what the object yields may depend on what was read before.
     """
 
     def __init__(self, owner: object) -> None:
@@ -212,7 +212,7 @@ class _Attributes:
         self._kept = [(thing, _copied(thing)) for thing in [vars(owner), *containers]]
 
     def give_back(self) -> bool:
-        """Make everything what it was; False, and leave it as it is, where that is not safe."""
+        """Restore everything; where that is not safe, leave it as it is and return False."""
         changed = [(thing, before) for thing, before in self._kept if not _is_same(thing, before)]
         if any(_lost(thing, before) for thing, before in changed):
             return False
@@ -223,7 +223,7 @@ class _Attributes:
 
 
 def _copied(container: Any) -> Any:
-    # Plain: a subclass may be made in another way.
+    # As a plain container: a subclass may have another constructor.
     return next(kind for kind in _CHANGING if isinstance(container, kind))(container)
 
 
@@ -233,14 +233,14 @@ def _entries(container: Any) -> list[object]:
 
 def _is_same(container: Any, before: Any) -> bool:
     entries, earlier = _entries(container), _entries(before)
-    # By identity: the comparison of arrays is an array.
+    # By identity: comparing arrays returns an array.
     return len(entries) == len(earlier) and all(
         a is b for a, b in zip(entries, earlier, strict=True)
     )
 
 
 def _lost(container: Any, before: Any) -> bool:
-    """Whether something other than plain data is not there any more."""
+    """Whether an entry is gone that is not plain data."""
     present = {id(entry) for entry in _entries(container)}
     return any(id(entry) not in present and not _is_data(entry) for entry in _entries(before))
 

@@ -1,4 +1,4 @@
-"""What is watched: a fixed set of probe images."""
+"""A fixed set of images to watch through training."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from lightning_ablationcam.probes.loader_state import kept_loader
 from lightning_ablationcam.selection import evenly_chosen
 
 DEFAULT_PROBES = 16
-"""How many images :meth:`ProbeSet.from_dataset` takes where nothing is said."""
+"""How many images :meth:`ProbeSet.from_dataset` takes by default."""
 
 MAX_SIDE = 2**14
-"""Pixels that :meth:`ProbeSet.from_folder` scales a side to, at most."""
+"""Most pixels that :meth:`ProbeSet.from_folder` scales a side to."""
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
@@ -41,7 +41,7 @@ class ProbeSet:
     """The fixed images whose heatmaps are followed through training.
 
     Args:
-        inputs: (N, C, H, W) what the model is fed, stacked, normalised as in training.
+        inputs: (N, C, H, W) the model's inputs, stacked, normalised as in training.
         labels: N class indices, optional.
         names: N names, optional; they become TensorBoard tags. Repeated names get a number.
         masks: (N, H, W) bool, where the object is, optional.
@@ -51,7 +51,7 @@ class ProbeSet:
             pictures are shown in their true colours; without, each is stretched to its own range.
 
     Raises:
-        TypeError: If ``inputs`` is no array of images, or labels are not whole numbers.
+        TypeError: If ``inputs`` is not an array of images, or labels are not whole numbers.
         ValueError: If lengths or shapes do not fit each other.
 
     Example:
@@ -107,7 +107,7 @@ class ProbeSet:
     def pictures(self) -> NDArray[np.uint8]:
         """The images as they look: (N, H, W, 3) uint8, normalisation undone, grey as RGB.
 
-        Images of other than 1 or 3 channels are shown as the grey mean of their channels.
+        Images with neither 1 nor 3 channels are shown as the grey mean of their channels.
         """
         images = self.inputs.float()
         if self.inputs.dtype == torch.uint8:
@@ -138,17 +138,17 @@ class ProbeSet:
     ) -> ProbeSet:
         """Take images from a map-style dataset whose items are images with or without a label.
 
-        Random transforms of the dataset run, but the dataset and the random number generators, its
-        own and the global ones, are left as found; see
+        Random transforms of the dataset run, but afterwards the dataset and the random number
+        generators, its own and the global ones, are as before; see
         :func:`~lightning_ablationcam.probes.loader_state.kept_loader`.
 
         Args:
             dataset: Has ``__len__`` and ``__getitem__``; items are tensors, (tensor, label, ...)
                 or dicts such as ``{"image": ..., "label": ...}``.
-            indices: Which items.
-            per_class: The first so many of each class, in the order of the classes. Labels are
-                read from ``dataset.targets`` or the like where there is one, else item by item.
-            n: So many items, evenly spread over the dataset. Default 16.
+            indices: Which items to take.
+            per_class: Take this many first items of each class, in the order of the classes. Labels
+                are read from ``dataset.targets`` or the like if there is one, else item by item.
+            n: Take this many items, evenly spread over the dataset. Default 16.
             names: As in :class:`ProbeSet`.
             class_names: As in :class:`ProbeSet`; default ``dataset.classes`` where there is one.
             mean: As in :class:`ProbeSet`.
@@ -203,14 +203,14 @@ class ProbeSet:
         """Take the first ``n`` images of a loader's batches.
 
         The loader goes on afterwards as if it had not been read: the random number generators and
-        positions of the loader, its samplers and its dataset are given back, also with persistent
-        workers, and a warning names what cannot be. What is not seen is kept state outside of
-        Python's memory, such as the position in an open file; see
+        positions of the loader, its samplers and its dataset are restored, also with persistent
+        workers, and a warning names what cannot be. State outside of Python's memory, such as the
+        position in an open file, is not noticed; see
         :func:`~lightning_ablationcam.probes.loader_state.kept_loader`.
 
         Args:
-            loader: Yields batches, tensors, (tensor, labels, ...) or dicts, anew each time it is
-                iterated: no iterator, of which they would be gone.
+            loader: Yields batches: tensors, (tensor, labels, ...) or dicts. It must start anew each
+                time it is iterated; an iterator would lose the batches that are read.
             n: How many images; fewer if the loader ends.
             names: As in :class:`ProbeSet`.
             class_names: As in :class:`ProbeSet`.
@@ -221,7 +221,7 @@ class ProbeSet:
             The probe set.
 
         Raises:
-            TypeError: If the loader is none, or an iterator, or its batches hold no images.
+            TypeError: If the loader is not iterable, or an iterator, or its batches hold no images.
             ValueError: If ``n`` is below 1 or the loader yields nothing.
         """
         check_count("n", n)
@@ -263,8 +263,8 @@ class ProbeSet:
             path: The folder.
             size: Side of the square, or (H, W), in pixels. The picture is scaled to cover it and
                 the middle is cut out.
-            mean: What the model's normalisation subtracts from values in 0 ... 1; default nothing.
-            std: What it divides by; default nothing.
+            mean: What the model's normalisation subtracts from values in 0 ... 1; default 0.
+            std: What it divides by; default 1.
 
         Returns:
             The probe set, RGB, named by file.
@@ -315,8 +315,8 @@ def channel_statistics(
         The tuple, or None.
 
     Raises:
-        TypeError: If they are no numbers.
-        ValueError: If the length fits neither, a number is not finite or a ``std`` is not positive.
+        TypeError: If the values are not numbers.
+        ValueError: If their count does not fit, one is not finite or a ``std`` is not positive.
     """
     if values is None:
         return None
@@ -368,7 +368,7 @@ def _floats(name: str, values: Any) -> tuple[float, ...]:
         given = np.atleast_1d(np.asarray(values.tolist() if isinstance(values, Tensor) else values))
     except ValueError as error:  # Lists of several lengths.
         raise TypeError(f"{name}={shown(values)}; expected {expected}") from error
-    # By kind: float("0.5") and float(True) would do, and are not meant.
+    # Check the kind of dtype: float("0.5") and float(True) would work, but are not meant.
     if given.dtype.kind not in "iuf" or given.ndim != 1:
         raise TypeError(f"{name}={shown(values)}; expected {expected}")
     return tuple(given.astype(float).tolist())
@@ -399,7 +399,7 @@ def _check_dataset(dataset: Any) -> None:
         )
     try:
         count = len(dataset)
-    except TypeError as error:  # That of an array without dimensions, or of what wraps a stream.
+    except TypeError as error:  # From an array without dimensions, or a wrapper of a stream.
         raise TypeError(f"dataset={shown(dataset)} has no length") from error
     if not count:
         raise ValueError(
@@ -457,8 +457,8 @@ def _names(
 def _check_loader(loader: object) -> None:
     if isinstance(loader, Iterator):
         raise TypeError(
-            f"loader={shown(loader)} is an iterator, and what is read of it is gone; pass what it "
-            "iterates over, such as a DataLoader or a list of batches"
+            f"loader={shown(loader)} is an iterator, which loses the batches read from it; pass "
+            "what it iterates over, such as a DataLoader or a list of batches"
         )
     is_scalar = isinstance(loader, (Tensor, np.ndarray)) and not loader.ndim
     if isinstance(loader, type) or is_scalar or not isinstance(loader, Iterable):

@@ -23,7 +23,7 @@ class ProbeSource:
     Args:
         wanted: A ProbeSet, a callable ``(trainer, module) -> ProbeSet``, or how many images to keep
             from validation batches.
-        classes: Which classes are explained; labels must be there where they are needed.
+        classes: Which classes are explained; ``"label"`` needs probes with labels.
         mean: As in :class:`ProbeSet`, for images kept from validation.
         std: Likewise.
         class_names: Likewise.
@@ -61,11 +61,11 @@ class ProbeSource:
 
     @property
     def is_capturing(self) -> bool:
-        """Whether validation batches are still looked through."""
+        """Whether probes are still being collected from validation batches."""
         return self._capture is not None
 
     def build(self, trainer: Any, module: Any) -> None:
-        """Build the probes, where a callable does.
+        """Build the probes, if they come from a callable.
 
         Raises:
             TypeError: If the callable returns no ProbeSet.
@@ -82,7 +82,7 @@ class ProbeSource:
         self.settle(built)
 
     def anew(self) -> ProbeSource:
-        """A source for the same request that has found nothing yet, but for a set that is given."""
+        """A source for the same request, without the probes found so far; a given set stays."""
         other = copy(self)
         if not isinstance(self._wanted, ProbeSet):
             other.probes = None
@@ -104,7 +104,7 @@ class ProbeSource:
         self.probes, self._capture = probes, None
 
     def found(self) -> ProbeSet:
-        """The probes; those kept from validation so far, where they are not settled.
+        """The probes; while they are not settled, those kept from validation so far.
 
         Raises:
             ValueError: If no image could be kept.
@@ -120,7 +120,7 @@ class ProbeSource:
         return ProbeSet(self._capture.images, labels=self._capture.labels, **self._display)
 
     def state_dict(self) -> dict[str, Any]:
-        """The probes' fingerprint; those kept from validation whole, as nobody else has them."""
+        """The probes' fingerprint, and the probes themselves if they were kept from validation."""
         if self.probes is None:
             return {"fingerprint": None, "kept": None}
         kept = None
@@ -134,12 +134,12 @@ class ProbeSource:
         return {"fingerprint": self.probes.fingerprint, "kept": kept}
 
     def resume(self, state: Mapping[str, Any]) -> bool:
-        """Go on with the probes of a checkpoint, where that is what the user wants.
+        """Go on with the probes of a checkpoint, if the user asked for the same.
 
         Call it after :meth:`build`.
 
         Args:
-            state: Of :meth:`state_dict`.
+            state: What :meth:`state_dict` returned.
 
         Returns:
             Whether the probes are those of the checkpoint.
@@ -152,7 +152,7 @@ class ProbeSource:
                 )
                 _check_fit(probes, self._classes)
             except ValueError:
-                return False  # Other channels than mean and std have, or classes="label" now.
+                return False  # mean and std have other channels, or classes is "label" now.
             if probes.fingerprint == state["fingerprint"]:
                 self.settle(probes)
         return self.probes is not None and self.probes.fingerprint == state["fingerprint"]
@@ -199,5 +199,6 @@ def _check_wanted(wanted: object, display: dict[str, object]) -> None:
     given = [name for name, value in display.items() if value is not None]
     if given:
         raise ValueError(
-            f"{' and '.join(given)} only go with probes=<number>; give them to the ProbeSet instead"
+            f"{' and '.join(given)} can only be given with probes=<number>; otherwise give them to "
+            "the ProbeSet"
         )

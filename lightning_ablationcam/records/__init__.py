@@ -1,1 +1,1 @@
-"""What event files hold for the tab and the report, without torch."""
+"""What event files hold for the tab and the report. Imports no torch."""

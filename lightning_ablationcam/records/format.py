@@ -1,13 +1,13 @@
-"""The records in an event file that the tab and the report are made of.
+"""The records in an event file that the tab and the report are made from.
 
-Each is one list of byte strings, the first of them JSON, and is written as one string tensor:
+Each record is a list of byte strings, the first of them JSON, written as one string tensor:
 
 * probes, under ``<tag>/probes``: ``[json, picture_0, ..., picture_N-1]``, PNG or JPEG.
-* heat, under ``<tag>/heat``, one a pass: ``[json, maps]``; ``maps`` holds N x h x w bytes in C
-  order, 255 = that map's own maximum.
+* heat, under ``<tag>/heat``, one for each pass: ``[json, maps]``; ``maps`` holds N x h x w bytes
+  in C order, 255 = that map's own maximum.
 
-Event files come from anywhere, so decoding is strict: no size or type in them is trusted, and
-whatever does not fit is a :class:`RecordError` that says what.
+Event files may come from anywhere, so decoding is strict: it trusts no size or type in them, and
+raises a :class:`RecordError` that says what does not fit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT, Axis
 
 VERSION = 2
-"""Version of both records. The first had no ``measures``: drift and concentration stood alone."""
+"""Version of both records. Version 1 had drift and concentration in place of ``measures``."""
 
 READABLE = (1, VERSION)
 """The versions that can be read."""
@@ -34,36 +34,36 @@ PLUGIN_NAME = "ablation_cam"
 """TensorBoard's name for the owner of these records, part of the tab's address."""
 
 PROBES_TAG = "/probes"
-"""What follows the monitor's tag in the tag of its probes records."""
+"""Suffix that follows the monitor's tag in the tag of its probes records."""
 
 HEAT_TAG = "/heat"
-"""What follows the monitor's tag in the tag of its heat records."""
+"""Suffix that follows the monitor's tag in the tag of its heat records."""
 
 MAX_INTEGER = 2**53
-"""Whole numbers up to here are the same in JavaScript."""
+"""JavaScript represents whole numbers exactly up to here."""
 
 MAX_JSON_BYTES = 8 * 2**20
-"""How long the JSON of a record may be: read, it can take fifty times the memory."""
+"""How long the JSON of a record may be: parsed, it can take fifty times as much memory."""
 
 MEASURES_OF_VERSION_1 = (DRIFT, CONCENTRATION)
-"""The measures of records of version 1, which do not say what they hold."""
+"""The measures in records of version 1, which do not list their measures."""
 
 _SCALES = ("map", "probe", "run")
 _SCORES = ("logit", "probability", "score")
 _PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _MEASURE = re.compile(r"[a-z][a-z0-9_]{0,63}")
-# Measures stand beside these where the page is told of a step.
+# Names that no measure may have: the page gets measures beside these fields of a step.
 _FIELDS_OF_A_STEP = frozenset(
     ("step", "epoch", "wall_time", "maxima", "classes", "scores", "predicted", "probabilities")
 )
-# It becomes part of addresses.
+# A fingerprint becomes part of addresses.
 _FINGERPRINT = re.compile(r"[0-9A-Za-z_.-]{1,128}")
 
 _T = TypeVar("_T")
 
 
 class RecordError(ValueError):
-    """A record is not what it should be; the message says in which way."""
+    """A record is not valid; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,15 @@ class ProbesRecord:
     """The probes of a run.
 
     Attributes:
-        fingerprint: Of the :class:`~lightning_ablationcam.ProbeSet`.
+        fingerprint: The fingerprint of the :class:`~lightning_ablationcam.ProbeSet`.
         layer: Dotted name of the target layer.
         scale: What 100 % of the colour scale is: ``"map"``, ``"probe"`` or ``"run"``.
         score: What the class score is: ``"logit"``, ``"probability"`` or ``"score"``.
         names: N names.
-        labels: N class indices, None where there is none.
+        labels: N class indices, None for a probe without one.
         pictures: N PNG or JPEG files.
         class_names: Name of each class index, or None.
-        measures: How the measures of each pass are read, in the order in which they are shown.
+        measures: How to show the measures of each pass, in the order in which they appear.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -116,17 +116,17 @@ class HeatRecord:
     """One pass over N probes.
 
     Attributes:
-        fingerprint: Of the probes.
+        fingerprint: The fingerprint of the probes.
         layer: Dotted name of the target layer.
         epoch: Epoch of the pass.
         shape: (N, h, w).
         maps: N x h x w bytes in C order, 255 = that map's own maximum.
-        maxima: N maxima, at least 0; None where nothing of a map is finite.
+        maxima: N maxima, at least 0; None for a map without a finite value.
         classes: N classes explained.
         scores: N class scores, in the unit of the probes' ``score``; None where not finite.
         predicted: N predicted classes, or None.
         probabilities: N softmax probabilities of ``classes``, or None.
-        measures: By name, N numbers; None where not known.
+        measures: N numbers for each measure's name; None where not known.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -165,9 +165,8 @@ class HeatRecord:
 def quantised(heatmaps: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Heatmaps as bytes, each map on a scale of its own.
 
-    Heat that is not finite counts as none. A map of which nothing is finite is all zero, and its
-    maximum is NaN, null in the record: nothing is known about it, other than of a map without heat,
-    whose maximum is 0.
+    Heat that is not finite counts as none. A map without a finite value becomes all zero with
+    maximum NaN (null in the record), which means unknown; a map without heat has maximum 0.
 
     Args:
         heatmaps: (N, h, w), not normalised; negative heat counts as none.
@@ -335,10 +334,10 @@ class _Fields:
 
     def __init__(self, text: bytes) -> None:
         if len(text) > MAX_JSON_BYTES:
-            raise RecordError(f"its JSON has {len(text):,} bytes, of {MAX_JSON_BYTES:,} at most")
+            raise RecordError(f"its JSON has {len(text):,} bytes; the limit is {MAX_JSON_BYTES:,}")
         try:
             values = json.loads(text.decode("utf-8"))
-        # A ValueError is what both decoders raise; brackets within brackets exhaust the stack.
+        # Both decoders raise ValueError; deeply nested brackets exhaust the stack.
         except (ValueError, RecursionError) as error:
             raise RecordError(f"the first part is no JSON ({type(error).__name__})") from error
         self._values = _object(values)
@@ -346,7 +345,7 @@ class _Fields:
         if self.version not in READABLE or isinstance(self.version, bool):
             raise RecordError(
                 f"version is {self.version!r:.80}, but this lightning_ablationcam reads versions "
-                f"up to {VERSION}; install in TensorBoard's environment what wrote the record"
+                f"up to {VERSION}; install the version that wrote it in TensorBoard's environment"
             )
 
     @classmethod
@@ -412,7 +411,7 @@ def _integer(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    # JSON as Python reads it also has NaN and Infinity, and 1e999 is infinite too.
+    # Python's JSON parser also accepts NaN and Infinity, and reads 1e999 as infinite.
     if isinstance(value, float) and math.isfinite(value):
         return value
     return float(_integer(value))
@@ -429,7 +428,7 @@ def _unlike(value: Any, expected: str) -> RecordError:
 
 def _check_measure(name: str) -> None:
     if not _MEASURE.fullmatch(name) or name in _FIELDS_OF_A_STEP:
-        raise RecordError(f"a measure is called {name[:80]!r}; expected a name of its own")
+        raise RecordError(f"a measure is called {name[:80]!r}; expected a name not yet in use")
 
 
 def _check_fingerprint(fingerprint: str) -> None:

@@ -1,4 +1,4 @@
-"""What was recorded under one tag of one run, as the tab and the report show it."""
+"""Everything recorded under one tag of one run, as the tab and the report show it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lightning_ablationcam.records.format import HeatRecord, ProbesRecord
 from lightning_ablationcam.selection import evenly_chosen
 
 VERSION = 1
-"""Version of what the page is given."""
+"""Version of the data that the page gets."""
 
 MAX_STEPS = 1000
-"""How many steps of a series are shown; of more, an even selection."""
+"""How many steps of a series are shown at most; a longer one is thinned evenly."""
 
 Record = TypeVar("Record", ProbesRecord, HeatRecord)
 
@@ -27,7 +27,7 @@ class NothingToShowError(LookupError):
 
 @dataclass(frozen=True)
 class Stamped(Generic[Record]):
-    """A record and when it was written.
+    """A record, its step and when it was written.
 
     Attributes:
         step: ``trainer.global_step``.
@@ -47,9 +47,9 @@ class Series:
     Attributes:
         run: The run.
         tag: The monitor's tag.
-        probes: What is watched.
+        probes: The probes.
         steps: At least one pass, each step once, ascending; all of one layer and one map shape.
-        total_steps: How many there were before thinning.
+        total_steps: How many steps there were before thinning.
         notes: Sentences on what is not shown.
     """
 
@@ -62,7 +62,7 @@ class Series:
 
     @property
     def key(self) -> str:
-        """Stands for exactly these steps, in 32 hexadecimal digits."""
+        """Identifies exactly these steps, in 32 hexadecimal digits."""
         digest = hashlib.sha256()
         for part in (self.probes.fingerprint, self.probes.layer, self.steps[0].record.shape):
             digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\n")
@@ -89,15 +89,15 @@ def assemble(
 ) -> Series:
     """Bring the records of one tag of one run together.
 
-    The newest probes that have heat count. Heat of other probes, of another layer or of another map
-    size than the newest is left out, and a note says so.
+    The newest probes with any heat are shown. Heat of other probes, of another layer or of another
+    map size than the newest is left out, and a note says so.
 
     Args:
         run: The run.
         tag: The monitor's tag.
-        probes: In the order in which they were written.
-        heat: Likewise.
-        notes: What is already known to be missing.
+        probes: The probes records, in the order in which they were written.
+        heat: The heat records, likewise.
+        notes: Sentences on what is already known to be missing.
 
     Returns:
         The series.
@@ -134,17 +134,17 @@ def assemble(
 
 
 def current(heat: Iterable[Stamped[HeatRecord]]) -> list[Stamped[HeatRecord]]:
-    """The passes that count, by step.
+    """The passes that are not outdated, by step.
 
-    A run that is resumed, or started again, goes back to an earlier step. What had been written at
-    that step and later belongs to a past that is no more, so it goes, as in TensorBoard's own
-    dashboards. A clock that goes back alone removes nothing.
+    A run that is resumed, or started again, goes back to an earlier step. The passes that were
+    written before at that step or later ones are outdated and dropped, as in TensorBoard's own
+    dashboards. A clock that is set back removes nothing by itself.
 
     Args:
-        heat: In the order in which they were written.
+        heat: The passes in the order in which they were written.
 
     Returns:
-        Each step once, ascending.
+        The passes, each step once, ascending.
     """
     kept: list[Stamped[HeatRecord]] = []
     for new in heat:
@@ -162,7 +162,7 @@ def thinned(items: Sequence[Stamped[HeatRecord]], most: int) -> list[Stamped[Hea
 
 
 def page_data(series: Series, *, pictures: Sequence[str], maps: str) -> dict[str, Any]:
-    """What the page is told about a series, ready for JSON.
+    """What the page gets about a series, ready for JSON.
 
     Args:
         series: The series.
@@ -170,7 +170,7 @@ def page_data(series: Series, *, pictures: Sequence[str], maps: str) -> dict[str
         maps: Address of the maps.
 
     Returns:
-        The object that the tab's ``data`` answers and that the report embeds.
+        The object that the tab's ``data`` route answers with and that the report embeds.
     """
     probes, shape = series.probes, series.steps[0].record.shape
     named = zip(probes.names, probes.labels, strict=True)
@@ -211,7 +211,7 @@ def _step(stamped: Stamped[HeatRecord]) -> dict[str, Any]:
 
 
 def _rounded(values: Sequence[float | None] | None) -> list[float | None] | None:
-    # Six digits: as exact as a float32 is read, and half as long as it is written.
+    # Six digits are enough to read a float32, and half as long as writing it out in full.
     if values is None:
         return None
     return [None if value is None else float(f"{value:.6g}") for value in values]

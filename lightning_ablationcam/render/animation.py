@@ -1,4 +1,4 @@
-"""One probe over the validation passes, as one picture that moves."""
+"""One probe over the validation passes, as one animated picture."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from lightning_ablationcam.render.validation import (
 )
 
 MAX_ANIMATION_FRAMES = 32
-"""Twice as many double the bytes and the time to watch, and show little more: 32 frames of 224
-pixels take about half a MB, and eight seconds."""
+"""Twice as many would double the bytes and the time to watch, and show little more: 32 frames of
+224 pixels take about half a MB, and eight seconds."""
 
 WIDTH = 224
 PROGRESS_HEIGHT = 4
@@ -34,7 +34,7 @@ PROGRESS_HEIGHT = 4
 TURN = 6_400
 SHORTEST, LONGEST = 200, 600
 HOLD = 2_000
-"""Milliseconds: of a whole turn, of a frame, and how much longer the last one stays."""
+"""Milliseconds: for all frames, for one frame, and how much longer the last frame stays."""
 
 
 def probe_animation(
@@ -44,7 +44,7 @@ def probe_animation(
     progress: Sequence[float],
     legend: str,
 ) -> bytes:
-    """Draw how the heat of one picture changed: a frame a pass, over and over again.
+    """Draw how the heat of one picture changed: one frame for each pass, in an endless loop.
 
     The last frame stays for two seconds longer. Below the picture a bar shows where in the
     training a frame is.
@@ -53,12 +53,12 @@ def probe_animation(
         picture: uint8 array of shape (H, W, 3), RGB, of any size.
         heats: 1 to 32 float arrays, each of shape (h, w), oldest first. Values are clipped to
             [0, 1]; NaN and infinities count as 0.
-        captions: For each heat its lines of text; the first stands out.
+        captions: For each heat its lines of text; the first line stands out.
         progress: For each heat the share of the training done by then, clipped to [0, 1].
         legend: What the hottest colour stands for.
 
     Returns:
-        A GIF file, at most 238 pixels wide; a still one where there is a single heat.
+        A GIF file, at most 238 pixels wide; a still picture if there is a single heat.
 
     Raises:
         TypeError: If an array has another dtype, or a caption is a string.
@@ -82,7 +82,7 @@ def probe_animation(
 
 
 def frame_milliseconds(count: int) -> list[int]:
-    """Return how long each of ``count`` frames is shown: a quick turn, then a rest at the end.
+    """Return how long each of ``count`` frames is shown: all the same, and the last one longer.
 
     Example:
         >>> frame_milliseconds(3)
@@ -95,7 +95,7 @@ def frame_milliseconds(count: int) -> list[int]:
 
 @cache
 def furniture_colors() -> NDArray[np.uint8]:
-    """Return the colours of what is around the picture, uint8 (n, 3): text, bars, background."""
+    """Return the colours around the picture, uint8 (n, 3): text, bars, background."""
     ramps = [
         np.linspace(BACKGROUND, TEXT, 6),
         np.linspace(BACKGROUND, MUTED, 5)[1:],

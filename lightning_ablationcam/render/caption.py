@@ -1,4 +1,4 @@
-"""Lines of text, drawn with the font that Pillow brings along."""
+"""Lines of text, drawn with Pillow's built-in font."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lightning_ablationcam.render.style import BACKGROUND, LINE_HEIGHT, MUTED, T
 
 ELLIPSIS = "…"
 
-# Unicode has set it aside for ever: every font draws it with the box for letters it lacks.
+# Unicode will never assign it, so every font draws it as the box for letters it lacks.
 _NO_CHARACTER = "\U000effff"
-# They join the letters beside them and are not seen, neither as a letter nor as a space.
+# They join the letters beside them and are invisible.
 _JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
 
 
@@ -67,8 +67,8 @@ def shortened(line: str, width: int, zoom: float = 1) -> str:
         >>> shortened("a name that goes on for ever", 80)
         'a name that…'
     """
-    # Hardly a character is narrower than a pixel: what comes after cannot be seen, neither in the
-    # line nor in what it is spelled with.
+    # Hardly any character is narrower than a pixel: characters beyond would not be seen, neither
+    # of the line nor of its spelling in ASCII.
     text = _drawable(line[: 4 * width])[: 4 * width]
     if text_width(text, zoom) <= width:
         return text
@@ -97,13 +97,13 @@ def font(zoom: float = 1) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _drawable(text: str) -> str:
     composed = unicodedata.normalize("NFC", text).translate(_JOINERS)
     words = "".join(c if c.isprintable() else " " for c in composed).split()
-    # Boxes, where no letter of a word is known, say at least that there is a word.
+    # If no letter of a word is known, boxes show at least that there is a word.
     return " ".join("".join(map(_spelled, word)) or word for word in words)
 
 
 @lru_cache(maxsize=4096)
 def _spelled(letter: str) -> str:
-    """Return ``letter`` where the font has it, else ASCII for it; "" for marks and the unknown."""
+    """Return ``letter`` if the font has it, else ASCII for it; "" for marks and unknown letters."""
     return letter if _has_glyph(letter) else anyascii(letter)
 
 

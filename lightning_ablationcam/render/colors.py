@@ -10,8 +10,8 @@ from cmap import Colormap
 from numpy.typing import NDArray
 
 # Perceptually uniform and safe for colour-blind readers. Of the scales that are both, viridis
-# stays apart from most photographs: skin, fur, wood and sunsets already have inferno's and
-# plasma's reds and oranges, and inferno's and magma's pale end is lost on a white background.
+# differs most from photographs: skin, fur, wood and sunsets already have inferno's and plasma's
+# reds and oranges, and inferno's and magma's pale end is lost on a white background.
 DEFAULT_COLORMAP = "viridis"
 
 

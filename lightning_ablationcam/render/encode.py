@@ -12,17 +12,18 @@ from PIL import Image
 from lightning_ablationcam.render.validation import check_picture, check_same_length
 from lightning_ablationcam.selection import evenly_chosen
 
-# Each byte costs: TensorBoard's writer computes checksums in Python, 150 ms for a MiB.
+# Every byte costs time: TensorBoard's writer computes checksums in Python, 150 ms for a MiB.
 JPEG_QUALITY = 80
 
 TOLERANCE = 6
-"""How far a channel of an animation may be, of 255, from what it should be.
+"""How far a channel of a pixel in an animation may be, of 255, from its true value.
 
-A pixel is drawn anew only beyond: that halves the bytes, and is not seen."""
+A pixel is drawn again only if it is further off: that halves the bytes, and is not visible."""
 
 PALETTE_SAMPLES = 8
-"""From how many frames the palette is made. Less than 256: one entry says "as before"."""
+"""From how many frames the palette is made."""
 MAX_COLORS = 255
+"""Less than 256, because one entry means "as before"."""
 
 
 def encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
@@ -58,14 +59,14 @@ def encode_gif(
     milliseconds: Sequence[int],
     colors: NDArray[np.uint8],
 ) -> bytes:
-    """Return ``frames`` as a GIF file that starts over at its end, for ever.
+    """Return ``frames`` as a GIF file in an endless loop.
 
     All frames share one palette and are not dithered, so that what does not change stands still.
-    The first and the last frame are as close as the palette allows; of those between, pixels within
+    The first and the last frame are as close as the palette allows; in those between, pixels within
     :data:`TOLERANCE` of what is on the screen are left as they are.
 
-    APNG would be exact, but several times as large in true colours and a tenth smaller with a
-    palette; and many programs other than browsers show its first frame only.
+    APNG would be exact, but several times as large in true colours, and only a tenth smaller with a
+    palette; and many programs other than browsers show only its first frame.
 
     Args:
         frames: At least one uint8 array of shape (H, W, 3), RGB, all of one shape.

@@ -35,7 +35,7 @@ def evolution_strip(
     title: Sequence[str],
     legend: str,
 ) -> NDArray[np.uint8]:
-    """Draw how the heat of one picture changed: one frame a pass, the bare picture in the title.
+    """Draw how the heat of one picture changed: a frame for each pass, and the picture on top.
 
     Args:
         picture: uint8 array of shape (H, W, 3), RGB, of any size.

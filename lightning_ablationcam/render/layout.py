@@ -1,4 +1,4 @@
-"""Placing images side by side and one below the other, on the common background."""
+"""Place images side by side and one below the other, on the common background."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from lightning_ablationcam.render.overlays import blend
 from lightning_ablationcam.render.style import BACKGROUND, CARD, GAP, MUTED
 
 BAR_HEIGHT = 8
-# What the bar's colours lie over, as those of an overlay lie over its picture: without it the
+# The bar's colours lie over this, as an overlay's colours lie over its picture: without it the
 # bar's cold end would show a colour that no overlay has.
 BENEATH = (92, 94, 98)
 COLD = "0"
@@ -23,8 +23,8 @@ def legend_block(text: str, width: int, zoom: float = 1) -> Image.Image:
     """Return a colour bar with "0" below its cold end and ``text`` below its hot end.
 
     Args:
-        text: What the hottest colour stands for, shortened to the width where too long.
-        width: Width available, in pixels; the bar takes no more than a card's.
+        text: What the hottest colour stands for, shortened if it is too long.
+        width: Width available, in pixels; the bar is at most as wide as a card.
         zoom: How much larger than usual bar and text are.
 
     Returns:

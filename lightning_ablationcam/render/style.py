@@ -13,7 +13,7 @@ LINE_HEIGHT = 18
 LARGE = 1.4
 """How much larger text is in a picture that a card shows reduced to about 60 %."""
 
-# Half of what a card of 350 px leaves beside the largest picture shown alone.
+# Half of the space that a card of 350 px leaves beside the largest picture shown alone.
 MARGIN = 7
 GAP = 8
 SEAM = 2

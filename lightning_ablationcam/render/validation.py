@@ -1,4 +1,4 @@
-"""Errors that say which argument is wrong, what it was and what is expected."""
+"""Check arguments; errors say which one is wrong, what it was and what is expected."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One fit: when a pass is due, what it finds, and what is kept of it."""
+"""One fit: when a pass is due, what it finds, and what is kept from it."""

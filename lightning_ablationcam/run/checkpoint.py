@@ -1,7 +1,7 @@
-"""What a checkpoint holds for the monitor, checked as a whole before any of it is taken.
+"""Check everything that a checkpoint holds for the monitor before any of it is used.
 
-A checkpoint may be damaged, from elsewhere or from a later version. Nothing in it is worth a
-training: where it is not what it should be, the history begins afresh.
+A checkpoint may be damaged, from elsewhere or from a later version. It must never stop a training:
+if it is not valid, the history starts afresh.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from torch import Tensor
 from lightning_ablationcam.run.history import MAX_PASSES
 
 VERSION = 1
-"""Of what a checkpoint holds for the monitor."""
+"""Version of the monitor's state in a checkpoint."""
 
 MAX_INTEGER = 2**63 - 1
 MAX_NUMBER = torch.finfo(torch.float32).max
 
 
 class StateError(ValueError):
-    """A state is not what a monitor of this version wrote; the message says in which way."""
+    """A state is not what a monitor of this version writes; the message says why."""
 
 
 def checked_state(state: object) -> dict[str, Any]:
-    """Check the state of a monitor, all of it.
+    """Check the whole state of a monitor.
 
     Args:
         state: What a checkpoint holds, as :meth:`AblationCAMMonitor.state_dict` wrote it.
 
     Returns:
-        The same in the same form, of known fields only, with tensors on the CPU:
+        The state in the same form, with known fields only and tensors on the CPU:
         ``validations``, ``scalars``, ``history`` with ``passes`` and ``maxima``, and ``probes``
         with ``fingerprint`` and ``kept``.
 
@@ -109,7 +109,7 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "probabilities": one("probabilities", _optional(some_floats)),
         "measures": one("measures", _measures(len(heatmaps)))
         if "measures" in fields
-        # Before measures were kept together.
+        # A state from before measures were kept together.
         else {
             name: values
             for name in ("drift", "concentration")
@@ -149,7 +149,7 @@ def _kept(where: str, value: Any) -> dict[str, Any]:
         "wanted": _one(fields, "wanted", _count, f"{where}.wanted"),
         "inputs": inputs,
         "labels": _one(fields, "labels", labels, f"{where}.labels"),
-        # Not there before probes kept from validation had masks.
+        # Missing in states from before probes kept from validation had masks.
         "masks": _optional(_masks(inputs))(f"{where}.masks", fields.get("masks")),
     }
 
@@ -266,7 +266,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
     if isinstance(value, (bool, int, float, str, type(None))):
-        # No number is too long to be told, but some are too long to be turned into text.
+        # Python refuses to turn very long integers into text.
         large = isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER
         return "a huge number" if large else repr(value)[:80]
     return f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""How a module is run in a pass: by itself, or as the Trainer that trains it would."""
+"""How a module is run in a pass: by itself, or as its Trainer would run it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lightning_ablationcam.run.muted_logging import silenced
 
 
 class Execution(Protocol):
-    """What has to be done so that a module can be run in a pass."""
+    """How to run a module in a pass."""
 
     def inputs(self, inputs: Tensor) -> Tensor:
-        """The probes, (N, ...) on the CPU, as the module takes them."""
+        """Turn the probes, (N, ...) on the CPU, into inputs that the module takes."""
 
     def forward(self) -> AbstractContextManager[None]:
-        """Entered around each call of the module."""
+        """The context around each call of the module."""
 
     def whole(self) -> AbstractContextManager[None]:
-        """Entered around the pass as a whole."""
+        """The context around the whole pass."""
 
 
 class Alone:
-    """Runs a module that nobody trains, such as one loaded from an old checkpoint.
+    """Runs a module without a Trainer, such as one loaded from an old checkpoint.
 
     Args:
         module: The module.
@@ -42,26 +42,26 @@ class Alone:
         self._module = module
 
     def inputs(self, inputs: Tensor) -> Tensor:
-        """On the device of the module's parameters, and floats in their dtype."""
+        """Move inputs to the device of the module's parameters, and floats to their dtype."""
         like = next((p for p in self._module.parameters() if p.is_floating_point()), None)
         if like is None:
             return inputs
         return inputs.to(like.device, like.dtype if inputs.is_floating_point() else None)
 
     def forward(self) -> AbstractContextManager[None]:
-        """As it is."""
+        """No context: the module runs as it is."""
         return nullcontext()
 
     def whole(self) -> AbstractContextManager[None]:
-        """Likewise."""
+        """No context either."""
         return nullcontext()
 
 
 class UnderTrainer:
-    """Runs a module as its Trainer's precision has it, and lets it log nothing.
+    """Runs a module in its Trainer's precision, and keeps it from logging.
 
-    Tensors that the forward creates are of the parameters' dtype, but autocast is off: in half
-    precision most channels' drops would be lost.
+    Tensors that the forward creates have the parameters' dtype, but autocast is off: half precision
+    would lose most channels' drops.
 
     Args:
         trainer: The Trainer.
@@ -73,17 +73,17 @@ class UnderTrainer:
         self._module = module
 
     def inputs(self, inputs: Tensor) -> Tensor:
-        """On the module's device, in the precision's dtype."""
+        """Move inputs to the module's device, in the precision's dtype."""
         converted: Tensor = self._trainer.precision_plugin.convert_input(inputs)
         return converted.to(self._module.device)
 
     @contextmanager
     def forward(self) -> Iterator[None]:
-        """In the Trainer's precision, without autocast."""
+        """The Trainer's precision, without autocast."""
         precision = self._trainer.precision_plugin.forward_context()
         with precision, without_autocast({"cpu", self._module.device.type}):
             yield
 
     def whole(self) -> AbstractContextManager[None]:
-        """Without a sound."""
+        """The module logs nothing, and its metrics count nothing."""
         return silenced(self._module, self._trainer)

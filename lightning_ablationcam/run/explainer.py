@@ -1,4 +1,4 @@
-"""The probes of a run, explained pass after pass, in one process or shared out over several."""
+"""Explain the probes of a run, pass after pass, in one process or divided among several."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lightning_ablationcam.run.ranks import Ranks
 
 
 class Explainer:
-    """Explains probes at one layer, which it looks for once where that is left to it.
+    """Explains probes at one layer; with "auto" it searches for the layer once.
 
     Args:
         target_layer: As in :func:`~lightning_ablationcam.ablation_cam`.
@@ -58,13 +58,13 @@ class Explainer:
         execution: Execution | None = None,
         tell: Callable[[str], None] = warn,
     ) -> AblationResult:
-        """Explain all probes; where the layer that "auto" had found is gone, look for it again.
+        """Explain all probes; if the layer that "auto" had found is gone, search for one again.
 
         Args:
             module: The module.
             probes: The probes.
-            execution: How the module is run; by itself where nothing is said.
-            tell: Is told of what could not be given back to the module.
+            execution: How the module is run; by default by itself.
+            tell: Called with a sentence on each thing of the module that could not be restored.
 
         Returns:
             The result for all probes, the same on every rank.
@@ -76,13 +76,13 @@ class Explainer:
 
         parts = self._shares(module, len(probes), explain_rows)
         if any(isinstance(part, LayerError) for part in parts):
-            # Where it is another layer, the user is told, and the history starts afresh.
+            # If another layer is found, the user is told and the history starts afresh.
             self._layer = self._wanted
             parts = self._shares(module, len(probes), explain_rows)
         result = joined([part for part in parts if isinstance(part, AblationResult)])
         if result.drops.nan_to_num(0, 0, 0).any():
-            # A layer without effect, as behind a head that is still all zeros, says nothing about
-            # where to look; then it is looked for again.
+            # Otherwise the layer has no effect, as before a head that is still all zeros: keep
+            # nothing, so that the next pass searches again.
             self._layer = result.layer
         return result
 
@@ -92,11 +92,11 @@ class Explainer:
         """Explain all probes, each rank its share.
 
         Returns:
-            Of each rank the result; None where it has no share, and the error where the layer that
-            "auto" had found is gone. It is no rank's alone, so that all look for another together.
+            For each rank its result, None if it has no share, or the error if the layer that "auto"
+            had found is gone. All ranks get the error, so that they search again together.
         """
         was_found = is_auto(self._wanted) and not is_auto(self._layer)
-        # Ranks that look for the layer on their own could find different ones.
+        # Ranks that search for the layer on their own could find different ones.
         split = not is_auto(self._layer) and not uses_batch_statistics(module)
         rows = self._ranks.rows(count, split=split)
 
@@ -108,7 +108,7 @@ class Explainer:
             except LayerError as error:
                 if not was_found:
                     raise
-                return error.with_traceback(None)  # Its frames hold a failed pass's tensors.
+                return error.with_traceback(None)  # Its frames hold the failed pass's tensors.
 
         return self._ranks.gather(explain_mine)
 

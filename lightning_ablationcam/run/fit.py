@@ -1,4 +1,4 @@
-"""What belongs to one fit, begun anew with each, so that nothing has to be reset."""
+"""The state of one fit; each fit gets a new one, so that nothing has to be reset."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Fit:
 
     Attributes:
         source: Where its probes come from.
-        explainer: Explains them.
-        schedule: When that is due.
-        passes: What was seen.
+        explainer: Explains the probes.
+        schedule: Says when a pass is due.
+        passes: The passes made so far.
         ranks: The processes.
         notices: What the user was told.
-        running: Whether it has started and not ended.
+        running: Whether the fit has started and not ended.
         agreed: Whether all ranks have the same probes.
-        of: Its Trainer and module, if it has them, kept weakly.
+        of: Weak references to its Trainer and module, if it has them.
     """
 
     source: ProbeSource
@@ -48,23 +48,23 @@ class Fit:
     of: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what cannot leave the process, so that a monitor can be copied during a fit."""
+        """Leave out what cannot be copied, so that a monitor can be copied during a fit."""
         return {**self.__dict__, "of": None, "running": False}
 
     def is_of(self, trainer: Trainer) -> bool:
-        """Whether it is of this Trainer."""
+        """Whether this fit belongs to a Trainer."""
         return self.of is not None and self.of[0]() is trainer
 
     def goes_on_in(self, trainer: Trainer, module: LightningModule) -> bool:
-        """Whether another fit goes on with it: the same Trainer trains the same module."""
+        """Whether a new fit continues this one: the same Trainer trains the same module."""
         return self.is_of(trainer) and self.of is not None and self.of[1]() is module
 
     def build_probes(self, trainer: Trainer, module: LightningModule) -> None:
-        """Build the probes on every rank; where that fails on one, all of them say why."""
+        """Build the probes on every rank; if that fails on one, all of them raise."""
         self.ranks.gather(lambda: self.source.build(trainer, module))
 
     def probes(self) -> ProbeSet:
-        """The same probes on every rank: each saw other batches, or drew another augmentation.
+        """The first rank's probes, on every rank: each saw other batches or augmentations.
 
         Raises:
             ValueError: If no image could be kept from validation.
@@ -87,7 +87,7 @@ class Fit:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed fit goes on from, in tensors and primitives."""
+        """The state that a resumed fit goes on from, in tensors and primitives."""
         return {
             "version": VERSION,
             "probes": self.source.state_dict(),
@@ -96,14 +96,14 @@ class Fit:
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from the state of a checkpoint, or say why that cannot be and begin afresh."""
+        """Go on from the state of a checkpoint, or warn why that is impossible and start afresh."""
         self.passes = Passes()
         try:
             checked = checked_state(state)
         except StateError as error:
             # Also with on_error="raise": no pass has failed, and training loses nothing.
             self.notices.warn(
-                f"what the checkpoint holds of the monitor cannot be read: {error}; the history "
+                f"the monitor's state in the checkpoint cannot be read: {error}; the history "
                 "starts afresh"
             )
             return

@@ -1,4 +1,4 @@
-"""What a pass must not say: the user's own logging and metrics inside ``forward``."""
+"""Mute the user's own logging and metrics inside ``forward`` during a pass."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _ABSENT = object()
 def silenced(module: nn.Module, trainer: Trainer) -> Iterator[None]:
     """Keep the user's forward from logging, and its metrics from counting.
 
-    A pass feeds the network with ablated activations; what a forward logs or counts of them would
-    end up in the user's curves and in what early stopping monitors. So ``self.log``,
-    ``self.logger``, ``self.loggers`` and whatever a module keeps of them say nothing. What metrics
-    hold is given back by :func:`~lightning_ablationcam.network.module_state.kept_state`.
+    A pass feeds the network ablated activations; what a forward logs or counts from them would end
+    up in the user's curves and in what early stopping monitors. So ``self.log``, ``self.logger``,
+    ``self.loggers`` and whatever a module keeps of them are muted. The state of metrics is restored
+    by :func:`~lightning_ablationcam.network.module_state.kept_state`.
 
     Args:
         module: The LightningModule; modules inside it are silenced as well.
@@ -58,7 +58,7 @@ class Mute:
     """Looks like a logger, or a part of one, and can be read; calls and writes do nothing.
 
     Args:
-        voice: What it stands in for.
+        voice: The logger, or part of one, that it stands in for.
 
     Example:
         >>> from pytorch_lightning.loggers import CSVLogger
@@ -73,13 +73,13 @@ class Mute:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        """The voice's, for ``isinstance``."""
+        """The class of the voice, for ``isinstance``."""
         return type(self._voice)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._voice, name)
         if callable(value):
-            # What gives is asked, what takes is not.
+            # Getters are called, everything else does nothing.
             return _asking(value) if name.lstrip("_").startswith("get") else _say_nothing
         return _muted(value)
 
@@ -87,7 +87,7 @@ class Mute:
         """Write nothing."""
 
     def __getitem__(self, key: object) -> Mute:
-        """A part, whether or not it exists: with some loggers to name one is to make one."""
+        """A muted part, even if there is none: some loggers create a part when it is named."""
         return self
 
     def __setitem__(self, key: object, value: object) -> None:
@@ -102,7 +102,7 @@ _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
 def _muted(value: Any) -> Any:
-    """What a voice holds: as it is where it cannot speak, and a copy where it could be written."""
+    """A value of a voice: itself if plain, a copy of a container, a :class:`Mute` of the rest."""
     if isinstance(value, _READABLE):
         return value
     return copy(value) if type(value) in _CONTAINERS else Mute(value)
@@ -113,18 +113,18 @@ def _asking(method: Any) -> Any:
 
 
 def _voices(logger: Any) -> list[Any]:
-    """A logger, and what it writes with where that is there already."""
-    # Not ``logger.experiment``, which some loggers only make when they are asked for it.
+    """A logger, and the writer it writes with if it already has one."""
+    # Not ``logger.experiment``, which some loggers only create on first access.
     writer = getattr(logger, "_experiment", None)
     return [logger] if writer is None else [logger, writer]
 
 
 def _stand_ins(part: nn.Module, voices: dict[int, Any]) -> Iterator[tuple[str, Any]]:
-    """The attributes through which a module logs or counts, and what stands in for them."""
+    """The attributes through which a module logs or counts, and their stand-ins."""
     if is_a(part, "LightningModule"):
         yield from ((name, _say_nothing) for name in _LOGGING)
     if isinstance(part, Metric):
-        # Its checks of values would also keep the engine from recording the network.
+        # A metric's checks of values would also keep the engine from recording the network.
         yield "update", _say_nothing
     for name, value in vars(part).items():
         if id(value) in voices:
@@ -141,4 +141,4 @@ def _is_logging(value: object) -> bool:
 
 
 def _say_nothing(*_args: Any, **_kwargs: Any) -> None:
-    """Take the place of ``self.log`` and of a metric's ``update``."""
+    """Stand in for ``self.log`` and for a metric's ``update``."""

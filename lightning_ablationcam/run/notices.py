@@ -1,4 +1,4 @@
-"""What went wrong, said once and with what to do about it."""
+"""Tell the user what went wrong, once, and what to do about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")
 
 
 class Notices:
-    """Tells the user what a run should know, each kind of thing once.
+    """Tells the user about a run, each kind of message once.
 
     Example:
         >>> notices = Notices()
@@ -24,14 +24,14 @@ class Notices:
         self._told: set[str] = set()
 
     def is_new(self, message: str) -> bool:
-        """Whether nothing of its kind was told before: the same message but for its numbers."""
+        """Whether the message is new; messages that differ only in numbers count as the same."""
         kind = _NUMBER.sub("#", message)
         new = kind not in self._told
         self._told.add(kind)
         return new
 
     def fault(self, error: Exception) -> None:
-        """Tell of a pass that failed."""
+        """Warn about a pass that failed."""
         if self.is_new(f"{type(error).__name__}: {error}"):
             self.warn(
                 f"no heatmaps this time, training goes on. {type(error).__name__}: {error}"
@@ -40,12 +40,12 @@ class Notices:
             )
 
     def once(self, message: str) -> None:
-        """Warn, unless the like was told before in this fit."""
+        """Warn, unless a message of the same kind was told before in this fit."""
         if self.is_new(message):
             self.warn(message)
 
     def warn(self, message: str) -> None:
-        """Warn; where the user turned warnings into errors, log instead of ending the training."""
+        """Warn; if the user turned warnings into errors, log instead of ending the training."""
         try:
             rank_zero_warn(f"ablation_cam: {message}")
         except UserWarning as raised:

@@ -1,4 +1,4 @@
-"""Passes over the probes: made, kept, and turned into the numbers to log."""
+"""Make passes over the probes, keep them, and turn them into the numbers to log."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lightning_ablationcam.run.scalars import Scalars
 
 
 class Passes:
-    """The passes of one run, and the scalars of its newest.
+    """The passes of one run, and the scalars of the newest pass.
 
-    Needs no Trainer: a folder of old checkpoints is seen in the same way as a running fit.
+    It needs no Trainer: a folder of old checkpoints works in the same way as a running fit.
 
     Attributes:
         history: The passes.
@@ -53,19 +53,19 @@ class Passes:
         epoch: int,
         execution: Execution | None = None,
     ) -> AblationResult:
-        """Make a pass: explain the probes, and add what is found.
+        """Make a pass: explain the probes, and add the result.
 
         Args:
             module: The module, as it is at that step.
             probes: The probes.
-            explainer: Explains them.
-            notices: Is told what the user should know.
-            step: How many steps it has been trained.
-            epoch: In which epoch.
-            execution: How the module is run; by itself where nothing is said.
+            explainer: Explains the probes.
+            notices: Tells the user about the pass.
+            step: How many steps the module has been trained for.
+            epoch: The epoch of that step.
+            execution: How the module is run; by default by itself.
 
         Returns:
-            What was found.
+            The result for all probes.
 
         Raises:
             FloatingPointError: If no probe has a finite score and heatmap.
@@ -78,10 +78,10 @@ class Passes:
         """Add a pass.
 
         Args:
-            result: What was found for all probes.
+            result: The result for all probes.
             step: ``trainer.global_step``.
             epoch: ``trainer.current_epoch``.
-            notices: Is told what the user should know of it.
+            notices: Tells the user about the pass.
 
         Raises:
             FloatingPointError: If no probe has a finite score and heatmap.
@@ -114,7 +114,7 @@ class Passes:
         self.scalars.update(self.history.append(seen))
 
     def aside(self) -> Passes:
-        """Passes of their own that begin with the same scalars; these here stay as they are."""
+        """New, independent passes that begin with the same scalars as these."""
         other = Passes()
         other.scalars.load_state_dict(self.scalars.state_dict())
         return other

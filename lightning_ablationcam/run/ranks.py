@@ -1,4 +1,4 @@
-"""Many processes, one pass: who explains which probes, and how all of them learn of it."""
+"""One pass in many processes: which rank explains which probes, and how ranks share results."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ T = TypeVar("T")
 
 
 class RankError(RuntimeError):
-    """Something went wrong on another rank; says where and what."""
+    """Something went wrong on another rank; the message says where and what."""
 
 
 class Ranks:
     """The processes of a run, seen from one of them.
 
     Whatever happens on one rank, every rank reaches the collective, with its value or with its
-    error: a rank that never comes would leave the others waiting.
+    error: a missing rank would leave the others waiting.
 
     Args:
-        rank: This process.
-        size: How many there are. Where it is 1, nothing is communicated.
+        rank: The rank of this process.
+        size: How many processes there are. If there is only 1, nothing is communicated.
     """
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
@@ -61,8 +61,8 @@ class Ranks:
         """Which of ``count`` probes this rank explains.
 
         Args:
-            count: How many there are.
-            split: Whether they are shared out evenly, in order; otherwise the first rank has all.
+            count: How many probes there are.
+            split: Whether they are divided evenly, in order; otherwise the first rank has all.
                 With fewer probes than ranks, some ranks have none.
 
         Example:
@@ -76,10 +76,10 @@ class Ranks:
         return slice(start, start + each + (self.rank < more))
 
     def share(self, make: Callable[[], T]) -> T:
-        """The first rank's value, on every rank; ``make`` runs on the first alone.
+        """The first rank's value, on every rank; ``make`` runs on the first rank only.
 
         Raises:
-            RankError: On the other ranks, where ``make`` raised on the first.
+            RankError: On the other ranks, if ``make`` raised on the first.
         """
         if self.size == 1:
             return make()
@@ -95,11 +95,11 @@ class Ranks:
         return value
 
     def gather(self, make: Callable[[], T]) -> list[T]:
-        """Every rank's value, in their order, on every rank.
+        """Every rank's value, in the order of ranks, on every rank.
 
         Raises:
-            RankError: Where ``make`` raised on another rank; where it raised on this one, its own
-                error is raised.
+            RankError: If ``make`` raised on another rank; if it raised on this one, its own error
+                is raised.
         """
         if self.size == 1:
             return [make()]
@@ -115,10 +115,10 @@ class Ranks:
 
 
 def _outcome(make: Callable[[], Any]) -> tuple[tuple[bytes | None, str | None], Exception | None]:
-    """What the others are told, and the error: here every error is caught, to be raised later.
+    """What to tell the other ranks, and the error; every error is caught here and raised later.
 
-    The value travels pickled, so that one that cannot be pickled is an error like any other; of an
-    error its text does, since it may be one that cannot.
+    The value is sent pickled, so that a failure to pickle it is an error like any other; only the
+    text of an error is sent, since errors may not be picklable.
     """
     try:
         return (pickle.dumps(make()), None), None

@@ -11,17 +11,17 @@ from lightning_ablationcam.measures.registry import MEASURES
 from lightning_ablationcam.run.history import Pass
 
 NEUTRAL = {measure.name: measure.neutral for measure in MEASURES} | {"score": 0.0, "seconds": 0.0}
-"""What is logged before the first pass, or the second for drift."""
+"""What is logged before the first pass, or before the second pass for drift."""
 
 
 class Scalars:
     """The newest value of each number; a failed or skipped pass leaves it as it was.
 
-    EarlyStopping and ModelCheckpoint end the training where a monitored number is missing or NaN,
-    so there always is one, and it is always finite.
+    EarlyStopping and ModelCheckpoint end the training if a monitored number is missing or NaN, so
+    every number always has a value, and it is always finite.
 
     Attributes:
-        values: Of each measure and of ``score`` the mean over the probes, and ``seconds``, the wall
+        values: The mean of each measure and of ``score`` over the probes, and ``seconds``, the wall
             time of the newest pass.
     """
 
@@ -29,7 +29,7 @@ class Scalars:
         self.values = dict(NEUTRAL)
 
     def update(self, seen: Pass) -> None:
-        """Take over the means of a pass, over the probes whose numbers are finite."""
+        """Take the means of a pass, over the probes whose numbers are finite."""
         for name, each in {**seen.measures, "score": seen.scores}.items():
             mean = _finite_mean(each)
             if mean is not None:
@@ -48,6 +48,6 @@ def _finite_mean(values: NDArray[np.float64]) -> float | None:
     finite = values[np.isfinite(values)]
     if not len(finite):
         return None
-    # Lightning logs float32, where a larger number would be infinite.
+    # Lightning logs float32, in which a larger number would be infinite.
     largest = float(np.finfo(np.float32).max)
     return float(np.clip(finite, -largest, largest).mean())

@@ -13,17 +13,17 @@ class Schedule:
     """Counts the validations of a fit, from now on, and the time that passes take.
 
     Args:
-        every: Run at the first validation and every so many after it.
-        max_overhead: Share of the fit's wall time that passes may take; None for any. The first
-            pass shows what one takes; room is kept for one at the end, which always runs.
+        every: Run a pass at the first validation and at every ``every``-th after it.
+        max_overhead: Share of the fit's wall time that passes may take; None for no limit. The
+            first pass shows how long one takes; time is kept for the last, which always runs.
 
     Attributes:
-        validations: How many there were so far; part of the checkpoint.
+        validations: How many validations there were so far; part of the checkpoint.
         missed: ``(step, epoch)`` of the newest validation, if it got no pass.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If it is out of range.
+        ValueError: If an argument is out of range.
     """
 
     def __init__(self, every: int, max_overhead: float | None = None) -> None:
@@ -37,12 +37,12 @@ class Schedule:
         self._spent = self._last = 0.0
 
     def due(self, trainer: Trainer, *, too_costly: bool = False) -> bool:
-        """Whether this validation gets a pass; counts it.
+        """Count this validation, and return whether it gets a pass.
 
         Args:
             trainer: The Trainer, at the end of a validation.
-            too_costly: What :attr:`too_costly` says; on many ranks the first rank's word, since
-                their clocks differ.
+            too_costly: :attr:`too_costly`; with many ranks that of the first rank, since their
+                clocks differ.
         """
         due = (self.wanted and not too_costly) or ends_fit(trainer)
         self.validations += 1
@@ -72,7 +72,7 @@ def ends_fit(trainer: Trainer) -> bool:
     """Whether the validation that runs now is known to be the fit's last.
 
     A stop that is decided later (early stopping after this validation, a time limit) cannot be
-    known; the monitor catches up at the end of training then.
+    known; then the monitor makes up for the pass at the end of training.
     """
     if 0 <= trainer.max_steps <= trainer.global_step:
         return True

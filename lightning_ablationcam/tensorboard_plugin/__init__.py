@@ -1,7 +1,7 @@
 """The Ablation-CAM tab of TensorBoard.
 
-TensorBoard imports this module when it starts, and whatever that raises ends TensorBoard. So it
-imports next to nothing, and above all not torch; the rest comes in :meth:`Loader.load`.
+TensorBoard imports this module when it starts, and an error in the import ends TensorBoard. So it
+imports almost nothing, and never torch; :meth:`Loader.load` imports the rest.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ class Loader(base_plugin.TBLoader):  # type: ignore[misc]
     """Loads the tab, or leaves TensorBoard without it."""
 
     def fix_flags(self, flags: Any) -> None:
-        """Ask TensorBoard to keep every step of ours, unless the user says how many.
+        """Ask TensorBoard to keep every step of this plugin, unless the user says how many.
 
-        Otherwise it keeps ten, chosen at random.
+        By default it keeps ten steps, chosen at random.
 
         Args:
-            flags: The flags of TensorBoard, to be changed.
+            flags: The flags of TensorBoard, changed in place.
         """
         samples = getattr(flags, "samples_per_plugin", None)
-        # None where TensorBoard is started from Python with that value.
+        # The value is None if TensorBoard was started from Python with None.
         if samples is None and flags is not None:
             samples = flags.samples_per_plugin = {}
         if isinstance(samples, dict):
@@ -41,8 +41,8 @@ class Loader(base_plugin.TBLoader):  # type: ignore[misc]
         Returns:
             The plugin, or None where it cannot be loaded; the log says why.
         """
-        # The one place that catches everything: whatever is broken here, in an installation of
-        # which only half is there or a TensorBoard of another version, concerns this tab alone.
+        # The one place that catches everything: a broken installation or another version of
+        # TensorBoard must break this tab alone.
         try:
             from lightning_ablationcam.tensorboard_plugin.plugin import AblationCAMPlugin
 

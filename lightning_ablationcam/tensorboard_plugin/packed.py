@@ -1,8 +1,8 @@
-"""Records as they are in the event files: what a tensor says of its size is not believed.
+"""Records as they are in the event files, without trusting the size that a tensor states.
 
-TensorBoard's data provider unpacks tensors as large as they say they are. A file of a thousand
-bytes can say 2^31 strings, for which no memory is enough. So the provider is asked for what stands
-behind it, a server or a multiplexer, and that for the tensors unpacked by nobody yet.
+TensorBoard's data provider unpacks tensors to the size they state. A file of a thousand bytes can
+state 2^31 strings, more than any memory holds. So this module goes past the provider to the server
+or multiplexer behind it, and reads the tensors from there still packed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lightning_ablationcam.selection import evenly_chosen
 
 MAX_RECORD_BYTES = 64 * 2**20
 """How large a record may be: 256 probes of 256 x 256 pixels in full colour, uncompressed, are 48
-MiB. Reading takes memory for what is in the files, and for no more than that."""
+MiB. Reading takes no more memory than the records take in the files."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Packed:
     Attributes:
         step: ``trainer.global_step``.
         wall_time: When it was written.
-        tensor: A ``TensorProto``, or the array that a provider of an unknown kind made of it.
+        tensor: A ``TensorProto``, or the array that a provider of an unknown kind made from it.
     """
 
     step: int
@@ -39,7 +39,7 @@ class Packed:
 
     @property
     def nbytes(self) -> int:
-        """The size of the record, as it is."""
+        """The size of the record as it is stored."""
         if hasattr(self.tensor, "ByteSize"):
             return int(self.tensor.ByteSize())
         if self.tensor.dtype == object:
@@ -53,7 +53,7 @@ class Packed:
             RecordError: If it is anything but a list of strings, or too large.
         """
         if self.nbytes > MAX_RECORD_BYTES:
-            raise RecordError(f"it has {self.nbytes:,} bytes, of {MAX_RECORD_BYTES:,} at most")
+            raise RecordError(f"it has {self.nbytes:,} bytes; the limit is {MAX_RECORD_BYTES:,}")
         if hasattr(self.tensor, "ByteSize"):
             return _strings_of_proto(self.tensor)
         strings = [string for string in self.tensor.flat if isinstance(string, bytes)]
@@ -76,11 +76,11 @@ def read_packed(
         most: How many, at least 1.
 
     Raises:
-        KeyError: What the slow loader raises while a tag is announced, but has no value yet.
-        ValueError: Of a provider of an unknown kind, which unpacks tensors, also TypeError and
-            MemoryError: where a tensor is not what it says it is.
+        KeyError: From the slow loader, while a tag is announced but has no value yet.
+        ValueError: From a provider of an unknown kind, which unpacks tensors, if a tensor is not
+            what it states; also TypeError and MemoryError.
     """
-    # There is no public way past unpacking. Where these names are gone, the provider unpacks.
+    # There is no public way to avoid unpacking. If these names are missing, the provider unpacks.
     multiplexer: Any = getattr(provider, "_multiplexer", None)
     if hasattr(multiplexer, "Tensors"):
         events = list(multiplexer.Tensors(run, tag)) if _is_ours(multiplexer, run, tag) else []
@@ -123,12 +123,12 @@ def _read_from_server(stub: Any, experiment: str, run: str, tag: str, most: int)
 
 
 def _strings_of_proto(tensor: Any) -> list[bytes]:
-    """What a tensor holds, if that is as many strings as it says."""
+    """The strings of a tensor, if there are as many as it states."""
     says = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.dtype != types_pb2.DT_STRING or len(says) != 1:
         raise _no_strings(f"a tensor of type {tensor.dtype} and {len(says)} dimensions")
     if tensor.tensor_shape.unknown_rank or says != [len(tensor.string_val)]:
-        raise RecordError(f"it says {says[0]} strings, and holds {len(tensor.string_val)}")
+        raise RecordError(f"it states {says[0]} strings, but holds {len(tensor.string_val)}")
     return list(tensor.string_val)
 
 

@@ -1,4 +1,4 @@
-"""The server's half of the tab: answers the page's requests, reads, and writes nothing."""
+"""The server's half of the tab: answers the page's requests; reads, but never writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lightning_ablationcam.tensorboard_plugin.recent import RecentSeries
 
 _STATIC = {"index.js": "text/javascript", "style.css": "text/css"}
 
-# Their address names their content.
+# Long, because a picture's address contains a digest of its content.
 _PICTURE_EXPIRES = 24 * 60 * 60
 
 _Answer = Callable[[Request], Response]
@@ -33,7 +33,7 @@ class _RefusedError(Exception):
 
     Args:
         code: HTTP status, 4xx.
-        message: What is wrong with it.
+        message: What is wrong with the request.
     """
 
     def __init__(self, code: int, message: str) -> None:
@@ -45,7 +45,7 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     """Serves the page and its data.
 
     Args:
-        context: TensorBoard's ``TBContext``; of it, only what both of TensorBoard's loaders give.
+        context: TensorBoard's ``TBContext``; only the parts that both of its loaders set are used.
     """
 
     plugin_name = PLUGIN_NAME
@@ -69,7 +69,7 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return {route: _application(answer) for route, answer in answers.items()}
 
     def is_active(self) -> bool:
-        """TensorBoard asks its data provider who has data; only where that fails it asks here."""
+        """TensorBoard asks its data provider who has data, and calls this only if that fails."""
         return False
 
     def frontend_metadata(self) -> Any:
@@ -92,7 +92,7 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         self._recent.keep((source.experiment, run, tag), series)
         at = {"run": run, "tag": tag}
         seen = {**at, "fingerprint": series.probes.fingerprint}
-        # Equal probes can look different: a fingerprint does not know how they are shown.
+        # Equal probes can look different: their fingerprint does not cover how they are shown.
         pictures = [
             _address("picture", **seen, index=index, v=_digest(picture))
             for index, picture in enumerate(series.probes.pictures)
@@ -103,11 +103,11 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _maps(self, request: Request) -> Response:
         run, tag, key = _parameters(request, "run", "tag", "key")
-        # Of a run that has grown the page has the first maps already.
+        # If the run has grown, the page has the first maps already.
         first = _index(request, "from") if "from" in request.args else 0
         series = self._found(request, run, tag, lambda recent: recent.key == key)
         if series.key != key:
-            raise _RefusedError(409, "The run has changed since; ask for its data again.")
+            raise _RefusedError(409, "The run has changed; ask for its data again.")
         if first > len(series.steps):
             raise _RefusedError(400, f"Parameter from is {first} of {len(series.steps)} steps.")
         return _respond(request, series.maps_from(first), "application/octet-stream")
@@ -127,7 +127,7 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def _found(
         self, request: Request, run: str, tag: str, fits: Callable[[Series], bool]
     ) -> Series:
-        """The series as it was given last, if that is the one, else as it is now."""
+        """The series as the page last got it, if that one fits, else as it is now."""
         source = self._source(request)
         place = (source.experiment, run, tag)
         recent = self._recent.get(place)
@@ -156,13 +156,13 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         if not most:
             return []
         return [
-            f"TensorBoard was started with --samples_per_plugin={PLUGIN_NAME}={most}: of longer "
-            "series it keeps a random choice of so many steps."
+            f"TensorBoard was started with --samples_per_plugin={PLUGIN_NAME}={most}: it keeps "
+            "that many steps of a longer series, chosen at random."
         ]
 
 
 def _application(answer: _Answer) -> Any:
-    """A WSGI application that answers GET, and everything refused with 4xx and a reason."""
+    """A WSGI application that answers GET, and answers refused requests with 4xx and a reason."""
 
     @Request.application
     def application(request: Request) -> Response:
@@ -200,7 +200,7 @@ def _read(source: Source, run: str, tag: str) -> Series:
 
 
 def _parameters(request: Request, *names: str) -> list[str]:
-    """The value of each parameter, which must be there once."""
+    """The value of each parameter, each of which must be given exactly once."""
     values = []
     for name in names:
         given = request.args.getlist(name)
@@ -227,13 +227,13 @@ def _digest(content: bytes) -> str:
 
 
 def _json(request: Request, answer: dict[str, Any]) -> Response:
-    # Not left to TensorBoard, which walks through all of it in Python and turns NaN into text.
+    # Not by TensorBoard's function, which walks through all of it in Python and makes NaN text.
     text = json.dumps(answer, separators=(",", ":"), allow_nan=False)
     return _respond(request, text.encode("ascii"), "application/json")
 
 
 class _Unchanged(Response):
-    """304: the browser has this already. Says its type, as TensorBoard asks of every answer."""
+    """304: the browser has this already. Sets its type, as TensorBoard requires of every answer."""
 
     def get_wsgi_headers(self, environ: Any) -> Any:
         headers = super().get_wsgi_headers(environ)
@@ -249,7 +249,7 @@ def _respond(request: Request, content: bytes, kind: str, **options: Any) -> Res
         response = _Unchanged(status=304, content_type=kind, headers=headers)
     else:
         if kind == "application/octet-stream":
-            # TensorBoard packs text by itself, and unpacks this for whoever cannot.
+            # TensorBoard compresses text itself, and decompresses this for clients without gzip.
             content, options["content_encoding"] = gzip.compress(content, 1, mtime=0), "gzip"
         response = http_util.Respond(request, content, kind, **options)
     response.set_etag(tag, weak=True)

@@ -1,4 +1,4 @@
-"""Reading records through TensorBoard's data provider, whatever stands behind it."""
+"""Read records through TensorBoard's data provider, of any kind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lightning_ablationcam.tensorboard_plugin.packed import Packed, read_packed
 MAX_BYTES = 128 * 2**20
 """How much of one series is read at once: TensorBoard's fast loader sends at most 256 MiB."""
 
-# More records than any series has: the provider then leaves none out. 0 would ask for none.
+# More records than any series has, so that the provider leaves none out; 0 would ask for none.
 _ALL = 2**30
 
 _Record = TypeVar("_Record", ProbesRecord, HeatRecord)
@@ -48,7 +48,7 @@ class Source:
 
 
 def list_series(source: Source) -> list[tuple[str, str]]:
-    """Run and tag of each monitor that wrote probes and heat, sorted."""
+    """The run and tag of each monitor that wrote probes and heat, sorted."""
     return sorted(
         (run, tag.removesuffix(HEAT_TAG))
         for run, tags in _listed(source).items()
@@ -61,7 +61,7 @@ def read_series(source: Source, run: str, tag: str) -> Series:
     """Read what is to be shown of one tag of one run.
 
     Args:
-        source: Where from.
+        source: Where to read from.
         run: The run.
         tag: The monitor's tag.
 
@@ -101,8 +101,8 @@ def _listed(source: Source) -> dict[str, Any]:
 
     try:
         return ask(None)
-    # What the slow loader raises as long as a tag is announced, but has no value. The other runs
-    # must not vanish because of it.
+    # The slow loader raises it while a tag is announced but has no value yet. The other runs must
+    # still be listed.
     except KeyError:
         listed: dict[str, Any] = {}
         for run in source.provider.list_runs(source.context, experiment_id=source.experiment):
@@ -114,7 +114,7 @@ def _listed(source: Source) -> dict[str, Any]:
 def _read(
     source: Source, run: str, tag: str, decode: Callable[[Sequence[bytes]], _Record]
 ) -> tuple[list[Stamped[_Record]], list[str], bool]:
-    """The records of one tag, what is wrong with the others, and whether there are even more."""
+    """The readable records of one tag, what is wrong with the others, and whether more exist."""
     newest = _packed(source, run, tag, 1)
     if not newest:
         raise NothingToShowError(f"run {run!r} has no Ablation-CAM data under {tag!r}")
@@ -143,7 +143,7 @@ def _packed(source: Source, run: str, tag: str, most: int) -> Sequence[Packed]:
             tag=tag,
             most=most,
         )
-    # Of a provider that unpacks, which does so with a series as a whole. KeyError: see _listed.
+    # From a provider that unpacks, and then unpacks a whole series. KeyError: see _listed.
     except (KeyError, ValueError, TypeError, MemoryError) as error:
         raise NothingToShowError(
             f"TensorBoard cannot unpack what run {run!r} has under {tag!r}: {error}"

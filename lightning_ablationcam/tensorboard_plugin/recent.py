@@ -1,4 +1,4 @@
-"""The series that were asked for last: the page asks for the data, then for maps and pictures."""
+"""Keep the series requested last: the page requests the data, then the maps and pictures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _Place = tuple[str, str, str]
 class RecentSeries:
     """A few series, by experiment, run and tag; safe to use from several threads.
 
-    With them, 64 pictures are not 64 readings of all of them, and the page gets the maps that go
-    with its data even though the run has grown in between.
+    They save reading all pictures again for each single one, and the page gets the maps that belong
+    to its data even if the run has grown in between.
 
     Args:
         most_bytes: Bound on the maps and pictures kept.
@@ -43,7 +43,7 @@ class RecentSeries:
             return self._kept.get(place)
 
     def keep(self, place: _Place, series: Series) -> None:
-        """Keep a series; those not asked for longest go, the one just kept never does."""
+        """Keep a series; drop those unused for longest, but never the one just kept."""
         with self._lock:
             self._kept[place] = series
             self._kept.move_to_end(place)

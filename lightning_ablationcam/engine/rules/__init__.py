@@ -1,4 +1,4 @@
-"""How values pass through ATen ops: tables of rules, one module a family of ops."""
+"""How values pass through ATen ops: tables of rules, one module for each family of ops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning_ablationcam.engine.rules.tables import Bound, Context, Rules, Sha
 __all__ = ["RULES", "Bound", "Context", "linear_part", "result_owners"]
 
 RULES = Rules(pointwise.RULES, rearranging.RULES, reducing.RULES, mixing.RULES)
-"""All rules there are. A new family of ops is a module beside these, and an entry here."""
+"""All rules. For a new family of ops, add a module beside these and an entry here."""
 
 
 def result_owners(bound: Bound) -> Sequence[Tensor] | None:

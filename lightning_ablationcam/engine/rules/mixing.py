@@ -45,7 +45,7 @@ def _product_owners(bound: Bound) -> Tensor | None:
 
 @RULES.owners(aten.convolution.default)
 def _convolution_owners(bound: Bound) -> Tensor | None:
-    """A group of a convolution whose inputs share one owner hands it on: depthwise ones do."""
+    """A convolution group whose inputs have one owner passes it on, as in depthwise ones."""
     value, weight = bound.args[:2]
     if not isinstance(value, Channelwise) or len(bound.channelwise()) != 1:
         return None
@@ -65,7 +65,7 @@ def _convolution_owners(bound: Bound) -> Tensor | None:
 
 @RULES.linear(*PRODUCTS)
 def _product(node: Node, _shapes: Shapes) -> Node | None:
-    """The bias does not change; with both operands changing it is no longer linear."""
+    """Drop the bias, which does not change. With two changing operands it is not linear."""
     *bias, left, right = node.args
     if node.kwargs or any(map(is_ref, bias)) or is_ref(left) == is_ref(right):
         return None
@@ -109,7 +109,7 @@ def _product_of_changes(node: Node, context: Context) -> Change | None:
 
 @RULES.changes(aten.convolution.default)
 def _channel_through_convolution(node: Node, context: Context) -> Change | None:
-    """Each channel meets only its own slice of the kernel: all of them cost one convolution."""
+    """Each channel needs only its own slice of the kernel, so all together cost one convolution."""
     value, weight, _, stride, padding, dilation, transposed, _, groups = node.args
     if not is_ref(value) or len(node.refs()) != 1 or transposed or groups != 1:
         return None
@@ -130,7 +130,7 @@ def _channel_through_convolution(node: Node, context: Context) -> Change | None:
 
 
 def _channel_times_matrix(index: int, matrix: Tensor, context: Context) -> Change | None:
-    """A channel of a row times a matrix is the channel times one row of the matrix."""
+    """The change of one channel times a matrix is that change times one row of the matrix."""
     value = context.value(index)
     if not isinstance(value, Channelwise) or matrix.ndim != 2:
         return None
@@ -153,7 +153,7 @@ def _terms(index: int, context: Context) -> tuple[tuple[Tensor, ...], ...]:
 
 
 def _times(term: tuple[Tensor, ...], matrix: Tensor) -> tuple[Tensor, ...]:
-    """A product of factors times a matrix: what changes along the summed dimension meets it."""
+    """A term times a matrix: only factors that vary along the summed dimension are touched."""
     apart, meeting = _split(term, -1, matrix.shape[-2])
     return (*apart, _folded(meeting, matrix))
 

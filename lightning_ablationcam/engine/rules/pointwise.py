@@ -1,4 +1,4 @@
-"""Ops that treat each entry alone."""
+"""Ops that treat each entry by itself."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def is_pointwise(op: OpOverload) -> bool:
 
 @RULES.owners(*UNTAGGED)
 def entry_by_entry(bound: Bound) -> Tensor | None:
-    """An entry belongs to whom its arguments belong to."""
+    """An entry has the owner of the entries that it is computed from."""
     shape = bound.shapes[0]
     assert shape is not None
     return owner_maps.combined([value.owner for value in bound.channelwise()], len(shape))
@@ -58,7 +58,7 @@ def entry_by_entry(bound: Bound) -> Tensor | None:
 
 @RULES.linear(aten.add.Tensor, aten.add.Scalar)
 def _add(node: Node, shapes: Shapes) -> Node | None:
-    """A constant summand does not change."""
+    """Drop a constant summand, which does not change."""
     first, second, scale = _operands(node)
     if is_ref(first) and is_ref(second):
         return node
@@ -90,7 +90,7 @@ def _neg(node: Node, _shapes: Shapes) -> Node:
 
 @RULES.linear(aten.addcmul.default)
 def _multiply_add(node: Node, _shapes: Shapes) -> Node | None:
-    """Batch norm in evaluation mode: its shift does not change."""
+    """Batch norm in evaluation mode: drop the shift, which does not change."""
     shift, value, scale = node.args
     if node.kwargs or is_ref(shift) or is_ref(scale):
         return None
@@ -99,7 +99,7 @@ def _multiply_add(node: Node, _shapes: Shapes) -> Node | None:
 
 @RULES.changes(aten.mul.Tensor, aten.mul.Scalar)
 def _scaled(node: Node, context: Context) -> Change | None:
-    """A constant scales one factor of each term, if it fits into it."""
+    """Scale each term by the constant, if the constant broadcasts to its shape."""
     value, scale = node.args if is_ref(node.args[0]) else node.args[::-1]
     if is_ref(scale):
         return None
@@ -140,7 +140,7 @@ def _operands(node: Node) -> tuple[object, object, float]:
 
 
 def _spread(node: Node, operand: object, scale: float, shapes: Shapes) -> Node | None:
-    """The operand alone, times a number, at the size of the result."""
+    """The operand alone, times a number, in the shape of the result."""
     (output,) = node.outputs
     assert output is not None
     if not is_ref(operand):

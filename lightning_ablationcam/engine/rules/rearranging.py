@@ -26,7 +26,7 @@ LAZY = (
     aten.slice.Tensor,
     aten.expand.default,
 )
-"""Ops that also act on a tensor with size 1 wherever it does not change."""
+"""Ops that can also run on a tensor with size 1 wherever it does not change."""
 
 ANY = (
     aten.split.Tensor,
@@ -69,7 +69,7 @@ def _moved(bound: Bound) -> Tensor | list[Tensor] | None:
 
 @RULES.owners(aten.cat.default)
 def _concatenated(bound: Bound) -> Tensor:
-    """Constants that are put beside it belong to nobody."""
+    """Constant parts belong to ``NOBODY``."""
     parts = bound.args[0]
     dim = bound.args[1] if len(bound.args) > 1 else bound.kwargs.get("dim", 0)
     maps = []
@@ -96,7 +96,7 @@ def _stacked(bound: Bound) -> Tensor | None:
 
 @RULES.owners(aten.constant_pad_nd.default)
 def _padded(bound: Bound) -> Tensor:
-    """The margin belongs to nobody."""
+    """The padding belongs to ``NOBODY``."""
     value, margins = bound.args[:2]
     sizes = list(value.owner.shape)
     for place, (before, after) in enumerate(zip(margins[::2], margins[1::2], strict=True)):
@@ -125,7 +125,7 @@ def _margin_does_not_change(node: Node, _shapes: Shapes) -> Node:
 
 @RULES.changes(*LAZY)
 def _factors_moved(node: Node, context: Context) -> Change | None:
-    """Each factor of a product is moved alone."""
+    """Each factor of a product is moved by itself."""
     change = context.value(node.refs()[0])
     (output,) = node.outputs
     if not isinstance(change, Factored) or output is None:

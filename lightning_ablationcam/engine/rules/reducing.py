@@ -58,7 +58,7 @@ SOFTMAXES = (aten._softmax.default, aten._log_softmax.default, aten._safe_softma
 
 @RULES.owners(*SUMS, *EXTREMES)
 def _over_dims(bound: Bound) -> Tensor | None:
-    """Keeps channels apart as long as it does not run over them."""
+    """Keeps channels apart unless it reduces over them."""
     named = _named(bound)
     value = bound.args[0]
     dims = named.get("dim")

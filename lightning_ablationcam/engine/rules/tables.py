@@ -1,7 +1,7 @@
-"""The three tables of rules, and how one is added.
+"""The three tables of rules, and how to add a rule.
 
-An op needs no rule to be propagated exactly: whatever is not listed is run on written-out copies.
-A rule says what is cheaper:
+An op needs no rule to be propagated exactly: an op without one is run on written-out copies.
+A rule gives a cheaper way:
 
 - ``owners``: from which channels each entry of the result comes, or None where channels are mixed.
 - ``linear_part``: the same op without its constant shift, for ops that are affine in the dependent
@@ -46,7 +46,7 @@ class Bound:
     Attributes:
         node: The node.
         args: Its arguments.
-        kwargs: Likewise.
+        kwargs: Its keyword arguments.
         shapes: The shape of each result.
     """
 
@@ -72,9 +72,9 @@ class Rules:
     """The rules of a family of ops, or of several families together.
 
     Attributes:
-        of_owners: How owner maps pass an op.
-        of_linear_parts: What an op does to changes.
-        of_changes: A closed form of the change.
+        of_owners: For each op, the rule for the owners of its results.
+        of_linear_parts: For each op, the rule for its linear part.
+        of_changes: For each op, the closed form of the change.
     """
 
     def __init__(self, *families: Rules) -> None:
@@ -87,7 +87,7 @@ class Rules:
             _add(self.of_changes, family.of_changes)
 
     def owners(self, *ops: OpOverload) -> Callable[[OwnerRule], OwnerRule]:
-        """Add the decorated rule for how owner maps pass some ops."""
+        """Add the decorated rule for the owners of the results of some ops."""
         return _adding(self.of_owners, ops)
 
     def linear(self, *ops: OpOverload) -> Callable[[LinearRule], LinearRule]:
