@@ -23,6 +23,7 @@ from lightning_ablationcam.history import SCALES, History, Scale
 from lightning_ablationcam.layers import LayerError, check_target_layer, find_layer
 from lightning_ablationcam.loggers.publisher import Publisher
 from lightning_ablationcam.loggers.tensorboard import has_tensorboard
+from lightning_ablationcam.module_state import forget_unwritten
 from lightning_ablationcam.options import Engine, Options
 from lightning_ablationcam.probe_source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.probes import DEFAULT_PROBES, ProbeSet
@@ -147,6 +148,7 @@ class AblationCAMMonitor(Callback):
         self._publisher = Publisher(self.tag, scale, score_name(score))
         self._ranks = Ranks()
         self._agreed = False
+        self._knows_writes = False
         self._layer: str | nn.Module = target_layer
         self._fit: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
         self._in_fit = False
@@ -286,7 +288,7 @@ class AblationCAMMonitor(Callback):
         return self._is_of(trainer) and self._fit is not None and self._fit[1]() is module
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
-        self._agreed = False
+        self._agreed = self._knows_writes = False
         self._publisher.start()
         self._reports.start()
         self._layer = self.target_layer
@@ -420,6 +422,7 @@ class AblationCAMMonitor(Callback):
             self._schedule.missed = None
             if step != trainer.global_step:  # Trained on since: the weights at the end of the fit.
                 epoch = max(epoch, trainer.current_epoch - 1)
+                self._knows_writes = False
             self._attempt(lambda: self._run_pass(trainer, module, epoch))
 
     def _attempt(self, action: Callable[[], None]) -> None:
@@ -437,7 +440,10 @@ class AblationCAMMonitor(Callback):
         started = time.perf_counter()
         try:
             probes = self._agreed_probes()
+            if not self._knows_writes:
+                forget_unwritten(module)  # Another monitor's forward may write to other things.
             result = self._explain(trainer, module, probes)
+            self._knows_writes = True
             first = self.result is None
             self._story.tell(result, trainer.global_step, epoch, self._reports)
             self.result = result
