@@ -317,14 +317,11 @@ class AblationCAMMonitor(Callback):
         try:
             checked = checked_state(state)
         except StateError as error:
-            # Also with on_error="raise": no pass has failed, and training loses nothing.
-            self._reports.warn(
-                f"what the checkpoint holds of the monitor cannot be read: {error}; the history "
-                "starts afresh"
-            )
+            self._refuse(error)
             return
         self._schedule.validations = checked["validations"]
-        if not checked["history"]["passes"]:
+        passes = checked["history"]["passes"]
+        if not passes:
             return
         if not self._source.resume(checked["probes"]):
             self._reports.warn(
@@ -332,7 +329,18 @@ class AblationCAMMonitor(Callback):
                 "the history starts afresh. Give the same probes to go on with it"
             )
             return
+        many, count = len(passes[0]["heatmaps"]), len(self._source.found())
+        if many != count:
+            self._refuse(f"it holds heatmaps of {many} probes, and there are {count}")
+            return
         self._story = Story.from_state(checked)
+
+    def _refuse(self, problem: object) -> None:
+        # Also with on_error="raise": no pass has failed, and training loses nothing.
+        self._reports.warn(
+            f"what the checkpoint holds of the monitor cannot be read: {problem}; the history "
+            "starts afresh"
+        )
 
     # ---- during the run ----------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ VERSION = 1
 
 LARGEST_INTEGER = 2**63 - 1
 LARGEST_NUMBER = torch.finfo(torch.float32).max
+LONGEST_TEXT = 1000
+"""Characters of a name; messages repeat it."""
 
 
 class StateError(ValueError):
@@ -168,6 +170,8 @@ def _list(where: str, value: Any) -> list[Any]:
 def _text(where: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _unlike(where, value, "text")
+    if len(value) > LONGEST_TEXT:
+        raise StateError(f"{where} has {len(value)} characters; expected {LONGEST_TEXT} at most")
     return value
 
 
