@@ -211,8 +211,8 @@ class ProbeSet:
 
         The loader goes on afterwards as if it had not been read: the random number generators and
         positions of the loader, its samplers and its dataset are given back, also with persistent
-        workers, and a warning names what cannot be. What is not seen is kept state outside of
-        Python's memory, such as the position in an open file; see
+        workers, and a warning names what cannot be. What is not seen, such as the attributes of
+        classes and the state of connections, is listed at
         :func:`~lightning_ablationcam.loader_state.kept_loader`.
 
         Args:
