@@ -111,6 +111,11 @@ def is_a(thing: object, name: str) -> bool:
     return any(cls.__name__ == name for cls in type(thing).__mro__)
 
 
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor holds a value for each of its entries; none is on the device "meta"."""
+    return str(tensor.layout) == "torch.strided" and not tensor.is_meta
+
+
 def whole_numbers(name: str, values: Any, expected: str) -> Tensor:
     """``values`` as a tensor of integers, on whatever device they are.
 
@@ -134,6 +139,8 @@ def whole_numbers(name: str, values: Any, expected: str) -> Tensor:
         raise TypeError(f"{name}={shown(values)}; expected {expected}") from error
     if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
         raise TypeError(f"{name}={shown(values)} has dtype {given.dtype}; expected {expected}")
+    if not is_dense(given):
+        raise TypeError(f"{name}={shown(values)} is sparse or has no values; expected {expected}")
     return given
 
 

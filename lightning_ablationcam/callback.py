@@ -276,7 +276,12 @@ class AblationCAMMonitor(Callback):
         ranks = Ranks.of(trainer)
         explainer = self._explainer(ranks)
         self._fit = replace(
-            self._fit, ranks=ranks, explainer=explainer, notices=Notices(), agreed=False
+            self._fit,
+            ranks=ranks,
+            explainer=explainer,
+            notices=Notices(),
+            agreed=False,
+            knows_writes=False,
         )
         if self.probes is None:
             self._fit.build_probes(trainer, pl_module)
@@ -399,6 +404,7 @@ class AblationCAMMonitor(Callback):
             schedule.missed = None
             if step != trainer.global_step:  # Trained on since: the weights at the end of the fit.
                 epoch = max(epoch, trainer.current_epoch - 1)
+                self._fit.knows_writes = False
             self._attempt(lambda: self._run_pass(trainer, module, epoch))
 
     def _attempt(self, action: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.arguments import shown, whole_numbers
+from lightning_ablationcam.arguments import is_dense, shown, whole_numbers
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.ending import last_activation
 from lightning_ablationcam.engine.layer_search import resolve_target
@@ -171,6 +171,8 @@ def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
             f"inputs={shown(inputs)}; expected a tensor of shape (N, ...). If the "
             "model takes something else, build it from the tensor in forward=(model, inputs)"
         )
+    if not is_dense(inputs):
+        raise TypeError(f"inputs={shown(inputs)} is sparse or has no values; expected a tensor")
     if inputs.ndim < 2 or not len(inputs):
         raise ValueError(
             f"inputs has shape {tuple(inputs.shape)}; expected at least one image, (N, C, H, W)"

@@ -72,6 +72,11 @@ HOSTILE = {
     "tensor of ints": torch.tensor([1, 2]),
     "empty tensor": torch.empty(0),
     "tensor with gradient": torch.ones(3, requires_grad=True),
+    "sparse images": torch.ones(2, 3, 8, 8).to_sparse(),
+    "sparse ints": torch.tensor([1, 2]).to_sparse(),
+    "images without values": torch.empty(2, 3, 8, 8, device="meta"),
+    "ints without values": torch.empty(2, dtype=torch.int64, device="meta"),
+    "one image": torch.ones(3, 8, 8),
     "module": nn.Module(),
     "class": Uncalled,
 }

@@ -144,6 +144,7 @@ def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
         (("history", "maxima"), torch.zeros(2), "history.maxima is a tensor of torch.float32"),
         (("history", "passes", 1, "step"), 0, r"passes\[1\] is of step 0, after"),
         (("history", "passes", 1, "layer"), "other", r"passes\[1\] is of another layer"),
+        (("history", "passes", 1, "layer"), "x" * 10**6, "has 1000000 characters; expected 1000"),
         (("history", "passes", 0, "classes"), torch.zeros(3), r"passes\[0\].classes is a tensor"),
         (("history", "passes"), [{}] * 65, "has 65 entries; expected 64 at most"),
         (("probes", "fingerprint"), None, "not of which probes"),
@@ -186,6 +187,7 @@ DAMAGED = {
     "other probes than it says": lambda good: changed(
         good, ("probes", "kept", "inputs"), torch.zeros(3, 3, 8, 8)
     ),
+    "a history of later steps": lambda good: changed(good, ("history", "passes", 1, "step"), 10**9),
     "probes without labels": lambda good: changed(good, ("probes", "kept", "labels"), None),
 }
 
@@ -244,3 +246,30 @@ def test_masks_of_probes_go_along(good):
     assert torch.equal(kept["masks"], masks)
     with pytest.raises(StateError, match="masks is a tensor"):
         checked_state(changed(good, ("probes", "kept", "masks"), masks[:2]))
+
+
+def test_heatmaps_of_another_number_of_probes_are_refused(tmp_path):
+    path, _ = fit(tmp_path, monitor(), 1)
+    checkpoint = torch.load(path, weights_only=True)
+    (key,) = (key for key in checkpoint["callbacks"] if "AblationCAMMonitor" in key)
+    history = checkpoint["callbacks"][key]["history"]
+    history["maxima"] = history["maxima"][:2]
+    for seen in history["passes"]:
+        for part in (seen, seen["measures"]):
+            part |= {name: v[:2] for name, v in part.items() if isinstance(v, torch.Tensor)}
+    torch.save(checkpoint, tmp_path / "cut.ckpt")
+    watching = monitor()
+    with pytest.warns(UserWarning, match="it holds heatmaps of 2 probes, and there are 3; the his"):
+        fit(tmp_path, watching, 2, tmp_path / "cut.ckpt")
+    assert [seen.epoch for seen in watching.history.passes] == [1]
+
+
+def test_a_history_of_later_steps_is_left_with_a_line_that_says_so(tmp_path, whole):
+    checkpoint = torch.load(whole, weights_only=True)
+    (key,) = (key for key in checkpoint["callbacks"] if "AblationCAMMonitor" in key)
+    checkpoint["callbacks"][key]["history"]["passes"][1]["step"] = 10**9
+    torch.save(checkpoint, tmp_path / "later.ckpt")
+    watching = monitor(probes=3)
+    with pytest.warns(UserWarning, match="reaches to step 1000000000, and this pass is of step 15"):
+        fit(tmp_path, watching, 3, tmp_path / "later.ckpt")
+    assert [seen.epoch for seen in watching.history.passes] == [2]

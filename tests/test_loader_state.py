@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import multiprocessing
 import random
@@ -23,7 +24,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from lightning_ablationcam import ProbeSet
+from lightning_ablationcam import ProbeSet, loader_state
 
 
 def picture(value):
@@ -153,7 +154,46 @@ class Several:
         return itertools.chain.from_iterable(self.loaders.values())
 
 
+def counting(count):
+    """A dataset whose items are lighter each time that one is read."""
+    return DataLoader(Noisy(None, lambda _: count()), 2)
+
+
+class Counts:
+    """An object that holds a number, a tensor, an array and a list in a dict."""
+
+    def __init__(self):
+        self.number, self.tensor, self.array = 0, torch.zeros(()), np.zeros(2)
+        self.nested = {"lists": [[0]]}
+
+    def __call__(self):
+        self.number += 1
+        self.tensor += 1
+        self.array[1] += 1
+        self.nested["lists"][0].append(1)
+        return float(self.number + self.tensor + self.array[1] + len(self.nested["lists"][0]))
+
+
+def in_closures():
+    numbers, tensor = [0], torch.zeros(())
+
+    def count():
+        numbers[0] += 1
+        tensor.add_(1)
+        return float(numbers[0] + tensor)
+
+    return counting(count)
+
+
+def open_file():
+    file = io.StringIO("".join(f"{line}\n" for line in range(999)))
+    return counting(lambda: float(file.readline()))
+
+
 KINDS = {
+    "object that counts": lambda: counting(Counts()),
+    "closures that count": in_closures,
+    "open file": open_file,
     "loader.generator": lambda: DataLoader(plain(), 2, shuffle=True, generator=seeded()),
     "global generator": lambda: DataLoader(plain(), 2, shuffle=True),
     "RandomSampler": lambda: DataLoader(
@@ -311,6 +351,20 @@ def test_an_iterator_inside_that_cannot_be_given_back_is_named(source):
     named = rf"loader.dataset.parts\['inner'\]\[0\], a {type(source).__name__}"
     with pytest.warns(UserWarning, match=named):
         ProbeSet.from_dataloader(loader, n=2)
+
+
+def test_what_is_too_large_to_be_copied_is_named(monkeypatch):
+    monkeypatch.setattr(loader_state, "MAX_BYTES", 0)
+    with pytest.warns(UserWarning, match=r"loader.dataset.draw.count.tensor, a Tensor"):
+        ProbeSet.from_dataloader(counting(Counts()), n=2)
+
+
+def test_a_file_whose_position_is_not_known_is_named(tmp_path):
+    (tmp_path / "lines").write_text("0\n" * 99)
+    with (tmp_path / "lines").open() as file:
+        next(file)  # A text file that is iterated does not tell.
+        with pytest.warns(UserWarning, match=r"a TextIOWrapper, cannot be put back"):
+            ProbeSet.from_dataloader(counting(lambda: float(next(file))), n=2)
 
 
 class Shards(IterableDataset):

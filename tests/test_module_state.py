@@ -9,7 +9,7 @@ from torch import nn
 
 from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.network import module_state
-from lightning_ablationcam.network.module_state import kept_state
+from lightning_ablationcam.network.module_state import forget_unwritten, kept_state
 from tests.networks import Dropouts, images, seeded
 
 
@@ -73,6 +73,43 @@ def test_a_write_that_was_not_foreseen_is_told_and_kept_from_then_on(monkeypatch
     assert "wrote to 1.bias" in told[0]
     assert len(copies_in(model, monkeypatch, write)) == 1
     assert torch.equal(model[1].bias, before + 1)
+
+
+def test_a_write_of_the_same_values_is_a_write(monkeypatch):
+    model = nn.Linear(2, 2)
+
+    def write():
+        with torch.no_grad():
+            model.weight.clamp_(-9, 9)
+
+    copies_in(model, monkeypatch, write)
+    assert [t is model.weight for t in copies_in(model, monkeypatch, write)] == [True]
+
+
+def test_what_was_not_written_can_be_forgotten(monkeypatch):
+    model = nn.Linear(2, 2)
+
+    def write():
+        model.weight.data.mul_(2)
+
+    copies_in(model, monkeypatch, write)
+    forget_unwritten(model)
+    assert len(copies_in(model, monkeypatch)) == 2
+    assert [t is model.weight for t in copies_in(model, monkeypatch)] == [True]
+    forget_unwritten(nn.Linear(2, 2))
+
+
+def test_what_is_in_an_array_of_objects_and_a_sparse_tensor_comes_back():
+    model = Holder(objects=np.array([None, 1], dtype=object))
+    model.objects[0] = [1]
+    model.register_buffer("sparse", torch.eye(2).to_sparse())
+    for _ in range(2):
+        with kept_state(model, quiet):
+            model.objects[0].append(2)
+            model.objects[1] = 3
+            model.sparse._values().mul_(2)
+        assert model.objects.tolist() == [[1], 1]
+        assert torch.equal(model.sparse.to_dense(), torch.eye(2))
 
 
 def test_other_memory_is_noticed_as_a_write(monkeypatch):

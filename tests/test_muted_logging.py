@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import csv
+from functools import partial
 
 import pytest
 import torch
+from pytorch_lightning import LightningModule
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -78,6 +80,42 @@ def test_what_a_forward_logs_through_loggers_is_of_the_run_alone(tmp_path, engin
         "through_trainer",
         "through_attribute",
     }
+
+
+class KeepsItsLog(Module):
+    """Logs by what no attribute's name tells of."""
+
+    def __init__(self):
+        super().__init__()
+        self.tell = partial(self.log, on_epoch=True)
+        self.ways = [self.log]
+
+    def forward(self, x):
+        if self._trainer is not None:
+            of = "train" if self.training else "val"
+            self.tell(f"{of}_partial", x.mean())
+            self.ways[0](f"{of}_in_a_list", x.mean(), on_epoch=True)
+            LightningModule.log(self, f"{of}_of_the_class", x.mean(), on_epoch=True)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("often", [False, True])
+def test_so_is_what_it_logs_by_any_other_name(tmp_path, often):
+    def logged(*callbacks):
+        torch.manual_seed(3)
+        # Often: the last pass is at the end of the fit, where logging is refused.
+        options = {"max_epochs": 1, "val_check_interval": 2 if often else 1.0}
+        folder = tmp_path / str(len(callbacks))
+        runner = fit(folder, *callbacks, module=KeepsItsLog(), **options)
+        metrics = runner.callback_metrics.items()
+        return {name: value for name, value in metrics if not name.startswith("ablation_cam")}
+
+    probes = ProbeSet(images(3, seed=9), labels=[0, 1, 2])
+    monitor = AblationCAMMonitor("model.conv", probes, every_n_validations=9, on_error="raise")
+    alone = logged()
+    assert logged(monitor) == alone
+    assert alone.keys() > {"val_partial", "val_in_a_list", "val_of_the_class"}
+    assert len(monitor.history.passes) == 1 + often
 
 
 def test_loggers_come_back_also_after_an_error(tmp_path):

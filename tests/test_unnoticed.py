@@ -21,7 +21,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
 from tests.lightning import Module, fit, trainer
 from tests.networks import images
-from tests.writers import WRITERS
+from tests.writers import WRITERS, Bounded, Parameters
 
 
 class Network(nn.Module):
@@ -171,20 +171,44 @@ def everything(value, seen):
     return value if isinstance(value, (bool, int, float, str, set, bytearray)) else None
 
 
+def trained(folder, writer, *callbacks, **options):
+    """What a writer holds after a fit."""
+    seed_everything(3, verbose=False)
+    module = Module(writer())
+    fit(folder / str(len(callbacks)), *callbacks, module=module, max_epochs=2, **options)
+    return everything(module.model, frozenset())
+
+
+def watching(target="model.conv", **options):
+    probes = ProbeSet(images(3, seed=9), labels=[0, 1, 2])
+    return AblationCAMMonitor(target, probes, on_error="raise", **options)
+
+
 @pytest.mark.parametrize("engine", ["auto", "replay"])
 @pytest.mark.parametrize("target", ["model.conv", "auto"])
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
 def test_a_network_that_writes_to_itself_does_not_notice(tmp_path, writer, target, engine):
-    def train(*callbacks):
-        seed_everything(3, verbose=False)
-        module = Module(writer())
-        fit(tmp_path / str(len(callbacks)), *callbacks, module=module, max_epochs=2)
-        return everything(module.model, frozenset())
+    monitor = watching(target, engine=engine)
+    assert same(trained(tmp_path, writer, monitor), trained(tmp_path, writer))
+    assert len(monitor.history.passes) == 2
 
-    probes = ProbeSet(images(3, seed=9), labels=[0, 1, 2])
-    watching = AblationCAMMonitor(target, probes, on_error="raise", engine=engine)
-    assert same(train(watching), train())
-    assert len(watching.history.passes) == 2
+
+@pytest.mark.filterwarnings("error:.*could not be given back")
+@pytest.mark.parametrize("engine", ["auto", "replay"])
+def test_nor_does_one_that_was_trained_on_since_its_last_validation(tmp_path, engine):
+    monitor, often = watching(engine=engine, every_n_validations=9), {"val_check_interval": 2}
+    assert same(trained(tmp_path, Bounded, monitor, **often), trained(tmp_path, Bounded, **often))
+    # At the first validation, and at the end of the fit, after the last batch.
+    assert [seen.step for seen in monitor.history.passes] == [2, 10]
+
+
+def test_nor_does_one_that_only_another_monitors_forward_writes_to(tmp_path):
+    def without_writing(module, inputs):
+        model = module.model
+        return model.head(F.relu(model.conv(inputs)).mean((2, 3)))
+
+    monitors = watching(forward=without_writing), watching(tag="writes")
+    assert same(trained(tmp_path, Parameters, *monitors), trained(tmp_path, Parameters))
 
 
 @pytest.fixture(scope="module")

@@ -183,7 +183,26 @@ class Resized(Writer):
         return self.count + self.grows[-1] + len(self.stored) + self.first.sum()
 
 
+class Bounded(Writer):
+    """Parameters that are kept in bounds past autograd, normalised, and held at a codebook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bounded = nn.Parameter(torch.full((4,), 0.9))
+        self.prototypes = nn.Parameter(torch.ones(4))
+        self.codebook = nn.Parameter(torch.ones(4))
+
+    def write(self, mean):
+        if not self.training:
+            self.bounded.data.clamp_(-0.9, 0.9)
+            self.codebook.data.copy_(torch.full((4,), 0.5))
+            with torch.no_grad():
+                self.prototypes.copy_(F.normalize(self.prototypes, dim=0))
+        return self.bounded + self.prototypes + self.codebook
+
+
 WRITERS = [
+    Bounded,
     Attributes,
     HooksOnStockLayers,
     Parameters,

@@ -94,6 +94,21 @@ def kept_state(model: nn.Module, tell: Tell) -> Iterator[None]:
             tell(problem)
 
 
+def forget_unwritten(model: nn.Module) -> None:
+    """Let the next pass keep everything, as a first one does.
+
+    For a pass that may write to other things than those before: one by another forward, or after
+    training that no validation has followed. A forward that keeps prototypes or weights in bounds
+    writes nothing new where a validation has just done so, and does after a training step.
+
+    Args:
+        model: The model. What its passes have written to stays known.
+    """
+    written = _written_places.get(model, {})
+    for place in [place for place, is_written in written.items() if not is_written]:
+        del written[place]
+
+
 class _Copied(NamedTuple):
     """A tensor whose values were copied."""
 
@@ -101,6 +116,7 @@ class _Copied(NamedTuple):
     tensor: Tensor
     before: Tensor  # The same memory, in the shape and the dtype that it had.
     values: Tensor
+    version: object
 
 
 class _Kept:
@@ -192,6 +208,8 @@ class _Kept:
         if array.flags.writeable:
             values = array.copy()
             self._rewinds.append((place, lambda: np.copyto(array, values)))
+        if array.dtype.hasobject and array.dtype.names is None:
+            self._look_through(place, array.flat)
 
     def _keep_generator(self, place: Place, generator: Any) -> None:
         self._rewinds.append((place, _rewind(generator)))
@@ -208,7 +226,8 @@ class _Kept:
                 self._keep_tensor((*place, _GRADIENT), gradient, is_registered)
         if self._is_copied(place, tensor, is_registered):
             try:
-                self._copied.append(_Copied(place, tensor, tensor.data, _copy(tensor)))
+                copied = _Copied(place, tensor, tensor.data, _copy(tensor), _version(tensor))
+                self._copied.append(copied)
             except (RuntimeError, NotImplementedError, TypeError) as error:
                 # A kind of tensor that cannot be copied.
                 self._problems.append(_not_given_back(place, error))
@@ -329,7 +348,9 @@ def _memory(tensor: Tensor) -> tuple[object, ...]:
 
 def _is_written(copied: _Copied) -> bool:
     tensor, values = copied.tensor, copied.values
-    if _memory(tensor) != _memory(copied.before):
+    # Also where the values are what they were: prototypes that the validation before the pass has
+    # normalised are hardly changed by normalising them again, but will be another time.
+    if _version(tensor) != copied.version:
         return True
     try:
         return not torch.equal(tensor.detach().to(values.device), values)
@@ -339,6 +360,12 @@ def _is_written(copied: _Copied) -> bool:
 
 def _give_tensor_back(copied: _Copied) -> None:
     tensor, before = copied.tensor, copied.before
+    if tensor.layout is not torch.strided:
+        # A copy into a sparse tensor gives it other memory, which what shares it does not see. The
+        # values are made anew, since what is made in inference mode cannot be trained.
+        with torch.inference_mode(False):
+            tensor.data = copied.values.clone()
+        return
     if _memory(tensor) != _memory(before):
         tensor.data = before
     try:

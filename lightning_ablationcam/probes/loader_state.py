@@ -19,11 +19,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-LONGEST = 1000
+MAX_LENGTH = 1000
 """A container with more entries counts as data and is not searched for generators."""
+
+MAX_BYTES = 64 * 2**20
+"""Bytes of tensors and arrays that are copied; of other tensors it is told if they were written."""
 
 _VALUES = (type(None), str, bytes, numbers.Number, range, Tensor, np.ndarray)
 _CLOSED = (*_VALUES, bytearray, type, ModuleType)
+_NUMERIC = (Tensor, np.ndarray)
 _CHANGING: tuple[type[Any], ...] = (list, dict, set, deque)
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 
@@ -34,17 +38,19 @@ _GiveBack = Callable[[], object]
 def kept_loader(name: str, loader: object) -> Iterator[None]:
     """Let a loader or a dataset be read, and go on afterwards as if it had not been.
 
-    In all its parts (samplers, datasets in datasets, transforms, functions and what they close
-    over), the state of the random number generators of torch, NumPy and Python is restored. In
-    loaders, samplers and datasets, that is in objects that can be iterated or indexed, so are the
-    attributes and the lists, dicts and sets they hold: positions, epochs, shuffle buffers. An
-    object is left as it is if something that an attribute held has been replaced, such as a file
-    that was closed for the next one. The persistent workers of a loader are not used: others are
-    started in their place.
+    In everything it is made of (samplers, datasets in datasets, transforms, functions and what they
+    close over), these are restored: the state of the random number generators of torch, NumPy and
+    Python, the entries of lists, dicts and sets, the values of tensors and arrays, and the position
+    in open files. The attributes are restored of loaders, samplers and datasets, that is of objects
+    that can be iterated or indexed, and of objects that hold nothing but values: positions, epochs,
+    shuffle buffers. An object is left as it is if something that an attribute held has been
+    replaced, such as a file that was closed for the next one. The persistent workers of a loader
+    are not used: others are started in their place.
 
-    A warning names what cannot be restored, such as an iterator inside. Not noticed are writes to
-    tensors, the contents of the standard library's objects, and what is outside of Python's memory,
-    such as the position in a file or a connection.
+    A warning names what cannot be restored, such as an iterator inside. Not noticed are attributes
+    of classes, globals, large arrays, containers of more than :data:`MAX_LENGTH` entries inside
+    others, the contents of the standard library's objects, objects that hold other objects and can
+    neither be iterated nor indexed, and what is outside of Python's memory, such as a connection.
 
     Args:
         name: The argument's name, for the warning.
@@ -66,7 +72,14 @@ def kept_loader(name: str, loader: object) -> Iterator[None]:
     """
     parts = list(_reachable(name, loader))
     generators = [give_back for _, part in parts if (give_back := _rewinding(part)) is not None]
-    attributes = [(path, _Attributes(part)) for path, part in parts if _is_read(part)]
+    attributes = [(path, _Attributes(part)) for path, part in parts if _is_kept(part)]
+    owned = {id(thing) for _, kept in attributes for thing in kept.things}
+    attributes += [
+        (path, _Attributes(part))
+        for path, part in parts
+        if isinstance(part, _CHANGING) and len(part) <= MAX_LENGTH and id(part) not in owned
+    ]
+    values = _Values((path, part) for path, part in parts if isinstance(part, _NUMERIC))
     loaders = [part for _, part in parts if isinstance(part, DataLoader)]
     given_up = [
         path for path, part in parts if _is_spent(part) and not _is_a_workers(part, loaders)
@@ -78,6 +91,7 @@ def kept_loader(name: str, loader: object) -> Iterator[None]:
         for give_back in workers + generators:
             give_back()
         given_up += [path for path, kept in attributes if not kept.give_back() and kept.is_in_order]
+        given_up += values.give_back()
     if given_up:
         kinds = {path: type(part).__name__ for path, part in parts}
         warnings.warn(
@@ -94,9 +108,11 @@ def _reachable(path: str, root: object) -> Iterator[tuple[str, Any]]:
     waiting = deque([(path, root)])
     while waiting:
         path, thing = waiting.popleft()
-        if id(thing) not in seen and not isinstance(thing, _CLOSED):
-            seen[id(thing)] = thing  # Kept, so that its id is not used again.
-            yield path, thing
+        if id(thing) in seen or (isinstance(thing, _CLOSED) and not isinstance(thing, _NUMERIC)):
+            continue
+        seen[id(thing)] = thing  # Kept, so that its id is not used again.
+        yield path, thing
+        if not isinstance(thing, _NUMERIC):
             waiting.extend(_parts(path, thing))
 
 
@@ -115,7 +131,7 @@ def _parts(path: str, thing: Any) -> Iterator[tuple[str, object]]:
         parts.pop("_iterator", None)  # Its queues and processes; see _spared_workers.
     for name, part in parts.items():
         yield f"{path}.{name}", part
-    if isinstance(thing, (dict, *_SEQUENCES)) and len(thing) <= LONGEST:
+    if isinstance(thing, (dict, *_SEQUENCES)) and len(thing) <= MAX_LENGTH:
         entries = thing.items() if isinstance(thing, dict) else enumerate(thing)
         for key, part in entries:
             yield f"{path}[{key!r:.40}]", part
@@ -146,17 +162,31 @@ def _is_standard(thing: object) -> bool:
     return type(thing).__module__.partition(".")[0] in sys.stdlib_module_names
 
 
-def _is_read(thing: object) -> bool:
-    """Whether it is a loader, a sampler or a dataset: it can be iterated or indexed."""
+def _is_kept(thing: object) -> bool:
+    """Whether it is a loader, a sampler or a dataset, by what it can do, or holds only values.
+
+    What holds others may be a connection, which counts what it has sent.
+    """
+    if isinstance(thing, _VALUES) or not hasattr(thing, "__dict__") or _is_standard(thing):
+        return False
     kind = type(thing)
     readable = hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")
-    return readable and hasattr(thing, "__dict__") and not _is_standard(thing)
+    return readable or all(_is_data(v) or _is_generator(v) for v in vars(thing).values())
 
 
 def _is_spent(thing: object) -> bool:
-    """Whether it is an iterator without attributes, such as a generator: it cannot be rewound."""
-    is_file = isinstance(thing, io.IOBase)
-    return isinstance(thing, Iterator) and not is_file and not hasattr(thing, "__dict__")
+    """Whether it can be read but not rewound, such as a generator or a pipe."""
+    if isinstance(thing, io.IOBase):
+        return not thing.closed and thing.readable() and _position(thing) is None
+    return isinstance(thing, Iterator) and not hasattr(thing, "__dict__")
+
+
+def _position(file: Any) -> int | None:
+    """Where a file is read next; None where it has no position, or not while it is iterated."""
+    try:
+        return int(file.tell()) if file.seekable() else None
+    except OSError:
+        return None
 
 
 def _is_a_workers(thing: object, loaders: Iterable[DataLoader[Any]]) -> bool:
@@ -193,23 +223,78 @@ def _rewinding(thing: Any) -> _GiveBack | None:
         return functools.partial(thing.set_state, thing.get_state())
     if isinstance(thing, random.Random) and not isinstance(thing, random.SystemRandom):
         return functools.partial(thing.setstate, thing.getstate())
+    if isinstance(thing, io.IOBase) and not thing.closed and thing.readable():
+        position = _position(thing)
+        return None if position is None else functools.partial(_seek, thing, position)
     return None
 
 
+def _is_generator(thing: object) -> bool:
+    kinds = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+    return isinstance(thing, kinds)
+
+
+def _seek(file: Any, position: int) -> None:
+    if not file.closed:
+        file.seek(position)
+
+
+class _Values:
+    """The values of tensors and arrays, copied as far as :data:`MAX_BYTES` go."""
+
+    def __init__(self, parts: Iterable[tuple[str, Any]]) -> None:
+        self._copied: list[tuple[str, Any, Any]] = []
+        self._watched: list[tuple[str, Tensor, int]] = []
+        left = MAX_BYTES
+        for path, part in parts:
+            left -= part.nbytes if _is_written_to(part) else 0
+            if _is_written_to(part) and left >= 0:
+                copy = part.detach().clone() if isinstance(part, Tensor) else part.copy()
+                self._copied.append((path, part, copy))
+            elif isinstance(part, Tensor) and not part.is_inference():
+                self._watched.append((path, part, part._version))
+
+    def give_back(self) -> list[str]:
+        """Give all values back, and tell which cannot be."""
+        lost = [path for path, tensor, version in self._watched if tensor._version != version]
+        for path, part, copy in self._copied:
+            if part.shape != copy.shape:
+                lost.append(path)
+            elif isinstance(part, Tensor):
+                if not torch.equal(part, copy):
+                    part.detach().copy_(copy)
+            elif part.flags.writeable:
+                np.copyto(part, copy)
+        return lost
+
+
+def _is_written_to(part: Any) -> bool:
+    """Whether it is in plain memory that can be written to."""
+    if isinstance(part, Tensor):
+        dense = part.layout is torch.strided and not part.is_meta and not part.is_inference()
+        # Entries that share their memory, as of an expanded tensor, cannot be written to.
+        return dense and part.device.type == "cpu" and 0 not in part.stride()
+    return bool(part.flags.writeable) and not part.dtype.hasobject
+
+
 class _Attributes:
-    """The attributes of an object and what the containers among them hold.
+    """The attributes of an object and what containers among them hold, or a container's entries.
 
     Args:
         owner: The object.
 
     Attributes:
+        things: The dicts and containers that are kept.
         is_in_order: Whether what the object yields may depend on what was read before.
     """
 
     def __init__(self, owner: object) -> None:
         self.is_in_order = hasattr(type(owner), "__iter__")
-        containers = [v for v in vars(owner).values() if isinstance(v, _CHANGING)]
-        self._kept = [(thing, _copied(thing)) for thing in [vars(owner), *containers]]
+        self.things: list[Any] = [owner]
+        if not isinstance(owner, _CHANGING):
+            held = vars(owner)
+            self.things = [held, *(v for v in held.values() if isinstance(v, _CHANGING))]
+        self._kept = [(thing, _copied(thing)) for thing in self.things]
 
     def give_back(self) -> bool:
         """Restore everything; where that is not safe, leave it as it is and return False."""

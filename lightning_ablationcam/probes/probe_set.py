@@ -19,6 +19,7 @@ from lightning_ablationcam.arguments import (
     check_count,
     check_names,
     check_path,
+    is_dense,
     shown,
     whole_numbers,
 )
@@ -179,6 +180,12 @@ class ProbeSet:
                 most = min(n or DEFAULT_PROBES, len(dataset))
                 indices = evenly_chosen(len(dataset), most)
             items = [split_item(dataset[index]) for index in _indices(indices, len(dataset))]
+        strange = [image for image, _ in items if not is_dense(image)]
+        if strange:
+            raise TypeError(
+                f"dataset holds {shown(strange[0])}, which is sparse or has no values; expected "
+                "images"
+            )
         labels = [label for _, label in items if label is not None]
         return cls(
             [image for image, _ in items],
@@ -204,8 +211,8 @@ class ProbeSet:
 
         The loader goes on afterwards as if it had not been read: the random number generators and
         positions of the loader, its samplers and its dataset are restored, also with persistent
-        workers, and a warning names what cannot be. State outside of Python's memory, such as the
-        position in an open file, is not noticed; see
+        workers, and a warning names what cannot be. What is not noticed, such as the attributes of
+        classes and the state of connections, is listed at
         :func:`~lightning_ablationcam.probes.loader_state.kept_loader`.
 
         Args:
@@ -357,16 +364,20 @@ def _tensor(name: str, values: object, expected: str) -> Tensor:
     if not isinstance(values, (Tensor, np.ndarray)):
         raise TypeError(f"{name}={shown(values)} is a {type(values).__name__}; expected {expected}")
     try:
-        return torch.as_tensor(values)
+        given = torch.as_tensor(values)
     except TypeError as error:  # An array of strings or objects.
         raise TypeError(f"{name}={shown(values)}; expected {expected}") from error
+    if not is_dense(given):
+        raise TypeError(f"{name}={shown(values)} is sparse or has no values; expected {expected}")
+    return given
 
 
 def _floats(name: str, values: Any) -> tuple[float, ...]:
     expected = "a number or a list of numbers"
     try:
         given = np.atleast_1d(np.asarray(values.tolist() if isinstance(values, Tensor) else values))
-    except ValueError as error:  # Lists of several lengths.
+    # Lists of several lengths, and tensors that are sparse or have no values.
+    except (ValueError, RuntimeError) as error:
         raise TypeError(f"{name}={shown(values)}; expected {expected}") from error
     # Check the kind of dtype: float("0.5") and float(True) would work, but are not meant.
     if given.dtype.kind not in "iuf" or given.ndim != 1:
@@ -469,9 +480,15 @@ def _check_loader(loader: object) -> None:
 
 def _split_batch_of_loader(batch: Any) -> tuple[Tensor, list[int] | None]:
     try:
-        return split_batch(batch)
+        images, labels = split_batch(batch)
     except TypeError as error:
         raise TypeError(f"loader: {error}") from error
+    if images.ndim != 4:
+        raise ValueError(
+            f"loader yielded a batch of shape {tuple(images.shape)}; expected images of shape "
+            "(N, C, H, W)"
+        )
+    return images, labels
 
 
 def _first_of_each_class(dataset: Any, per_class: int) -> list[int]:

@@ -19,6 +19,8 @@ VERSION = 1
 
 MAX_INTEGER = 2**63 - 1
 MAX_NUMBER = torch.finfo(torch.float32).max
+MAX_TEXT_LENGTH = 1000
+"""Characters of a name; messages repeat it."""
 
 
 class StateError(ValueError):
@@ -201,6 +203,8 @@ def _list(where: str, value: Any) -> list[Any]:
 def _text(where: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _unlike(where, value, "text")
+    if len(value) > MAX_TEXT_LENGTH:
+        raise StateError(f"{where} has {len(value)} characters; expected {MAX_TEXT_LENGTH} at most")
     return value
 
 

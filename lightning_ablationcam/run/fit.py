@@ -9,6 +9,7 @@ from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 
+from lightning_ablationcam.network.module_state import forget_unwritten
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.probes.source import ProbeSource
 from lightning_ablationcam.result import AblationResult
@@ -34,6 +35,7 @@ class Fit:
         notices: What the user was told.
         running: Whether the fit has started and not ended.
         agreed: Whether all ranks have the same probes.
+        knows_writes: Whether a pass has found out what the module's forward writes to.
         of: Weak references to its Trainer and module, if it has them.
     """
 
@@ -45,6 +47,7 @@ class Fit:
     notices: Notices = field(default_factory=Notices)
     running: bool = False
     agreed: bool = False
+    knows_writes: bool = False
     of: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,15 +79,20 @@ class Fit:
 
     def look(self, trainer: Trainer, module: LightningModule, epoch: int) -> AblationResult:
         """Make a pass over the probes."""
-        return self.passes.look(
+        probes = self.probes()
+        if not self.knows_writes:
+            forget_unwritten(module)  # Another monitor's forward may write to other things.
+        result = self.passes.look(
             module,
-            self.probes(),
+            probes,
             self.explainer,
             self.notices,
             step=trainer.global_step,
             epoch=epoch,
             execution=UnderTrainer(trainer, module),
         )
+        self.knows_writes = True
+        return result
 
     def state_dict(self) -> dict[str, Any]:
         """The state that a resumed fit goes on from, in tensors and primitives."""
@@ -101,14 +109,11 @@ class Fit:
         try:
             checked = checked_state(state)
         except StateError as error:
-            # Also with on_error="raise": no pass has failed, and training loses nothing.
-            self.notices.warn(
-                f"the monitor's state in the checkpoint cannot be read: {error}; the history "
-                "starts afresh"
-            )
+            self._refuse(error)
             return
         self.schedule.validations = checked["validations"]
-        if not checked["history"]["passes"]:
+        passes = checked["history"]["passes"]
+        if not passes:
             return
         if not self.source.resume(checked["probes"]):
             self.notices.warn(
@@ -116,4 +121,15 @@ class Fit:
                 "the history starts afresh. Give the same probes to go on with it"
             )
             return
+        held, count = len(passes[0]["heatmaps"]), len(self.source.found())
+        if held != count:
+            self._refuse(f"it holds heatmaps of {held} probes, and there are {count}")
+            return
         self.passes = Passes.from_state(checked)
+
+    def _refuse(self, problem: object) -> None:
+        # Also with on_error="raise": no pass has failed, and training loses nothing.
+        self.notices.warn(
+            f"the monitor's state in the checkpoint cannot be read: {problem}; the history starts "
+            "afresh"
+        )

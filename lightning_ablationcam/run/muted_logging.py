@@ -34,11 +34,15 @@ def silenced(module: nn.Module, trainer: Trainer) -> Iterator[None]:
     """
     loggers: list[Any] = trainer.loggers
     voices = {id(voice): voice for logger in loggers for voice in _voices(logger)}
-    quiet = [
+    quiet: list[tuple[Any, str, Any]] = [
         (part, name, stand_in)
         for part in module.modules()
         for name, stand_in in _stand_ins(part, voices)
     ]
+    # Where ``self.log`` puts it: a partial of it, kept somewhere, is no attribute's to silence.
+    results: Any = trainer._results
+    if results is not None:
+        quiet.append((results, "log", _say_nothing))
     before = [vars(part).get(name, _ABSENT) for part, name, _ in quiet]
     try:
         for part, name, stand_in in quiet:
@@ -123,6 +127,8 @@ def _stand_ins(part: nn.Module, voices: dict[int, Any]) -> Iterator[tuple[str, A
     """The attributes through which a module logs or counts, and their stand-ins."""
     if is_a(part, "LightningModule"):
         yield from ((name, _say_nothing) for name in _LOGGING)
+        # Also at the end of a fit, where logging is refused.
+        yield "_current_fx_name", "on_validation_epoch_end"
     if isinstance(part, Metric):
         # A metric's checks of values would also keep the engine from recording the network.
         yield "update", _say_nothing

@@ -111,6 +111,11 @@ class Passes:
                 f"the maps are {_size(seen)} and were {_size(known[-1])} in earlier passes, so "
                 "that they cannot be compared; the history starts afresh"
             )
+        elif known and known[-1].step > step:
+            notices.once(
+                f"the history reaches to step {known[-1].step}, and this pass is of step {step}: "
+                "it is another run's; the history starts afresh"
+            )
         self.scalars.update(self.history.append(seen))
 
     def aside(self) -> Passes:
