@@ -13,7 +13,6 @@ import json
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +32,7 @@ from lightning_ablationcam.series import (
     assemble,
     page_data,
 )
+from lightning_ablationcam.tensorboard_plugin.page import STYLE, joined_modules, read_file
 from lightning_ablationcam.tensorboard_plugin.reading import Source, list_series, read_series
 
 if TYPE_CHECKING:
@@ -191,9 +191,7 @@ def _of_monitor(monitor: Monitor) -> Series:
 
 
 def _page(series: Sequence[Series], name: str) -> str:
-    static = files("lightning_ablationcam.tensorboard_plugin") / "static"
-    script = (static / "index.js").read_text(encoding="utf-8") + "\nrender();\n"
-    style = (static / "style.css").read_text(encoding="utf-8")
+    script = joined_modules() + "\nrender();\n"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = {"version": VERSION, "series": [_with_contents(one) for one in series]}
     # Text in the data must not be able to end the element it is in.
@@ -201,7 +199,7 @@ def _page(series: Sequence[Series], name: str) -> str:
     return _PAGE.format(
         policy=_POLICY.format(script=f"sha256-{digest}"),
         title=html.escape(f"Ablation-CAM: {name}"),
-        style=style,
+        style=read_file(STYLE).decode(),
         data=text,
         script=script,
     )
