@@ -92,6 +92,11 @@ TYPES = {"Evolution", "Picture"}
 """Exported to be named in comments."""
 
 
+def test_views_know_the_scene_and_the_verbs_alone():
+    know = {name for name in MODULES if "./session.js" in read_file(name).decode()}
+    assert know == {"page.js", "index.js"}, "a view acts through show, seek and play"
+
+
 def test_joining_only_takes_imports_and_exports_away():
     joined = joined_modules()
     assert re.findall(r"^(?:import|export)\b.*$", joined, re.MULTILINE) == []
