@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
@@ -21,9 +20,9 @@ from sklearn.datasets import load_digits
 
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
 from lightning_ablationcam.records.format import HeatRecord, ProbesRecord
+from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, read_file
 from tests.tab_events import EventFile
 
-STATIC = Path(__file__).parents[1] / "lightning_ablationcam" / "tensorboard_plugin" / "static"
 BASE = "/data/plugin/ablation_cam/"
 CLASSES = ["astronaut", "cat", "coffee", "rocket", "digit"]
 MEASURES = (DRIFT, CONCENTRATION)
@@ -216,9 +215,8 @@ class Tab:
             return 204, "image/png", b""
         if parts.path == "/data/plugin_entry.html":
             return 200, "text/html", ENTRY.encode()
-        if route in ("index.js", "style.css"):
-            kind = "text/javascript" if route.endswith("js") else "text/css"
-            return 200, f"{kind}; charset=utf-8", (STATIC / route).read_bytes()
+        if route in CONTENT_TYPES:
+            return 200, f"{CONTENT_TYPES[route]}; charset=utf-8", read_file(route)
         if route == "series":
             listed = [{"run": run, "tag": tag} for run, tag in self.series]
             answer = {"version": 1, "series": listed, "message": self.message}

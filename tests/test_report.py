@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +18,7 @@ import lightning_ablationcam
 from lightning_ablationcam import ProbeSet, write_report
 from lightning_ablationcam.run import history
 from lightning_ablationcam.run.history import History, Pass
+from lightning_ablationcam.tensorboard_plugin.page import STYLE, joined_modules, read_file
 from tests.tab_events import LIES, EventFile, heat, probes
 
 HOSTILE = "</script><script>alert(1)</script><!--"
@@ -69,7 +69,7 @@ def test_a_log_directory_becomes_one_file(logs, tmp_path):
     assert [probe["name"] for probe in second["probes"]] == [HOSTILE, "\u2028"]
     assert "alert(1)<" not in text
     assert f"<title>{html.escape('Ablation-CAM: logs <&>')}</title>" in text
-    assert module.endswith("\nrender();\n")
+    assert module == joined_modules() + "\nrender();\n"
     assert [file.name for file in tmp_path.iterdir() if "report" in file.name] == ["report.html"]
 
 
@@ -83,8 +83,7 @@ def test_only_the_page_itself_may_run(logs, tmp_path):
 
 
 def test_the_page_can_stand_inside_a_file():
-    static = files("lightning_ablationcam.tensorboard_plugin") / "static"
-    script, style = ((static / n).read_bytes().decode() for n in ("index.js", "style.css"))
+    script, style = joined_modules(), read_file(STYLE).decode()
     assert "</script" not in script.lower()
     assert "<!--" not in script
     assert "</style" not in style.lower()

@@ -417,7 +417,7 @@ class TestAddress:
         }  # fmt: skip
         show(page, address)
         module = page.evaluate("document.querySelector('link').href").replace(
-            "style.css", "index.js"
+            "style.css", "state.js"
         )
         text = page.evaluate(
             "async ([module, state]) => (await import(module)).stateToText("

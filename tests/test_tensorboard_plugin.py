@@ -18,6 +18,7 @@ from lightning_ablationcam.records.format import encode_heat, encode_probes
 from lightning_ablationcam.records.series import MAX_STEPS, Stamped, assemble
 from lightning_ablationcam.render import encode_png
 from lightning_ablationcam.tensorboard_plugin import Loader, packed, reading
+from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, read_file
 from lightning_ablationcam.tensorboard_plugin.recent import MAX_SERIES, RecentSeries
 from tests.board import Board
 from tests.tab_events import FINGERPRINT, LIES, TAG, EventFile, a_tensor, heat, probes
@@ -158,9 +159,9 @@ def test_every_step_is_served(board):
 
 def test_what_the_browser_has_already_is_not_sent_again(board):
     data = board.json("data", **HERE)
-    page_urls = ["series", f"data?{urlencode(HERE)}", data["maps"], "index.js", "style.css"]
+    answers = ["series", f"data?{urlencode(HERE)}", data["maps"], data["pictures"][0]]
     tags = set()
-    for url in [*page_urls, data["pictures"][0]]:
+    for url in [*answers, *CONTENT_TYPES]:
         _, headers, content = board.get(url, headers={"Accept-Encoding": "gzip"})
         tag = headers["ETag"]
         tags.add(tag)
@@ -171,7 +172,7 @@ def test_what_the_browser_has_already_is_not_sent_again(board):
         status, _, content = board.get(url, headers={"If-None-Match": '"other"'})
         assert status == 200
         assert content
-    assert len(tags) == 6
+    assert len(tags) == len(answers) + len(CONTENT_TYPES)
     tag = board.get(data["maps"])[1]["ETag"]
     assert board.get("data", headers={"If-None-Match": tag})[0] == 400
     assert board.get(data["maps"][:-1], headers={"If-None-Match": tag})[0] == 409
@@ -322,11 +323,11 @@ def test_the_tab_is_listed_and_its_page_served(board):
     status, _, page = board.raw("GET", "/data/plugin_entry.html?name=ablation_cam")
     assert status == 200
     assert b"./index.js" in page
-    for name, kind in (("index.js", "text/javascript"), ("style.css", "text/css")):
+    for name, kind in CONTENT_TYPES.items():
         status, headers, content = board.get(name)
         assert (status, headers["Content-Type"]) == (200, f"{kind}; charset=utf-8")
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert content
+        assert content == read_file(name)
     assert b"render" in board.get("index.js")[2]
 
 
@@ -364,6 +365,9 @@ UNKNOWN_KEY = "0" * 32
         ("plugin.py", 404),
         ("../plugin.py", 404),
         ("static/index.js", 404),
+        ("static/maps.js", 404),
+        ("page.py", 404),
+        ("maps.js/../page.py", 404),
         ("index.js/../plugin.py", 404),
         ("%2e%2e/plugin.py", 404),
         ("index.js%00", 404),
@@ -382,7 +386,7 @@ def test_hostile_requests_get_4xx_and_nothing_else(board, request_, status):
         assert (headers["Content-Type"], content) == ("text/plain; charset=utf-8", b"Not found")
 
 
-@pytest.mark.parametrize("route", ["series", "data", "maps", "picture", "index.js", "style.css"])
+@pytest.mark.parametrize("route", ["series", "data", "maps", "picture", *CONTENT_TYPES])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "NONSENSE"])
 def test_only_get_is_answered(board, method, route):
     status, headers, _ = board.get(route, method=method, **HERE)
@@ -393,7 +397,7 @@ def test_only_get_is_answered(board, method, route):
 
 
 def test_tensorboard_finds_nothing_wrong_with_the_answers(board):
-    for route in ("series", "index.js", "style.css"):
+    for route in ("series", *CONTENT_TYPES):
         board.get(route)
         assert board.get(route, headers={"If-None-Match": "*"})[0] == 304
     assert "will become an error" not in board.said

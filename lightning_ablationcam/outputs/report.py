@@ -11,7 +11,6 @@ import html
 import json
 import warnings
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from lightning_ablationcam.records.series import (
     assemble,
     page_data,
 )
+from lightning_ablationcam.tensorboard_plugin.page import STYLE, joined_modules, read_file
 from lightning_ablationcam.tensorboard_plugin.reading import Source, list_series, read_series
 
 # Load nothing from outside, and run only the page's own script, whatever names and notes contain.
@@ -169,9 +169,7 @@ def _of_monitor(monitor: Watched) -> Series:
 
 
 def _page(series: Sequence[Series], name: str) -> str:
-    static = files("lightning_ablationcam.tensorboard_plugin") / "static"
-    script = (static / "index.js").read_text(encoding="utf-8") + "\nrender();\n"
-    style = (static / "style.css").read_text(encoding="utf-8")
+    script = joined_modules() + "\nrender();\n"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = {"version": VERSION, "series": [_with_contents(one) for one in series]}
     # Text in the data must not be able to close its script element.
@@ -179,7 +177,7 @@ def _page(series: Sequence[Series], name: str) -> str:
     return _PAGE.format(
         policy=_POLICY.format(script=f"sha256-{digest}"),
         title=html.escape(f"Ablation-CAM: {name}"),
-        style=style,
+        style=read_file(STYLE).decode(),
         data=text,
         script=script,
     )

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,10 +16,9 @@ from werkzeug.wrappers import Request, Response
 
 from lightning_ablationcam.records.format import PLUGIN_NAME, picture_type
 from lightning_ablationcam.records.series import VERSION, NothingToShowError, Series, page_data
+from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, ENTRY, read_file
 from lightning_ablationcam.tensorboard_plugin.reading import Source, list_series, read_series
 from lightning_ablationcam.tensorboard_plugin.recent import RecentSeries
-
-_STATIC = {"index.js": "text/javascript", "style.css": "text/css"}
 
 # Long, because a picture's address contains a digest of its content.
 _PICTURE_EXPIRES = 24 * 60 * 60
@@ -64,7 +62,8 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             "/maps": self._maps,
             "/picture": self._picture,
         }
-        for name, kind in _STATIC.items():
+        # A route for each file by its name: no part of a request ever becomes a path.
+        for name, kind in CONTENT_TYPES.items():
             answers[f"/{name}"] = _static(name, kind)
         return {route: _application(answer) for route, answer in answers.items()}
 
@@ -74,7 +73,7 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def frontend_metadata(self) -> Any:
         """Where the page is and what its tab is called."""
-        return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Ablation-CAM")
+        return base_plugin.FrontendMetadata(es_module_path=f"/{ENTRY}", tab_name="Ablation-CAM")
 
     def _series(self, request: Request) -> Response:
         series = list_series(self._source(request))
@@ -186,8 +185,7 @@ def _application(answer: _Answer) -> Any:
 
 def _static(name: str, kind: str) -> _Answer:
     def answer(request: Request) -> Response:
-        content = (files(__package__) / "static" / name).read_bytes()
-        return _respond(request, content, kind)
+        return _respond(request, read_file(name), kind)
 
     return answer
 

@@ -1,0 +1,156 @@
+/**
+ * The gallery: a card for each probe, drawn while it is in sight.
+ */
+
+import { Curves } from "./charts.js";
+import { el, setAttribute } from "./elements.js";
+import { Facts, fieldsOnCard } from "./facts.js";
+import { CARD } from "./pictures.js";
+import { shorten } from "./text.js";
+
+/** @import { Evolution } from "./data.js" */
+/** @import { Scene, Verbs } from "./scene.js" */
+
+/** A probe in the gallery. */
+class Card {
+  /**
+   * @param {Verbs} verbs
+   * @param {number} probe
+   * @param {string} name
+   */
+  constructor({ show, seek }, probe, name) {
+    this.probe = probe;
+    this.visible = false;
+    this.canvases = [el("canvas"), el("canvas", { hidden: true })];
+    this.open = el(
+      "button",
+      {
+        className: "picture",
+        on: { click: () => show({ probe: String(probe) }) },
+      },
+      ...this.canvases,
+    );
+    this.facts = new Facts(false);
+    this.curves = new Curves(fieldsOnCard, (index) => seek("a", index));
+    this.node = el(
+      "li",
+      { className: "card", "data-probe": probe },
+      this.open,
+      el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }),
+      this.facts.node,
+      this.curves.node,
+    );
+  }
+
+  /**
+   * @param {Scene} scene
+   * @returns {boolean} Whether all of it is there: the picture may still be on its way.
+   */
+  draw(scene) {
+    const { probe } = this;
+    const { a, b, compare } = scene;
+    const [canvas, second] = this.canvases;
+    setAttribute(
+      this.open,
+      "aria-label",
+      `Enlarge ${shorten(a.evolution.probes[probe].name)}, step ${a.entry.step}`,
+    );
+    this.facts.draw(scene, probe);
+    this.curves.draw(scene, probe);
+    const missing = scene.lacks(probe);
+    this.node.classList.toggle("missing", missing);
+    second.hidden = compare !== "side";
+    const picture = scene.pictures.get(a.evolution, probe);
+    if (!picture) return false;
+    if (b && compare === "difference" && !missing)
+      scene.difference(canvas, picture, CARD, b, probe);
+    else scene.overlay(canvas, picture, CARD, a, probe);
+    if (b && compare === "side") {
+      if (missing) Object.assign(second, { width: canvas.width, height: canvas.height });
+      else scene.overlay(second, picture, CARD, b, probe);
+    }
+    return true;
+  }
+}
+
+export class Gallery {
+  /**
+   * @param {Verbs} verbs
+   * @param {Element} scroller What it is scrolled in.
+   */
+  constructor(verbs, scroller) {
+    this.verbs = verbs;
+    this.node = el("ul", { className: "gallery" });
+    /** @type {Card[]} One for each probe, whether it is shown or not. */
+    this.cards = [];
+    /** @type {Evolution|null} That of the cards. */
+    this.evolution = null;
+    /** @type {number[]} */
+    this.order = [];
+    /** Whether it is known which cards are in sight. */
+    this.looked = false;
+    this.seen = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries) {
+          const { probe } = /** @type {HTMLElement} */ (target).dataset;
+          this.cards[Number(probe)].visible = isIntersecting;
+        }
+        this.looked = true;
+        verbs.show();
+      },
+      { root: scroller, rootMargin: "200px" },
+    );
+  }
+
+  /**
+   * @param {Scene} scene
+   * @returns {boolean} Whether everything in sight is there.
+   */
+  draw(scene) {
+    this.node.dataset.size = scene.state.size;
+    this.deal(scene.a.evolution);
+    this.arrange(scene.order);
+    let complete = this.looked || !this.order.length;
+    for (const card of this.cards) if (card.visible) complete = card.draw(scene) && complete;
+    return complete;
+  }
+
+  /**
+   * Make new cards where the probes are others. Of a run that has grown they stay.
+   *
+   * @param {Evolution} evolution
+   */
+  deal(evolution) {
+    const before = this.evolution;
+    this.evolution = evolution;
+    if (
+      before?.run === evolution.run &&
+      before.tag === evolution.tag &&
+      before.fingerprint === evolution.fingerprint
+    )
+      return;
+    this.seen.disconnect();
+    this.cards = evolution.probes.map(({ name }, probe) => new Card(this.verbs, probe, name));
+    this.order = [];
+    this.node.replaceChildren();
+  }
+
+  /**
+   * Put the right cards on show.
+   *
+   * @param {number[]} order
+   */
+  arrange(order) {
+    if (
+      order.length === this.node.children.length &&
+      order.every((probe, i) => probe === this.order[i])
+    )
+      return;
+    this.order = order;
+    this.looked = false;
+    this.node.replaceChildren(...order.map((probe) => this.cards[probe].node));
+    this.seen.disconnect();
+    for (const probe of order) this.seen.observe(this.cards[probe].node);
+    this.cards.forEach((card, probe) => order.includes(probe) || (card.visible = false));
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * What the colours mean.
+ */
+
+import { el, setAttribute, setText } from "./elements.js";
+import { contextOf, offscreen } from "./pictures.js";
+import { number } from "./text.js";
+
+/** @import { Scene } from "./scene.js" */
+
+/**
+ * What full colour stands for, in words.
+ *
+ * @param {Scene} scene
+ */
+function fullColour({ scale, a, b }) {
+  if (scale === "map") return "each map's own maximum";
+  if (scale === "probe") return "each probe's maximum";
+  return `maximum of the run, ${number(Math.max(a.evolution.peak, b?.evolution.peak ?? 0))}`;
+}
+
+export class Legend {
+  constructor() {
+    this.canvas = el("canvas", { width: 256, height: 1, "aria-hidden": "true" });
+    this.low = el("span", {});
+    this.high = el("span", {});
+    this.node = el("div", { className: "legend", role: "img" }, this.low, this.canvas, this.high);
+    /** @type {Uint32Array|null} */
+    this.table = null;
+  }
+
+  /**
+   * @param {Scene} scene
+   * @param {boolean} difference Whether it stands beside difference maps.
+   */
+  draw(scene, difference) {
+    const full = fullColour(scene);
+    setText(this.low, difference ? "more in B" : "0");
+    setText(this.high, difference ? "more in A" : full);
+    const label = difference
+      ? `Difference map: amber where A has more heat, blue where B has more; full colour is ${full}`
+      : `Colour scale: from 0 to ${full}`;
+    setAttribute(this.node, "aria-label", label);
+    this.node.title = label;
+    const table = difference ? scene.tables.difference : scene.tables.heat;
+    if (table === this.table) return;
+    this.table = table;
+    const context = contextOf(this.canvas);
+    const image = context.createImageData(256, 1);
+    new Uint32Array(image.data.buffer).set(table);
+    // Over grey, as heat lies over a picture: no overlay shows the bare colour of the cold end.
+    const under = offscreen(256, 1);
+    under.context.putImageData(image, 0, 0);
+    context.fillStyle = difference ? "#373839" : "#5c5e62";
+    context.fillRect(0, 0, 256, 1);
+    context.drawImage(under.canvas, 0, 0);
+  }
+}

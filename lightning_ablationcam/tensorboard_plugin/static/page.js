@@ -1,0 +1,198 @@
+/**
+ * The page as a whole: where its parts stand, its keys, and when it is drawn.
+ */
+
+import { announce, el, iconButton, liveText, setText } from "./elements.js";
+import { Gallery } from "./gallery.js";
+import { LargeView } from "./large_view.js";
+import { Legend } from "./legend.js";
+import { Panel } from "./panel.js";
+import { Share } from "./share.js";
+import { shorten } from "./text.js";
+import { Transport } from "./transport.js";
+
+/** @import { Scene } from "./scene.js" */
+/** @import { Session } from "./session.js" */
+
+export const PAGE_TITLE = "Ablation-CAM";
+
+const EXAMPLE =
+  "from lightning_ablationcam import AblationCAMMonitor\n\nTrainer(callbacks=[AblationCAMMonitor()]).fit(module, datamodule)";
+
+/**
+ * How many of what is shown.
+ *
+ * @param {Scene} scene
+ */
+function summaryOf({ a: { evolution }, order, pictures: { failed } }) {
+  const all = evolution.probes.length;
+  const count =
+    order.length === all
+      ? `${all} ${all === 1 ? "probe" : "probes"}`
+      : `${order.length} of ${all} probes`;
+  const words = [count, `layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`];
+  if (failed) words.push(`${failed} ${failed === 1 ? "picture" : "pictures"} could not be loaded`);
+  return words.join(" · ");
+}
+
+export class Page {
+  /** @param {Session} session */
+  constructor(session) {
+    this.session = session;
+    const { verbs, address } = session;
+    this.main = el("main");
+    this.root = el("div", { id: "ablation-cam" });
+    this.transports = [new Transport(verbs, "a"), new Transport(verbs, "b")];
+    this.share = new Share(address, this.root);
+    this.panel = new Panel(verbs, this.share.node);
+    this.large = new LargeView(verbs);
+    this.gallery = new Gallery(verbs, this.main);
+    this.legend = new Legend();
+    this.summary = el("p", { className: "summary", role: "status" });
+    this.tune = iconButton("tune", "Settings", () => this.togglePanel(this.panel.node.hidden));
+    this.tune.setAttribute("aria-controls", "panel");
+    this.alert = el("div", { className: "alert", role: "alert", hidden: true });
+    this.notes = el("ul", { className: "notes", "aria-label": "Notes", hidden: true });
+    /** @type {string[]} Those in the list. */
+    this.noted = [];
+    this.empty = el("div", { className: "empty", role: "status" });
+    /** @type {number|null} */
+    this.planned = null;
+    const top = el(
+      "header",
+      { className: "top" },
+      ...this.transports.map(({ node }) => node),
+      el("div", { className: "line-up" }, this.tune, this.summary, this.legend.node),
+    );
+    const heading = el("h2", { className: "unseen" }, "Probes");
+    this.main.append(top, this.alert, this.notes, heading, this.gallery.node, this.empty);
+    this.root.append(
+      el("h1", { className: "unseen" }, PAGE_TITLE),
+      this.panel.node,
+      this.main,
+      this.large.node,
+      liveText(),
+    );
+    this.togglePanel(matchMedia("(min-width: 960px)").matches);
+    this.say(session.absence.title, session.absence.more);
+    document.body.append(this.root);
+    document.addEventListener("keydown", (event) => this.key(event));
+    session.changed = () => this.plan();
+  }
+
+  /** @param {boolean} open */
+  togglePanel(open) {
+    this.panel.node.hidden = !open;
+    this.tune.setAttribute("aria-expanded", String(open));
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const { session } = this;
+    const { a, index } = session;
+    if (event.altKey || event.ctrlKey || event.metaKey || !a) return;
+    // On the document itself when nothing has the focus.
+    const target = event.target instanceof Element ? event.target : document.body;
+    const slider = target.matches("input[data-step]");
+    // Fields, lists and switches have their own use for these keys.
+    if (target.matches("input, select, textarea") && !(slider && event.key === " ")) return;
+    /** @type {Record<string, number>} */
+    const steps = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: a.length - 1 };
+    const step = steps[event.key];
+    if (step === undefined && (event.key !== " " || target.matches("button, a"))) return;
+    event.preventDefault();
+    if (step === undefined) return session.play();
+    session.seek("a", step);
+    // The slider speaks for itself, but only where it has the focus.
+    if (!slider)
+      announce(`Step ${a.numbers[session.index]}, epoch ${a.steps[session.index].epoch}`);
+  }
+
+  // Drawing ------------------------------------------------------------------------------------
+
+  /** Draw in the next frame; however often it is asked for before, once. */
+  plan() {
+    this.planned ??= requestAnimationFrame(() => {
+      this.planned = null;
+      if (this.session.loaded) this.draw();
+    });
+  }
+
+  draw() {
+    const scene = this.session.scene();
+    const { trouble, absence } = this.session;
+    this.root.classList.toggle("nothing", !scene);
+    this.complain(trouble, scene !== null);
+    if (!scene) {
+      this.empty.hidden = trouble !== null;
+      if (trouble === null) this.say(absence.title, absence.more);
+      return this.ready();
+    }
+    this.root.dataset.compare = scene.compare;
+    for (const transport of this.transports) transport.draw(scene);
+    this.panel.draw(scene);
+    this.share.draw(scene);
+    this.legend.draw(scene, scene.compare === "difference");
+    setText(this.summary, summaryOf(scene));
+    this.note(this.session.notes);
+    this.empty.hidden = scene.order.length > 0;
+    if (!scene.order.length) this.offerAll();
+    const arrived = !scene.pictures.busy;
+    const complete = [this.gallery.draw(scene), this.large.draw(scene)].every(Boolean);
+    if ((arrived && complete) || trouble !== null) this.ready();
+  }
+
+  /**
+   * Say something where the gallery would be.
+   *
+   * @param {string} title
+   * @param {string|null} more What can be done: "" for the usual, null for nothing.
+   */
+  say(title, more) {
+    this.empty.replaceChildren(el("h2", {}, title));
+    if (more === null) return;
+    this.empty.append(
+      el(
+        "p",
+        {},
+        more || "Add the callback to a Trainer and let a validation pass. The tab fills by itself.",
+      ),
+      el("pre", {}, EXAMPLE),
+    );
+  }
+
+  /** Say that the filters let nothing through, and open them. */
+  offerAll() {
+    this.say("No probe passes the filters", null);
+    const all = { search: "", class: "", prediction: "" };
+    const { show } = this.session.verbs;
+    this.empty.append(el("button", { on: { click: () => show(all) } }, "Show all probes"));
+  }
+
+  /** @param {string[]} notes */
+  note(notes) {
+    if (notes === this.noted) return;
+    this.noted = notes;
+    this.notes.hidden = !notes.length;
+    this.notes.replaceChildren(...notes.map((note) => el("li", {}, shorten(note, 500))));
+  }
+
+  /**
+   * @param {string|null} trouble
+   * @param {boolean} shows Whether there is something to be seen all the same.
+   */
+  complain(trouble, shows) {
+    this.alert.hidden = trouble === null;
+    if (trouble === null) return;
+    const text = trouble + (shows ? " What was loaded before is still shown." : "");
+    // An alert is spoken whenever it changes: once is enough while a server stays away.
+    if (this.alert.firstChild?.textContent === text) return;
+    const again = el("button", { on: { click: () => this.session.refresh() } }, "Try again");
+    this.alert.replaceChildren(el("p", {}, text), again);
+  }
+
+  /** Outside checks, and people with a stopwatch, wait for this. */
+  ready() {
+    document.documentElement.dataset.ready = "1";
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * Compare, colours, filters: the settings beside the gallery.
+ */
+
+import { Segments, el, field, setOptions, setText } from "./elements.js";
+import { classOf } from "./selection.js";
+
+/** @import { Evolution } from "./data.js" */
+/** @import { Scene, Verbs } from "./scene.js" */
+/** @import { State } from "./state.js" */
+
+/**
+ * @param {string} title
+ * @param {...Node} children
+ */
+function section(title, ...children) {
+  return el("section", {}, el("h2", {}, title), ...children);
+}
+
+/** What can be done with keys, written beneath the links. */
+function keyHints() {
+  const hints = /** @type {[string[], string][]} */ ([
+    [["←", "→"], " step "],
+    [["Home", "End"], " ends "],
+    [["Space"], " play"],
+  ]);
+  const parts = hints.flatMap(([keys, does]) => [...keys.map((key) => el("kbd", {}, key)), does]);
+  return el("p", { className: "keys" }, ...parts);
+}
+
+/**
+ * The classes to choose from, in their order.
+ *
+ * @param {Evolution} evolution
+ * @returns {[value: string, text: string][]}
+ */
+function classOptions(evolution) {
+  const classes = [...new Set(evolution.probes.map((_, probe) => classOf(evolution, probe)))];
+  classes.sort((x, y) => Number(x) - Number(y));
+  return classes.map((index) => [String(index), evolution.className(index)]);
+}
+
+export class Panel {
+  /**
+   * @param {Verbs} verbs
+   * @param {Element} share What stands under "Share".
+   */
+  constructor({ show }, share) {
+    const change = (/** @type {keyof State} */ key) => (/** @type {string} */ value) =>
+      show({ [key]: value });
+    const select = (/** @type {keyof State} */ key) => {
+      const node = el("select", { on: { change: () => show({ [key]: node.value }) } });
+      return node;
+    };
+    this.compare = new Segments(
+      "View",
+      [
+        ["off", "One", "One step of one run"],
+        ["side", "A | B", "Two steps or two runs side by side"],
+        ["difference", "A − B", "Where A has more or less heat than B"],
+      ],
+      change("compare"),
+    );
+    this.together = el("input", {
+      type: "checkbox",
+      on: { change: () => show({ together: this.together.checked ? "yes" : "no" }) },
+    });
+    this.tie = el(
+      "label",
+      { className: "check", title: "B shows the step closest to A's" },
+      this.together,
+      "Same step in both runs",
+    );
+    this.colors = select("colors");
+    setOptions(
+      this.colors,
+      [
+        ["viridis", "Viridis"],
+        ["cividis", "Cividis"],
+        ["inferno", "Inferno"],
+        ["magma", "Magma"],
+        ["gray", "Grey"],
+        ["turbo", "Turbo (uneven, not for all eyes)"],
+      ],
+      "viridis",
+    );
+    this.opacity = el("input", {
+      type: "range",
+      min: 0,
+      max: 100,
+      step: 5,
+      on: { input: () => show({ opacity: this.opacity.value }) },
+    });
+    this.opacityValue = el("span", { className: "value" });
+    this.scale = new Segments(
+      "Full colour is the maximum of",
+      [
+        ["map", "Map", "Each map's own maximum: compares shapes"],
+        ["probe", "Probe", "The probe's maximum over the whole run"],
+        ["run", "Run", "The maximum of all probes over the whole run"],
+      ],
+      change("scale"),
+    );
+    this.search = el("input", {
+      type: "search",
+      placeholder: "Name",
+      on: { input: () => show({ search: this.search.value }) },
+    });
+    this.class = select("class");
+    this.prediction = select("prediction");
+    this.sort = select("sort");
+    this.size = new Segments(
+      "Size",
+      [
+        ["s", "S", "Small"],
+        ["m", "M", "Medium"],
+        ["l", "L", "Large"],
+      ],
+      change("size"),
+    );
+    this.predictionField = field("Prediction", this.prediction);
+    const opacity = field(
+      "Opacity",
+      this.opacity,
+      "Of the hottest places; colder ones are more transparent",
+    );
+    opacity.append(this.opacityValue);
+    opacity.classList.add("slider");
+    this.node = el(
+      "aside",
+      { id: "panel", "aria-label": "Settings" },
+      section("Compare", this.compare.node, this.tie),
+      section("Heat", field("Colours", this.colors), opacity, this.scale.node),
+      section(
+        "Probes",
+        field("Search", this.search),
+        field("Class", this.class, "The probe's label, or the class explained where it has none"),
+        this.predictionField,
+        field("Sort", this.sort),
+        this.size.node,
+      ),
+      section("Share", share, keyHints()),
+    );
+  }
+
+  /** @param {Scene} scene */
+  draw({ state, a: { evolution }, b, scale }) {
+    this.compare.value = state.compare;
+    this.tie.hidden = !b || b.evolution === evolution;
+    this.together.checked = state.together === "yes";
+    if (this.colors.value !== state.colors) this.colors.value = state.colors;
+    if (this.opacity.value !== state.opacity) this.opacity.value = state.opacity;
+    this.opacity.style.setProperty("--done", `${state.opacity}%`);
+    setText(this.opacityValue, `${state.opacity} %`);
+    this.scale.value = scale;
+    if (this.search.value !== state.search) this.search.value = state.search;
+    setOptions(this.class, [["", "All classes"], ...classOptions(evolution)], state.class);
+    const known = evolution.steps.some(({ predicted }) => predicted);
+    this.prediction.disabled = !known;
+    setOptions(
+      this.prediction,
+      [
+        ["", "All"],
+        ["changed", b ? "Differs between A and B" : "Changed since the first step"],
+        ["wrong", "Wrong at this step"],
+        ["right", "Right at this step"],
+      ],
+      state.prediction,
+    );
+    this.predictionField.title = !known
+      ? "The run holds no predictions"
+      : b
+        ? "Differs: the class predicted for A is not the one predicted for B"
+        : "Changed: the class predicted at the step shown is not the one predicted at the first step";
+    setOptions(
+      this.sort,
+      [
+        ["logged", "As logged"],
+        ["drift", "Largest drift at any step"],
+        ["now", b ? "Largest drift from A to B" : "Largest drift at this step"],
+        ["score", "Lowest score at this step"],
+        ["name", "Name"],
+      ],
+      state.sort,
+    );
+    this.size.value = state.size;
+  }
+}

@@ -1,0 +1,238 @@
+/**
+ * What is to be shown, complete and read-only: made anew for every drawing, and all that a view
+ * knows. What a view can do are three verbs; whatever follows from them comes back as a new scene.
+ */
+
+import { colorTables } from "./colors.js";
+import { driftBetween, interpolate } from "./maps.js";
+import { drawOverlay } from "./pictures.js";
+
+/** @import { Evolution, SeriesName } from "./data.js" */
+/** @import { Picture, Pictures } from "./pictures.js" */
+/** @import { State } from "./state.js" */
+
+/**
+ * @typedef {"a"|"b"} SideName
+ */
+
+/**
+ * What a view can do.
+ *
+ * @typedef {object} Verbs
+ * @property {(changes?: Partial<State>) => void} show Change what is shown; without changes, draw
+ *   once more.
+ * @property {(side: SideName, index: number) => void} seek Go to a step of A or B, and stop playing.
+ * @property {() => void} play Start playing, or stop.
+ */
+
+/** An evolution at one step, and the probe that stands at each of A's places. */
+export class Side {
+  /**
+   * @param {Evolution} evolution
+   * @param {number} index Of the step.
+   * @param {Evolution|null} [partner] That of A, where this is B.
+   */
+  constructor(evolution, index, partner = null) {
+    this.evolution = evolution;
+    this.index = index;
+    this.entry = evolution.steps[index];
+    /** @type {(number|null)[]|null} */
+    this.places = null;
+    // The same probe set has the same places; another set is matched by name.
+    if (partner && partner.fingerprint !== evolution.fingerprint) {
+      const places = new Map(evolution.probes.map(({ name }, place) => [name, place]));
+      this.places = partner.probes.map(({ name }) => places.get(name) ?? null);
+    }
+  }
+
+  /**
+   * Where A's probe stands on this side, or null where it is not among the probes.
+   *
+   * @param {number} probe
+   */
+  place(probe) {
+    return this.places ? this.places[probe] : probe;
+  }
+
+  /**
+   * @param {string} field
+   * @param {number} probe
+   */
+  at(field, probe) {
+    const place = this.place(probe);
+    return place === null ? null : this.evolution.at(field, this.index, place);
+  }
+
+  /**
+   * The map of a probe that has a place.
+   *
+   * @param {number} probe
+   */
+  map(probe) {
+    return this.evolution.map(this.index, this.place(probe) ?? 0);
+  }
+
+  /**
+   * The same, enlarged.
+   *
+   * @param {number} probe
+   * @param {number} height
+   * @param {number} width
+   */
+  enlarged(probe, height, width) {
+    const [h, w] = this.evolution.shape;
+    return interpolate(this.map(probe), h, w, height, width);
+  }
+
+  /**
+   * What 100 % of the colour scale stands for on this side; 0 where the probe has no place.
+   *
+   * @param {number} probe
+   * @param {string} scale
+   */
+  full(probe, scale) {
+    const place = this.place(probe);
+    return place === null ? 0 : this.evolution.full(this.index, place, scale);
+  }
+}
+
+/**
+ * 1 - cosine between the two sides' maps of a probe, or null where they cannot be compared.
+ *
+ * @param {Side} a
+ * @param {Side} b
+ * @param {number} probe
+ */
+export function driftFrom(a, b, probe) {
+  const [same, other] = [a.evolution.shape, b.evolution.shape];
+  if (b.place(probe) === null || same[0] !== other[0] || same[1] !== other[1]) return null;
+  return driftBetween(a.map(probe), b.map(probe));
+}
+
+/** @param {number} share */
+function clip(share) {
+  return share < 0 ? 0 : share > 1 ? 1 : share;
+}
+
+/**
+ * @typedef {object} SceneParts
+ * @property {State} state
+ * @property {Side} a
+ * @property {Side|null} b Null where nothing is compared.
+ * @property {number[]} order The probes in the gallery, in their order there.
+ * @property {SeriesName[]} series All that can be chosen.
+ * @property {Pictures} pictures
+ * @property {boolean} playing
+ * @property {boolean} tied Whether B's step is A's: two runs that move together.
+ */
+
+/** The state, both sides, colours and scale; and how heat is drawn with them. */
+export class Scene {
+  /** @param {SceneParts} parts */
+  constructor({ state, a, b, order, series, pictures, playing, tied }) {
+    this.state = state;
+    this.a = a;
+    this.b = b;
+    this.order = order;
+    this.series = series;
+    this.pictures = pictures;
+    this.playing = playing;
+    this.tied = tied;
+    this.compare = b ? state.compare : "off";
+    this.scale = state.scale || a.evolution.scale;
+    this.tables = colorTables(state.colors, Number(state.opacity) / 100);
+    /** The probe that is shown large, or null. */
+    this.probe =
+      state.probe && a.evolution.probes[Number(state.probe)] ? Number(state.probe) : null;
+    Object.freeze(this);
+  }
+
+  /**
+   * The same scene with A at another of its steps.
+   *
+   * @param {number} index
+   */
+  at(index) {
+    return new Scene({ ...this, a: new Side(this.a.evolution, index) });
+  }
+
+  /**
+   * Whether a probe is compared with one that B does not have.
+   *
+   * @param {number} probe
+   */
+  lacks(probe) {
+    return this.b !== null && this.b.place(probe) === null;
+  }
+
+  /**
+   * 1 - cosine between A's and B's map of a probe.
+   *
+   * @param {number} probe
+   */
+  drift(probe) {
+    return this.b && driftFrom(this.a, this.b, probe);
+  }
+
+  /**
+   * Share of the colour scale that one unit of a map's bytes stands for.
+   *
+   * @param {Side} side
+   * @param {number} probe
+   */
+  gain(side, probe) {
+    let full = side.full(probe, this.scale);
+    // Two runs side by side share one scale: otherwise the same colour would mean different heat.
+    const other = side === this.a ? this.b : this.a;
+    if (other && this.scale !== "map") full = Math.max(full, other.full(probe, this.scale));
+    return full > 0 ? (side.at("maxima", probe) ?? 0) / full / 255 : 0;
+  }
+
+  /**
+   * Draw one side's overlay of a probe.
+   *
+   * @param {HTMLCanvasElement} canvas
+   * @param {Picture} picture
+   * @param {number} longest Longest side of the canvas.
+   * @param {Side} side
+   * @param {number} probe
+   */
+  overlay(canvas, picture, longest, side, probe) {
+    drawOverlay(canvas, picture, longest, (height, width, pixels) => {
+      const values = side.enlarged(probe, height, width);
+      const gain = this.gain(side, probe) * 255;
+      const table = this.tables.heat;
+      for (let i = 0; i < pixels.length; i++) {
+        const level = values[i] * gain + 0.5;
+        pixels[i] = table[level < 0 ? 0 : level > 255 ? 255 : level | 0];
+      }
+    });
+  }
+
+  /**
+   * Draw what A has more (amber) or less (blue) than B.
+   *
+   * @param {HTMLCanvasElement} canvas
+   * @param {Picture} picture
+   * @param {number} longest Longest side of the canvas.
+   * @param {Side} b
+   * @param {number} probe
+   */
+  difference(canvas, picture, longest, b, probe) {
+    drawOverlay(
+      canvas,
+      picture,
+      longest,
+      (height, width, pixels) => {
+        const [ofA, ofB] = [this.a, b].map((side) => side.enlarged(probe, height, width));
+        const [gainA, gainB] = [this.gain(this.a, probe), this.gain(b, probe)];
+        const table = this.tables.difference;
+        for (let i = 0; i < pixels.length; i++) {
+          const more = clip(ofA[i] * gainA) - clip(ofB[i] * gainB);
+          pixels[i] = table[Math.round(127.5 + 127.5 * more)];
+        }
+      },
+      true,
+    );
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Which probes are shown, and in which order.
+ */
+
+import { largest } from "./numbers.js";
+import { driftFrom } from "./scene.js";
+
+/** @import { Evolution } from "./data.js" */
+/** @import { Side } from "./scene.js" */
+/** @import { State } from "./state.js" */
+
+/**
+ * A probe's predicted class now and before, and its label.
+ *
+ * @typedef {{predicted: number|null, before: number|null, label: number|null}} Prediction
+ */
+
+/** @type {Record<string, (prediction: Prediction) => boolean>} */
+const FILTERS = {
+  changed: ({ predicted, before }) => predicted !== before,
+  wrong: ({ predicted, label }) => label !== null && predicted !== label,
+  right: ({ predicted, label }) => predicted === label,
+};
+
+/** What can be asked of a prediction. */
+export const PREDICTIONS = Object.keys(FILTERS);
+
+/**
+ * The class a probe is filed under: its label, or what is explained at the newest step.
+ *
+ * @param {Evolution} evolution
+ * @param {number} probe
+ */
+export function classOf(evolution, probe) {
+  return evolution.probes[probe].label ?? evolution.at("classes", evolution.length - 1, probe);
+}
+
+/**
+ * Whether the state's search and filters let a probe through.
+ *
+ * @param {State} state
+ * @param {Side} a
+ * @param {Side|null} b
+ * @param {number} first A's first step that has predictions, or -1.
+ * @param {number} probe
+ */
+function passes(state, a, b, first, probe) {
+  const { evolution } = a;
+  const { name, label } = evolution.probes[probe];
+  const sought = state.search.trim().toLowerCase();
+  if (state.class && String(classOf(evolution, probe)) !== state.class) return false;
+  if (sought && !name.toLowerCase().includes(sought)) return false;
+  const predicted = a.at("predicted", probe);
+  if (!state.prediction || predicted === null) return true;
+  const before = b ? b.at("predicted", probe) : evolution.at("predicted", first, probe);
+  return FILTERS[state.prediction]({ predicted, before, label });
+}
+
+/**
+ * What a probe is sorted by, ascending; null where the order is not one of numbers.
+ *
+ * @param {State} state
+ * @param {Side} a
+ * @param {Side|null} b
+ * @returns {((probe: number) => number)|null}
+ */
+function sortKey({ sort }, a, b) {
+  switch (sort) {
+    case "drift":
+      return (probe) => -largest(a.evolution.curve("drift", probe));
+    case "now":
+      return (probe) => -((b ? driftFrom(a, b, probe) : a.at("drift", probe)) ?? 0);
+    case "score":
+      return (probe) => a.at("scores", probe) ?? Infinity;
+    default:
+      return null;
+  }
+}
+
+/**
+ * Probes that pass the filters, in the chosen order.
+ *
+ * @param {State} state
+ * @param {Side} a
+ * @param {Side|null} b
+ * @returns {number[]}
+ */
+export function selectProbes(state, a, b) {
+  const { evolution } = a;
+  const first = evolution.steps.findIndex(({ predicted }) => predicted);
+  const chosen = [...evolution.probes.keys()].filter((probe) => passes(state, a, b, first, probe));
+  if (state.sort === "name") {
+    const name = (/** @type {number} */ probe) => evolution.probes[probe].name;
+    return chosen.sort((x, y) => name(x).localeCompare(name(y), undefined, { numeric: true }));
+  }
+  const key = sortKey(state, a, b);
+  if (!key) return chosen;
+  const keyed = chosen.map((probe) => ({ probe, value: key(probe) }));
+  keyed.sort((x, y) => x.value - y.value || x.probe - y.probe);
+  return keyed.map(({ probe }) => probe);
+}

@@ -1,0 +1,317 @@
+/**
+ * What is loaded, what of it is to be shown, and the three verbs that change this.
+ */
+
+import { Problem } from "./data.js";
+import { announce } from "./elements.js";
+import { onHostReload } from "./host.js";
+import { nearestIndex } from "./numbers.js";
+import { Pictures } from "./pictures.js";
+import { Scene, Side } from "./scene.js";
+import { selectProbes } from "./selection.js";
+import { PLUGIN, stateToText, textToState } from "./state.js";
+
+/** @import { Evolution, SeriesName, Source } from "./data.js" */
+/** @import { Address, Host } from "./host.js" */
+/** @import { SideName, Verbs } from "./scene.js" */
+/** @import { State } from "./state.js" */
+
+/** A live run is asked for news this often, in ms, and at most for 1/POLL_SHARE of the time. */
+const POLL = 15_000;
+const POLL_SHARE = 50;
+
+/**
+ * Why there is nothing to show, and what can be done: "" for the usual, null for nothing at all.
+ *
+ * @typedef {{title: string, more: string|null}} Absence
+ */
+
+const LOADING = { title: "Loading …", more: null };
+const NO_STEPS = {
+  title:
+    "The first heatmaps of this run have not been written yet. They come with its first validation.",
+  more: null,
+};
+
+export class Session {
+  /**
+   * @param {Source} source
+   * @param {Address} address
+   */
+  constructor(source, address) {
+    this.source = source;
+    this.address = address;
+    /** @type {State} */
+    this.state = textToState(address.read());
+    /** @type {SeriesName[]} */
+    this.series = [];
+    /** @type {Evolution|null} */
+    this.a = null;
+    /** @type {Evolution|null} */
+    this.b = null;
+    /** @type {number[]} The probes that pass the filters, as they were drawn last. */
+    this.order = [];
+    this.pictures = new Pictures(source, () => this.changed());
+    this.playing = false;
+    /** Whether loading has come to an end once, be it a bad one. */
+    this.loaded = false;
+    /** @type {Absence} */
+    this.absence = LOADING;
+    /** @type {string[]} */
+    this.notes = [];
+    /** @type {string|null} What went wrong when it was loaded last. */
+    this.trouble = null;
+    /** Called whenever there is something to draw; the page's. */
+    this.changed = () => {};
+    /** @type {Readonly<Verbs>} All that the views get of this. */
+    this.verbs = Object.freeze({
+      show: (changes) => this.show(changes),
+      seek: (side, index) => this.seek(side, index),
+      play: () => this.play(),
+    });
+    this.ticket = 0;
+    /** Whether there was a reason to look for news while nobody could see them. */
+    this.missed = false;
+    /** @type {ReturnType<typeof setTimeout>|undefined} */
+    this.poll = undefined;
+    address.watch((text) => this.open(text));
+  }
+
+  // Loading ------------------------------------------------------------------------------------
+
+  /**
+   * Look for news when TensorBoard's reload button is pressed, and when the page is seen again.
+   *
+   * @param {Host|null} host
+   */
+  follow(host) {
+    if (!this.source.live) return;
+    if (host) onHostReload(host, () => this.refresh());
+    const seen = () => {
+      if (this.missed && this.visible) this.refresh();
+    };
+    document.addEventListener("visibilitychange", seen);
+    window.addEventListener("resize", seen);
+  }
+
+  get visible() {
+    // TensorBoard hides the tabs it does not show by giving them no height.
+    return !document.hidden && window.innerHeight > 0;
+  }
+
+  /** Ask for news, keeping the user's place: someone at the newest step follows, others stay. */
+  async refresh() {
+    this.missed = !this.visible;
+    if (this.missed) return;
+    const started = performance.now();
+    clearTimeout(this.poll);
+    await this.load();
+    const took = performance.now() - started;
+    if (this.source.live)
+      this.poll = setTimeout(() => this.refresh(), Math.max(POLL, took * POLL_SHARE));
+  }
+
+  /** Load what the state names. */
+  async load() {
+    const ticket = ++this.ticket;
+    try {
+      const { series, message } = await this.source.list();
+      const { a, b, lost } = this.named(series);
+      const first = a && (await this.source.load(a, this.known(a)));
+      const second = b && b !== a ? await this.source.load(b, this.known(b)) : b && first;
+      if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
+      this.series = series;
+      this.trouble = null;
+      this.take(first, second, message, lost);
+    } catch (error) {
+      if (ticket !== this.ticket) return;
+      if (!(error instanceof Problem)) console.error(error);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.trouble =
+        error instanceof Problem ? reason : `The page could not show this data (${reason}).`;
+    }
+    this.loaded = true;
+    this.changed();
+  }
+
+  /**
+   * The series that the state names, or others where there are no such.
+   *
+   * @param {SeriesName[]} series
+   * @returns {{a: SeriesName|null, b: SeriesName|null, lost: string[]}} `lost` says which are not there.
+   */
+  named(series) {
+    /** @type {string[]} */
+    const lost = [];
+    const find = (/** @type {string} */ run, /** @type {string} */ tag) => {
+      const found = series.find((one) => one.run === run && (!tag || one.tag === tag));
+      if (!found && run && series.length)
+        lost.push(`There is no run “${run}” with tag “${tag || PLUGIN}”; this is another one.`);
+      return found ?? series[0] ?? null;
+    };
+    const { run, tag, brun, btag, compare } = this.state;
+    const a = find(run, tag);
+    const b = a && compare !== "off" ? find(brun || a.run, btag || a.tag) : null;
+    return { a, b, lost };
+  }
+
+  /**
+   * What is loaded of a series already.
+   *
+   * @param {SeriesName} name
+   */
+  known({ run, tag }) {
+    return [this.a, this.b].find((one) => one?.run === run && one.tag === tag) ?? null;
+  }
+
+  /**
+   * @param {Evolution|null} a
+   * @param {Evolution|null} b
+   * @param {string|null} message What the server says where it has no series.
+   * @param {string[]} lost
+   */
+  take(a, b, message, lost) {
+    const before = this.a;
+    // Other probes come in an order of their own, also while playing.
+    if (a?.run !== before?.run || a?.tag !== before?.tag || a?.fingerprint !== before?.fingerprint)
+      this.order = [];
+    this.a = a?.length ? a : null;
+    this.b = b?.length ? b : null;
+    if (!this.a) {
+      this.absence = a ? NO_STEPS : { title: "No heatmaps yet", more: message ?? "" };
+      return;
+    }
+    const ofB = this.b && this.b !== this.a ? this.b.notes.map((note) => `B: ${note}`) : [];
+    this.notes = [...lost, ...this.a.notes, ...ofB];
+  }
+
+  // What is shown ------------------------------------------------------------------------------
+
+  /** Whether B's step is A's: two runs that move together. */
+  get tied() {
+    return this.b !== null && this.b !== this.a && this.state.together === "yes";
+  }
+
+  /** The step of A. */
+  get index() {
+    if (!this.a) return 0;
+    const { numbers, length } = this.a;
+    const { step } = this.state;
+    return step === "" ? length - 1 : nearestIndex(numbers, Number(step));
+  }
+
+  /** The step of B. */
+  get indexOfB() {
+    if (!this.b) return 0;
+    const { numbers, length } = this.b;
+    if (this.a && this.tied) return nearestIndex(numbers, this.a.numbers[this.index]);
+    const { bstep } = this.state;
+    if (bstep === "first") return 0;
+    return bstep === "newest" ? length - 1 : nearestIndex(numbers, Number(bstep));
+  }
+
+  /** All of it as it is now; null while there is nothing to show. */
+  scene() {
+    const { a: ofA, b: ofB, state, series, pictures, playing, tied } = this;
+    if (!ofA) return null;
+    const a = new Side(ofA, this.index);
+    const b = ofB && state.compare !== "off" ? new Side(ofB, this.indexOfB, ofA) : null;
+    // While playing the cards stay where they are: nobody can watch a moving card.
+    if (!playing || !this.order.length) this.order = selectProbes(state, a, b);
+    return new Scene({ state, a, b, order: this.order, series, pictures, playing, tied });
+  }
+
+  // The verbs ----------------------------------------------------------------------------------
+
+  /**
+   * Change what is shown; without changes, draw it once more.
+   *
+   * @param {Partial<State>} [changes]
+   */
+  show(changes) {
+    if (!changes) return this.changed();
+    const before = this.state;
+    this.state = { ...before, ...changes };
+    const { state } = this;
+    this.address.write(stateToText(state));
+    const loads =
+      before.run !== state.run ||
+      before.tag !== state.tag ||
+      before.brun !== state.brun ||
+      before.btag !== state.btag;
+    const compares = state.compare !== "off";
+    if (compares !== (before.compare !== "off")) {
+      // B starts as A's own run, which is here already.
+      this.b = compares && !state.brun ? this.a : null;
+      if (compares && !this.b) return void this.load();
+    }
+    if (loads) this.load();
+    this.changed();
+  }
+
+  /**
+   * Go to a step, and stop playing.
+   *
+   * @param {SideName} side
+   * @param {number} index
+   */
+  seek(side, index) {
+    const evolution = side === "a" ? this.a : this.b;
+    if (!evolution || (side === "b" && this.tied)) return;
+    this.pause();
+    this.go(side, evolution, index);
+  }
+
+  /** Start playing, or stop. */
+  play() {
+    if (this.playing) return this.pause();
+    if (!this.a || this.a.length < 2) return;
+    if (this.index === this.a.length - 1) this.seek("a", 0);
+    this.playing = true;
+    let last = performance.now();
+    const tick = (/** @type {number} */ now) => {
+      if (!this.playing || !this.a) return;
+      const pause = 1000 / Number(this.state.speed);
+      const steps = Math.floor((now - last) / pause);
+      if (steps > 0) {
+        last += steps * pause;
+        this.go("a", this.a, this.index + steps);
+        if (this.index === this.a.length - 1) return this.pause();
+      }
+      requestAnimationFrame(tick);
+    };
+    requestAnimationFrame(tick);
+    this.changed();
+  }
+
+  pause() {
+    if (!this.playing || !this.a) return;
+    this.playing = false;
+    const { step, epoch } = this.a.steps[this.index];
+    announce(`Paused at step ${step}, epoch ${epoch}`);
+    this.changed();
+  }
+
+  /**
+   * @param {SideName} side
+   * @param {Evolution} evolution The one on that side.
+   * @param {number} index
+   */
+  go(side, { numbers, length }, index) {
+    const to = Math.min(length - 1, Math.max(0, index));
+    // At the newest step the view follows a live run; the address then says "newest".
+    if (side === "a") this.show({ step: to === length - 1 ? "" : String(numbers[to]) });
+    else this.show({ bstep: to === length - 1 ? "newest" : to ? String(numbers[to]) : "first" });
+  }
+
+  /**
+   * Take over an address that the user has changed.
+   *
+   * @param {string} text
+   */
+  open(text) {
+    this.pause();
+    this.state = textToState(text);
+    this.load();
+  }
+}

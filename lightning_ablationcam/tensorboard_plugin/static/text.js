@@ -1,0 +1,54 @@
+/**
+ * How numbers and names are written, wherever on the page they stand.
+ */
+
+const LONGEST_OPTION = 80;
+
+/** Stands for a number that is not known. */
+export const UNKNOWN = "–";
+
+/**
+ * The beginning of a text that is longer than `most` characters, otherwise all of it.
+ *
+ * @param {string} text
+ * @param {number} [most]
+ */
+export function shorten(text, most = LONGEST_OPTION) {
+  return text.length > most ? [...text.slice(0, 2 * most)].slice(0, most - 1).join("") + "…" : text;
+}
+
+/** @param {number} value */
+export function whole(value) {
+  return value.toLocaleString("en-US");
+}
+
+/** @param {number|null} share */
+export function percent(share) {
+  return share === null ? UNKNOWN : `${(100 * share).toFixed(1)} %`;
+}
+
+/**
+ * A value between 0 and 1: a fixed number of decimals keeps columns still.
+ *
+ * @param {number|null} value
+ */
+export function decimals(value) {
+  return value === null ? UNKNOWN : value.toFixed(3);
+}
+
+/**
+ * A number of any size, in three digits or so.
+ *
+ * @param {number|null} value
+ */
+export function number(value) {
+  if (value === null || !Number.isFinite(value)) return UNKNOWN;
+  const size = Math.abs(value);
+  const text =
+    size && (size < 1e-3 || size >= 1e5)
+      ? size.toExponential(1)
+      : size < 1000
+        ? String(Number(size.toPrecision(3)))
+        : whole(Math.round(size));
+  return (value < 0 ? "−" : "") + text;
+}
