@@ -282,7 +282,7 @@ def test_auto_target_and_one_line_of_log(tmp_path, caplog):
         fit(tmp_path, watching)
     lines = [r.getMessage() for r in caplog.records if "ablation_cam" in r.getMessage()]
     assert len(lines) == 1
-    assert "3 probes at 'model.conv' (6 channels, 8x8)" in lines[0]
+    assert "3 probes at 'model.conv:activation' (6 channels, 8x8)" in lines[0]
     assert str(tmp_path) in lines[0]
 
 
@@ -335,10 +335,10 @@ def test_a_second_fit_starts_afresh(tmp_path):
     watching = monitor("auto", every_n_validations=2, forward=broken, on_error="warn")
     broken.active = False
     fit(tmp_path / "a", watching)
-    assert watching.result.layer == "model.conv"
+    assert watching.result.layer == "model.conv:activation"
     assert steps(watching) == [BATCHES, 3 * BATCHES]
     fit(tmp_path / "b", watching, module=Module(seeded(Skip()).train()), max_epochs=2)
-    assert watching.result.layer == "model.mix"
+    assert watching.result.layer == "model.mix:activation"
     assert steps(watching) == [BATCHES, 2 * BATCHES]
     assert watching.history.passes[0].heatmaps.shape == (3, 6, 6)
     broken.active = True

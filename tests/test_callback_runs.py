@@ -270,7 +270,9 @@ class Swapped(Module):
 @pytest.mark.parametrize("how", ["gone", "idle", "no map"])
 def test_auto_searches_again_when_its_layer_is_gone(tmp_path, how):
     watching = monitor("auto")
-    with pytest.warns(UserWarning, match="and was 'model.conv' in earlier passes") as caught:
+    with pytest.warns(
+        UserWarning, match="and was 'model.conv:activation' in earlier passes"
+    ) as caught:
         fit(tmp_path, watching, module=Swapped(how))
     assert len(ours(caught)) == 1
     assert watching.result.layer.endswith("first")

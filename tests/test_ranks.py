@@ -187,8 +187,8 @@ def test_a_layer_that_is_gone_is_looked_for_on_all_ranks_at_once(ranks):
         assert seen["error"] is None
         passes = seen["state"]["history"]["passes"]
         assert [(one["step"], one["layer"]) for one in passes] == [
-            (6, "moved.conv"),
-            (9, "moved.conv"),
+            (6, "moved.conv:activation"),
+            (9, "moved.conv:activation"),
         ]
     assert ranks["moved"][0]["scalars"] == ranks["moved"][1]["scalars"]
 

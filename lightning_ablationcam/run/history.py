@@ -85,7 +85,7 @@ class History:
         Returns:
             The pass as it was added, with its measures.
         """
-        if self.passes and not self._continues(new):
+        if not self.continues_with(new):
             self.passes, self.maxima = [], None
         if self.passes and new.step == self.passes[-1].step:
             new = replace(new, epoch=self.passes.pop().epoch)
@@ -99,7 +99,10 @@ class History:
         self.maxima = peaks if self.maxima is None else np.maximum(self.maxima, peaks)
         return new
 
-    def _continues(self, new: Pass) -> bool:
+    def continues_with(self, new: Pass) -> bool:
+        """Whether a pass belongs to these: of the same layer and map size, and not before them."""
+        if not self.passes:
+            return False
         last = self.passes[-1]
         same_maps = (last.layer, last.heatmaps.shape) == (new.layer, new.heatmaps.shape)
         return same_maps and new.step >= last.step

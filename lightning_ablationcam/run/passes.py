@@ -116,6 +116,8 @@ class Passes:
                 f"the history reaches to step {known[-1].step}, and this pass is of step {step}: "
                 "it is another run's; the history starts afresh"
             )
+        if known and not self.history.continues_with(seen):
+            self.scalars = Scalars()  # How much the maps changed since then cannot be said.
         self.scalars.update(self.history.append(seen))
 
     def aside(self) -> Passes:
