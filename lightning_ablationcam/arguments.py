@@ -1,4 +1,9 @@
-"""Checking what users pass: errors that name the argument, the value and what is expected."""
+"""Checking what users pass: errors that name the argument, the value and what is expected.
+
+One convention: what is of the wrong kind is a ``TypeError``, what is of the right kind but out of
+range a ``ValueError``, and so is whatever is not among named choices, of any kind. The message
+begins ``name=value`` and ends in what is expected, or what there is to choose from.
+"""
 
 from __future__ import annotations
 

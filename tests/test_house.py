@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -138,3 +139,10 @@ def test_what_tensorboard_and_the_report_need_does_not_import_torch(module):
         subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, check=False).returncode
         == 0
     )
+
+
+def test_the_readme_sends_nobody_astray():
+    table = (PACKAGE.parent / "README.md").read_text().split("## Change it")[1].split("## Cite")[0]
+    paths = re.findall(r"`([a-z_]+/[a-z_./]*)`", table)
+    assert len(paths) >= 15
+    assert [path for path in paths if not (PACKAGE / path).exists()] == []
