@@ -24,7 +24,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from lightning_ablationcam import ProbeSet, loader_state
+from lightning_ablationcam import ProbeSet
+from lightning_ablationcam.probes import loader_state
 
 
 def picture(value):
