@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,13 +22,9 @@ from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_stat
 from lightning_ablationcam.method.ablations import Ablation, ablate
 from lightning_ablationcam.method.head import Head, head_of
 from lightning_ablationcam.method.heatmaps import weighted_heatmaps
-from lightning_ablationcam.method.scores import (
-    Classes,
-    Score,
-    called_score,
-    has_class_columns,
-    resolve_classes,
-)
+from lightning_ablationcam.method.reading import Reading
+from lightning_ablationcam.method.scores import Classes, Score, called_score, has_class_columns
+from lightning_ablationcam.method.wanted import EXPLAINED, Also, Wanted
 from lightning_ablationcam.method.weights import channel_weights
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import check_target_layer, infer_layout
@@ -36,6 +32,9 @@ from lightning_ablationcam.network.memory import is_out_of_memory
 from lightning_ablationcam.network.targets import Target
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
+
+MAX_TOP = 5
+"""How many of the classes with the highest scores a result holds."""
 
 IMAGES_SHARE = 0.5
 """Share of the memory budget that images may take; the rest is for their ablations."""
@@ -54,6 +53,7 @@ def ablation_cam(
     engine: Engine = "auto",
     memory_budget: int | None = None,
     forward: Forward | None = None,
+    also: Also = (),
 ) -> AblationResult:
     """Explain class scores by ablating every channel of one layer.
 
@@ -72,7 +72,8 @@ def ablation_cam(
             first norm).
         inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype.
         classes: None for each image's predicted class, an int for all images, or N ints.
-        score: ``"logit"``, ``"probability"`` (see :class:`AblationResult`) or a callable
+        score: ``"logit"``, ``"probability"`` (see :class:`AblationResult`), ``"contrast"`` (the
+            class's logit minus its rival's: why this and not that), or a callable
             ``(output, classes) -> (N,)``. A network of one logit has the classes 0 and 1, and the
             logit of class 0 is its negative.
         ablation: ``"zero"``, ``"mean"`` (the channel's mean over all its positions), a number
@@ -88,6 +89,9 @@ def ablation_cam(
         memory_budget: Bytes one batch may use, by estimate; default a quarter of the free memory
             of a CUDA device, 512 MiB elsewhere. Changes the speed only.
         forward: ``(model, inputs) -> output``, where calling the model is not what gives logits.
+        also: Further classes to explain from the same recording, in ``result.also``: ``"rival"``
+            (the class with the highest score other than the first), ``"predicted"``, an int, or
+            one int for each image. On a tail that ends linearly they cost next to nothing.
 
     Returns:
         The result, on the CPU.
@@ -111,7 +115,7 @@ def ablation_cam(
         Network via Gradient-free Localization", WACV 2020, pp. 972-980,
         doi 10.1109/WACV45572.2020.9093360.
     """
-    options = Options(score, ablation, groups, layout, engine, memory_budget, forward)
+    options = Options(score, ablation, groups, layout, engine, memory_budget, forward, also)
     result = explain_classes(model, target_layer, inputs, classes, options, warn)
     if result.fallback is not None:
         warn(replay_notice(result.fallback))
@@ -146,21 +150,28 @@ def explain_classes(
     """
     check_target_layer(target_layer)
     _check_inputs(model, inputs)
-    given = None if classes is None else resolve_classes(classes, len(inputs), inputs.device)
+    wanted = Wanted.of(classes, options.also, len(inputs), inputs.device)
     with isolated(model, tell):
         if inputs.is_inference():
             inputs = inputs.clone()
 
         def score_of(output: Any, first: int) -> Tensor:
             head = head_of(output, first)
-            wanted = head.predicted(output, first) if given is None else given[:first]
-            return head.scores(output, wanted, options.score)
+            mine = Wanted(wanted.first).rows(slice(first)).classes(head, output, first)
+            reading = Reading.of(head, options.score, mine, output)
+            return reading.scores(output, torch.arange(first, device=mine.device))[:, 0]
 
         target = resolve_target(
             model, target_layer, inputs, score_of, layout=options.layout, forward=options.run
         )
         task = _Task(model, target, options)
-        return joined(_in_chunks(task, inputs, given))
+        result = joined(_in_chunks(task, inputs, wanted))
+    if len(result.also) < len(options.also):
+        tell(
+            f"also={options.also!r}: the output has no column for each class, so nothing but the "
+            "classes that are given can be explained"
+        )
+    return result
 
 
 def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
@@ -187,11 +198,11 @@ class _Task:
     target: Target
     options: Options
 
-    def record(self, inputs: Tensor, classes: Tensor | None) -> Recording:
-        """Run the model once on some images; a score of the user's own is recorded with it."""
+    def record(self, inputs: Tensor, wanted: Wanted | None = None) -> Recording:
+        """Run the model once on some images; scores of the user's own are recorded with it."""
         score, read = self.options.score, None
-        if callable(score) and classes is not None:
-            read = partial(called_score, score, classes=classes)
+        if callable(score) and wanted is not None:
+            read = partial(_called_scores, score, wanted, len(inputs))
         return record(
             self.model,
             self.target,
@@ -202,7 +213,21 @@ class _Task:
         )
 
 
-def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[AblationResult]:
+def _called_scores(
+    score: Callable[[Any, Tensor], Tensor], wanted: Wanted, count: int, output: Any
+) -> Tensor | None:
+    """(N, Q) the user's scores; None where the output decides on classes, and cannot be asked.
+
+    While the tail is recorded, a class that is read off the output would be a part of it.
+    """
+    known = wanted.known_for(output, count)
+    if known.first is None or known.depends_on_output:
+        return None
+    given = [known.first, *(each for _, each in known.also if each is not None)]
+    return torch.stack([called_score(score, output, each) for each in given], dim=1)
+
+
+def _in_chunks(task: _Task, inputs: Tensor, wanted: Wanted) -> list[AblationResult]:
     """Explain as many images at a time as the budget allows, half as many when memory runs out.
 
     Where the model normalises by the statistics of the batch, the images stay together.
@@ -215,7 +240,7 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
     while done < len(inputs):
         rows = slice(done, done + size)
         try:
-            results.append(_explain(task, inputs[rows], None if classes is None else classes[rows]))
+            results.append(_explain(task, inputs[rows], wanted.rows(rows)))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(task.model):
                 raise
@@ -227,7 +252,7 @@ def _in_chunks(task: _Task, inputs: Tensor, classes: Tensor | None) -> list[Abla
 
 def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
     """What one more image costs before any group is ablated."""
-    recording = task.record(inputs[:1], None)
+    recording = task.record(inputs[:1])
     layer = 4 * recording.activations.nbytes
     intact = bytes_per_image(task.model, inputs, task.options.run)
     # Propagation keeps what the intact network computes in its tail.
@@ -235,58 +260,79 @@ def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
     return layer + max(intact, kept)
 
 
-def _explain(task: _Task, inputs: Tensor, classes: Tensor | None) -> AblationResult:
-    options, recording = task.options, task.record(inputs, classes)
-    output, activations = recording.output, recording.activations
+def _explain(task: _Task, inputs: Tensor, wanted: Wanted) -> AblationResult:
+    options, recording = task.options, task.record(inputs, wanted)
+    activations, count = recording.activations, len(inputs)
     where = infer_layout(options.layout, activations.shape, inputs.shape)
-    head = _head(recording, len(inputs))
-    wanted = head.predicted(output, len(inputs)) if classes is None else classes
-    wanted = wanted.to(activations.device)
-    owners = _owners(options.groups, activations.shape[where.channel_dim], activations.device)
-    ablated = ablate(activations, options.ablation, where.channel_dim)
-    scores = recording.scores
-    if scores is None:
-        scores = head.scores(output, wanted, options.score)
-    question = Question(
-        model=task.model,
-        tap=recording.tap,
-        forward=options.run,
-        inputs=inputs,
-        output=output,
-        activations=activations,
-        ablated=ablated,
-        channel_dim=where.channel_dim,
-        owners=owners,
-        changed=changed_pairs(activations, ablated, owners, where.channel_dim),
-        score_of=lambda output, images: head.scores(output, wanted[images], options.score),
-        scores=scores,
-        columns=head.columns(wanted) if options.score == "logit" else None,
-        scored=recording.scored is not None,
-        precise=options.score == "probability",
-    )
+    wanted = wanted.known_for(recording.output, count)
+    head = _head(recording, count)
+    classes = wanted.classes(head, recording.output, count).to(activations.device)
+    reading = Reading.of(head, options.score, classes, recording.output)
+    question = _question(task, inputs, recording, reading, where.channel_dim)
     drops, engine, fallback = find_drops(
         question,
         recording.tail if recording.scored is None else recording.scored,
         engine=options.engine,
         memory_budget=options.memory_budget,
     )
-    drops = drops[:, owners]
-    weights = channel_weights(drops, question.scores)
-    heatmaps = weighted_heatmaps(weights, where.maps(activations)).float()
-    predicted, probabilities = _sayings(head, output, wanted, options.score)
-    return AblationResult(
-        heatmaps=heatmaps.cpu(),
-        weights=weights.cpu(),
-        drops=drops.cpu(),
-        scores=question.scores.cpu(),
-        ablated_scores=(question.scores[:, None] - drops).cpu(),
-        classes=wanted.cpu(),
-        layer=str(recording.tap),
-        engine=engine,
-        predicted=predicted,
-        probabilities=probabilities,
-        fallback=fallback,
+    maps = where.maps(activations)
+    results = [
+        AblationResult(
+            **_found(drops[:, question.owners, place], question.scores[:, place], maps),
+            **_sayings(head, recording.output, classes[:, place], options.score),
+            classes=classes[:, place].cpu(),
+            layer=str(recording.tap),
+            engine=engine,
+            fallback=fallback,
+            role=role,
+        )
+        for place, role in enumerate([EXPLAINED, *(name for name, _ in wanted.also)])
+    ]
+    return replace(results[0], also=tuple(results[1:]))
+
+
+def _question(
+    task: _Task, inputs: Tensor, recording: Recording, reading: Reading, channel_dim: int
+) -> Question:
+    options, activations = task.options, recording.activations
+    owners = _owners(options.groups, activations.shape[channel_dim], activations.device)
+    ablated = ablate(activations, options.ablation, channel_dim)
+    scores, columns = recording.scores, reading.columns
+    if scores is None:
+        images = torch.arange(len(inputs), device=activations.device)
+        scores = reading.scores(recording.output, images)
+    elif recording.scored is not None:
+        # The recorded tail ends in the scores: each is a column of its own.
+        places = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)[..., None]
+        columns = (places, torch.ones_like(places))
+    return Question(
+        model=task.model,
+        tap=recording.tap,
+        forward=options.run,
+        inputs=inputs,
+        output=recording.output,
+        activations=activations,
+        ablated=ablated,
+        channel_dim=channel_dim,
+        owners=owners,
+        changed=changed_pairs(activations, ablated, owners, channel_dim),
+        score_of=reading.scores,
+        scores=scores,
+        columns=columns,
+        precise=options.score == "probability",
     )
+
+
+def _found(drops: Tensor, scores: Tensor, maps: Tensor) -> dict[str, Any]:
+    """What follows from the (N, K) drops of one class, on the CPU."""
+    weights = channel_weights(drops, scores)
+    return {
+        "heatmaps": weighted_heatmaps(weights, maps).float().cpu(),
+        "weights": weights.cpu(),
+        "drops": drops.cpu(),
+        "scores": scores.cpu(),
+        "ablated_scores": (scores[:, None] - drops).cpu(),
+    }
 
 
 def _head(recording: Recording, count: int) -> Head:
@@ -296,14 +342,22 @@ def _head(recording: Recording, count: int) -> Head:
     return head_of(output, count, last_activation(program))
 
 
-def _sayings(
-    head: Head, output: Any, classes: Tensor, score: Score
-) -> tuple[Tensor | None, Tensor | None]:
+def _sayings(head: Head, output: Any, classes: Tensor, score: Score) -> dict[str, Any]:
     """What captions say of an output, on the CPU; nothing where it is no (N, C) tensor."""
-    if not has_class_columns(output, len(classes)):
-        return None, None
+    count = len(classes)
+    if not has_class_columns(output, count):
+        return {}
     predicted, probabilities = head.says(output, classes, score)
-    return predicted.cpu(), None if probabilities is None else probabilities.cpu()
+    if probabilities is None:
+        return {"predicted": predicted.cpu()}
+    top = head.top(output, count, MAX_TOP)
+    likely = [head.probabilities(output, column) for column in top.T]
+    return {
+        "predicted": predicted.cpu(),
+        "probabilities": probabilities.cpu(),
+        "top_classes": top.cpu(),
+        "top_probabilities": torch.stack(likely, dim=1).cpu(),
+    }
 
 
 def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ from lightning_ablationcam.arguments import check_callable, check_choice, check_
 from lightning_ablationcam.engine.recorder import Forward, call
 from lightning_ablationcam.method.ablations import Ablation, check_ablation
 from lightning_ablationcam.method.scores import Score, check_score
+from lightning_ablationcam.method.wanted import Also, check_also
 from lightning_ablationcam.network.layers import check_layout
 
 Engine: TypeAlias = Literal["auto", "propagate", "replay"]
@@ -33,6 +34,7 @@ class Options:
         engine: Which engine computes the drops.
         memory_budget: Bytes one batch may use.
         forward: ``(model, inputs) -> output``; None becomes a call of the model.
+        also: Further classes.
 
     Raises:
         TypeError: If one is of the wrong kind.
@@ -51,9 +53,11 @@ class Options:
     engine: Engine = "auto"
     memory_budget: int | None = None
     forward: Forward | None = None
+    also: Also = ()
 
     def __post_init__(self) -> None:
         check_score(self.score)
+        check_also(self.also)
         check_ablation(self.ablation)
         check_layout(self.layout)
         check_choice("engine", self.engine, ENGINES)

@@ -35,6 +35,12 @@ class AblationResult:
             what the model returns where it ends in one of them. None likewise, and where a score
             of your own leaves open what logits mean.
         fallback: Why ``engine="auto"`` had to replay, or None.
+        role: What is explained here: ``"explained"`` for the class that was asked for first, and
+            the entry of ``also`` for each further one.
+        top_classes: (N, T) int64, the classes with the highest scores, the highest first; None
+            where ``probabilities`` is. T is 5, or the number of classes.
+        top_probabilities: (N, T) their probabilities.
+        also: What was found for the further classes, from the same recording.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -51,6 +57,10 @@ class AblationResult:
     predicted: Tensor | None = None
     probabilities: Tensor | None = None
     fallback: str | None = None
+    role: str = "explained"
+    top_classes: Tensor | None = None
+    top_probabilities: Tensor | None = None
+    also: tuple[AblationResult, ...] = ()
 
     def draw(
         self, pictures: NDArray[np.uint8], class_names: Sequence[str] | None = None
@@ -120,8 +130,13 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
     tensors: dict[str, Any] = {
         name: None if any(value is None for value in values) else torch.cat(values)
         for name, values in columns.items()
-        if name not in ("layer", "engine", "fallback")
+        if name not in ("layer", "engine", "fallback", "role", "also")
     }
-    engine = "replay" if "replay" in columns["engine"] else "propagate"
-    fallback = next((reason for reason in columns["fallback"] if reason is not None), None)
-    return AblationResult(**tensors, layer=parts[0].layer, engine=engine, fallback=fallback)
+    return AblationResult(
+        **tensors,
+        layer=parts[0].layer,
+        engine="replay" if "replay" in columns["engine"] else "propagate",
+        fallback=next((reason for reason in columns["fallback"] if reason is not None), None),
+        role=parts[0].role,
+        also=tuple(joined(each) for each in zip(*columns["also"], strict=True)),
+    )

@@ -230,7 +230,9 @@ def test_every_intermediate_is_on_the_device_in_float32(name, monkeypatch):
     """Both phases of propagation on a device that does not exist."""
     # Autograd asks the driver for a context; a gradient is of its variable's dtype, where it is.
     monkeypatch.setattr(
-        torch.autograd, "grad", lambda _score, leaves: [torch.zeros_like(leaf) for leaf in leaves]
+        torch.autograd,
+        "grad",
+        lambda _score, leaves, **_: [torch.zeros_like(leaf) for leaf in leaves],
     )
     model_of = getattr(models, name, written_out)
     mode, recording = recorded_on_cuda(model_of, ON_CUDA[name], monkeypatch)
@@ -239,14 +241,14 @@ def test_every_intermediate_is_on_the_device_in_float32(name, monkeypatch):
     owners = torch.arange(activations.shape[dim])
     with mode, FakeDevice() as device, torch.no_grad():
         program = narrowed(recording.tail)
-        classes = torch.zeros(2, dtype=torch.int64, device="cuda")
+        places = torch.zeros(2, 2, 1, dtype=torch.int64, device="cuda")
         start = layer_value(activations, torch.zeros_like(activations), owners, dim)
-        tail = _Tail(program, affine_readout(program, classes, classes.device), start)
+        tail = _Tail(program, affine_readout(program, (places, torch.ones_like(places))), start)
         tail.run_channelwise()
         drops = tail.read(tail.channelwise, owners)
         if tail.mixed:
             found = tail.run_mixed(torch.arange(3))
-            assert found.shape == (2, 3)
+            assert found.shape == (2, 3, 2)
             assert found.device.type == "cuda"
     assert drops is not None or tail.mixed
     kept = [*tail.bases.values()]

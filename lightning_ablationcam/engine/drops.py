@@ -40,7 +40,7 @@ def find_drops(
         memory_budget: Bytes, or None for the default.
 
     Returns:
-        (N, G) drops; ``"propagate"`` or ``"replay"``; the reason if ``"auto"`` had to replay.
+        (N, G, Q) drops; ``"propagate"`` or ``"replay"``; the reason if ``"auto"`` had to replay.
 
     Raises:
         RuntimeError: If ``engine="propagate"`` and the tail cannot be propagated.
@@ -79,19 +79,16 @@ def _propagated(
         _readout(program, question),
         question.changed,
         known,
+        question.scores.shape[1],
         memory_budget=memory_budget,
     ).to(question.scores.dtype)
-    if question.columns is not None:
-        drops = drops * question.columns[1][:, None]
     checked(drops, replay, known, memory_budget)
     return drops
 
 
 def _readout(program: Program, question: Question) -> Readout:
-    if question.scored:
-        return affine_readout(program, None, question.scores.device)
     if question.columns is not None:
-        return affine_readout(program, question.columns[0], question.scores.device)
+        return affine_readout(program, question.columns)
     return ScoreReadout(
         program.nodes,
         (program.output,),
@@ -102,7 +99,7 @@ def _readout(program: Program, question: Question) -> Readout:
 
 
 def _signature(program: Program, question: Question) -> Hashable:
-    kind = (question.columns is not None, question.precise, question.scored)
+    kind = (question.columns is not None, question.precise, question.scores.shape[1])
     return program.signature(), question.channel_dim, tuple(question.owners.tolist()), kind
 
 

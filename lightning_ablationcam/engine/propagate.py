@@ -46,6 +46,7 @@ def propagate_drops(
     readout: Readout,
     changed: Tensor,
     known: Experience,
+    count: int,
     *,
     memory_budget: int,
 ) -> Tensor:
@@ -60,10 +61,11 @@ def propagate_drops(
         readout: How drops are read off the values that enter the program's affine end.
         changed: (N, G) whether ablation changes a group at all; elsewhere the drop is zero.
         known: What is known of the program; the memory that a group needs is noted in it.
+        count: Q, the number of scores.
         memory_budget: Bytes that the pass may use. A chunk is halved when memory runs out.
 
     Returns:
-        (N, G) drops.
+        (N, G, Q) drops.
 
     Raises:
         PropagationError: If an op cannot be run on changes.
@@ -73,11 +75,12 @@ def propagate_drops(
     drops = tail.read(tail.channelwise, torch.arange(changed.shape[1]))
     if tail.mixed:
         for chunk, found in _chunked(tail, _live(changed), known, memory_budget):
-            drops = found.new_zeros(changed.shape) if drops is None else drops
+            if drops is None:
+                drops = found.new_zeros(*changed.shape, found.shape[-1])
             drops[:, chunk.to(drops.device)] += found
     if drops is None:
-        return torch.zeros(changed.shape, device=changed.device)
-    return torch.where(changed, drops, 0)
+        return torch.zeros(*changed.shape, count, device=changed.device)
+    return torch.where(changed[..., None], drops, 0)
 
 
 def _live(changed: Tensor) -> Tensor:
@@ -138,7 +141,7 @@ class _Tail:
         return bases + sum(3 * value.base.nbytes for value in values)
 
     def run_mixed(self, groups: Tensor) -> Tensor | None:
-        """(N, n) the drops that come through mixed channels, for one chunk of groups."""
+        """(N, n, Q) the drops that come through mixed channels, for one chunk of groups."""
         chunk = _Chunk(self, groups)
         last_uses = {i: place for place, node in enumerate(self.mixed) for i in node.refs()}
         for place, node in enumerate(self.mixed):
@@ -151,7 +154,7 @@ class _Tail:
         return self.read(chunk.values, groups)
 
     def read(self, values: Mapping[int, Channelwise | Change], groups: Tensor) -> Tensor | None:
-        """(N, n) the drops that some values cause, None if the readout reads none of them."""
+        """(N, n, Q) the drops that some values cause, None if the readout reads none of them."""
         found = [
             self.readout.drops(index, values[index], groups)
             for index in self.readout.reads

@@ -12,7 +12,7 @@ from lightning_ablationcam.engine.recorder import Forward
 from lightning_ablationcam.engine.tap import Tap
 
 ScoreOf: TypeAlias = Callable[[Any, Tensor], Tensor]
-"""(model output, index of the image of each row) -> (rows,) class scores."""
+"""(model output, index of the image of each row) -> (rows, Q) class scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +34,10 @@ class Question:
         changed: (N, G) whether ablation changes a pair at all; the others have a drop of exactly
             zero and are not run.
         score_of: Reads class scores off a model output.
-        scores: (N,) the intact class scores.
-        columns: Where a score is a column of an (N, C) output, up to its sign and a constant: (N,)
-            int64 columns, and (N,) signs. None for any other score.
-        scored: Whether the recorded tail ends in the scores themselves, not in the model's output.
+        scores: (N, Q) the intact class scores, of Q classes of each image.
+        columns: Where a score is a sum of columns of what the recorded tail ends in, each with a
+            sign, up to a constant: (N, Q, M) int64 columns, and (N, Q, M) signs. None for any other
+            score.
         precise: Whether the score is to be read off in float64.
     """
 
@@ -54,5 +54,4 @@ class Question:
     score_of: ScoreOf
     scores: Tensor
     columns: tuple[Tensor, Tensor] | None
-    scored: bool
     precise: bool

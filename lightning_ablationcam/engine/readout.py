@@ -34,7 +34,7 @@ class Readout(Protocol):
         """The values that drops are read off."""
 
     def drops(self, index: int, value: Channelwise | Change, groups: Tensor) -> Tensor:
-        """(N, n) the drops that a value's changes under n groups cause."""
+        """(N, n, Q) the drops that a value's changes under n groups cause."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class ScoreReadout:
         nodes: The whole program.
         reads: Its output.
         output: The intact output, (N, ...).
-        score_of: (output of some rows, index of the image of each row) -> (rows,) scores.
+        score_of: (output of some rows, index of the image of each row) -> (rows, Q) scores.
         precise: Whether to add changes to the output in float64; the score must accept it.
     """
 
@@ -61,8 +61,9 @@ class ScoreReadout:
         base = self.output.double() if self.precise else self.output
         rows = torch.cat([base[None], base + delta]).flatten(0, 1)
         images = torch.arange(len(base), device=base.device).repeat(len(delta) + 1)
-        scores = self.score_of(rows, images).view(len(delta) + 1, len(base))
-        return (scores[:1] - scores[1:]).T
+        scores = self.score_of(rows, images)
+        scores = scores.view(len(delta) + 1, len(base), scores.shape[1])
+        return (scores[:1] - scores[1:]).transpose(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +72,12 @@ class AffineReadout:
 
     Attributes:
         nodes: The program without its affine end.
-        weights: For each value that enters the affine end, the derivative of each image's score
-            with respect to it: (N, ...) of the value's shape, float32 or float64.
+        weights: For each value that enters the affine end, and each of Q scores, its derivative
+            with respect to the value: (N, ...) of the value's shape, float32 or float64.
     """
 
     nodes: tuple[Node, ...]
-    weights: Mapping[int, Tensor]
+    weights: Mapping[int, Sequence[Tensor]]
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -84,31 +85,36 @@ class AffineReadout:
         return tuple(self.weights)
 
     def drops(self, index: int, value: Channelwise | Change, groups: Tensor) -> Tensor:
-        """(N, n) the drops that a value's changes cause."""
-        weight = self.weights[index]
-        if isinstance(value, Channelwise):
-            if value.owner.shape[0] == 1:
-                return _channelwise_drops(value, weight, groups)
+        """(N, n, Q) the drops that a value's changes cause."""
+        if isinstance(value, Channelwise) and value.owner.shape[0] > 1:
             value = value.dense(groups)
-        if isinstance(value, Dense):
-            delta = value.delta.to(weight.dtype).flatten(2)
-            return -torch.einsum("gne,ne->ng", delta, weight.flatten(1))
-        over = list(range(1, weight.ndim))
-        factors = [[factor.to(weight.dtype) for factor in term] for term in value.terms]
-        parts = [_contracted(term, weight, over) for term in factors]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return -total.expand(-1, weight.shape[0]).T
+        drops = [_drops(value, weight, groups) for weight in self.weights[index]]
+        return torch.stack(drops, dim=-1)
 
 
-def affine_readout(program: Program, classes: Tensor | None, device: torch.device) -> AffineReadout:
+def _drops(value: Channelwise | Change, weight: Tensor, groups: Tensor) -> Tensor:
+    """(N, n) the drops of one score."""
+    if isinstance(value, Channelwise):
+        return _channelwise_drops(value, weight, groups)
+    if isinstance(value, Dense):
+        delta = value.delta.to(weight.dtype).flatten(2)
+        return -torch.einsum("gne,ne->ng", delta, weight.flatten(1))
+    over = list(range(1, weight.ndim))
+    factors = [[factor.to(weight.dtype) for factor in term] for term in value.terms]
+    parts = [_contracted(term, weight, over) for term in factors]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return -total.expand(-1, weight.shape[0]).T
+
+
+def affine_readout(program: Program, columns: tuple[Tensor, Tensor]) -> AffineReadout:
     """Split a program where its affine end begins, and run that end backwards.
 
     Args:
-        program: Its output is (N, C) logits, or the (N,) scores themselves.
-        classes: (N,) int64, the class whose logit is read for each image; None for scores.
-        device: Where the program runs.
+        program: Its output is (N, C) logits, or scores.
+        columns: (N, Q, M) int64 and (N, Q, M) signs: each of Q scores is the sum of M columns of
+            the output, with their signs.
 
     Returns:
         The readout.
@@ -120,7 +126,7 @@ def affine_readout(program: Program, classes: Tensor | None, device: torch.devic
     defined = {index for node in end for index in node.defined()}
     cut = sorted({index for node in end for index in node.refs()} - defined) or [program.output]
     parts = [part for node in end if (part := linear_part(node, program.shapes)) is not None]
-    return AffineReadout(nodes, _adjoint(program, parts, cut, classes, device))
+    return AffineReadout(nodes, _adjoint(program, parts, cut, columns))
 
 
 def _affine_end(program: Program, images: int) -> list[Node]:
@@ -145,18 +151,15 @@ def _affine_end(program: Program, images: int) -> list[Node]:
 
 
 def _adjoint(
-    program: Program,
-    parts: Sequence[Node],
-    cut: Sequence[int],
-    classes: Tensor | None,
-    device: torch.device,
-) -> dict[int, Tensor]:
-    """Derivatives of the class scores with respect to the values in ``cut``."""
+    program: Program, parts: Sequence[Node], cut: Sequence[int], columns: tuple[Tensor, Tensor]
+) -> dict[int, list[Tensor]]:
+    """Derivatives of each of Q scores with respect to the values in ``cut``."""
     dtype = torch.promote_types(program.dtypes[program.output], torch.float32)
+    places, signs = columns[0], columns[1].to(dtype)
     with torch.enable_grad():
         values: dict[int, Tensor] = {
             index: torch.zeros(
-                program.shapes[index], dtype=dtype, device=device, requires_grad=True
+                program.shapes[index], dtype=dtype, device=places.device, requires_grad=True
             )
             for index in cut
         }
@@ -164,19 +167,23 @@ def _adjoint(
         for node in parts:
             node = _in_dtype(node, dtype)
             is_last = node.defined() == [program.output]
-            if classes is not None and is_last and _is_product_with_constant(node):
-                # Only the columns of these classes: there may be a thousand others.
+            if is_last and _is_product_with_constant(node):
+                # Only the classes' columns: the others, a thousand often, are not asked for.
                 left, weight = node.args
-                scores = values[left.index] * weight[:, classes].T
+                directions = torch.einsum("knqm,nqm->nqk", weight[:, places], signs)
+                scores = torch.einsum("nk,nqk->nq", values[left.index], directions)
                 break
             (result,) = run_node(node, values.__getitem__)
             values[node.defined()[0]] = result
         else:
-            scores = values[program.output]
-            if classes is not None:
-                scores = scores.gather(1, classes[:, None])
-        found = torch.autograd.grad(scores.sum(), leaves)
-    return dict(zip(cut, found, strict=True))
+            picked = values[program.output].gather(1, places.flatten(1)).view(places.shape)
+            scores = (picked * signs).sum(dim=2)
+        count = scores.shape[1]
+        found = [
+            torch.autograd.grad(scores[:, q].sum(), leaves, retain_graph=q + 1 < count)
+            for q in range(count)
+        ]
+    return {index: [each[place] for each in found] for place, index in enumerate(cut)}
 
 
 def _is_product_with_constant(node: Node) -> bool:

@@ -37,7 +37,7 @@ class Recording:
         activations: The value, copied before the next module could overwrite it.
         output: What the model returned.
         tail: The program from the layer's output to the model's, or why there is none.
-        scores: (N,) the class scores, where reading them off was recorded as well.
+        scores: (N, Q) class scores, where reading them off was recorded as well.
         scored: The program from the layer's output to them, if there is one.
     """
 
@@ -61,7 +61,7 @@ def record(
     forward: Forward,
     *,
     tail: bool = True,
-    read: Callable[[Any], Tensor] | None = None,
+    read: Callable[[Any], Tensor | None] | None = None,
 ) -> Recording:
     """Run the model once, unchanged; keep the target's value and what followed.
 

@@ -33,7 +33,7 @@ class Replay:
         self.question = question
 
     def drops(self, memory_budget: int) -> Tensor:
-        """(N, G) drops of all pairs, in the scores' dtype.
+        """(N, G, Q) drops of all pairs, in the scores' dtype.
 
         Args:
             memory_budget: Bytes that a batch may use, by estimate. The batch is halved when memory
@@ -45,16 +45,15 @@ class Replay:
         pairs = asked.changed.nonzero()
         if not len(pairs):
             whole = torch.arange(len(asked.inputs), device=asked.activations.device)
-            return torch.zeros_like(self._scores(whole, asked.activations))[:, None].expand(
-                asked.changed.shape
-            )
+            scores = self._scores(whole, asked.activations)
+            return scores.new_zeros(*asked.changed.shape, scores.shape[1])
         found = self._image_by_image(pairs, memory_budget)
-        drops = found.new_zeros(asked.changed.shape)
+        drops = found.new_zeros(*asked.changed.shape, found.shape[1])
         drops[pairs[:, 0], pairs[:, 1]] = found
         return drops
 
     def pair_drops(self, pairs: Tensor) -> Tensor:
-        """(P,) the drops of (P, 2) (image, group) pairs, in one batch.
+        """(P, Q) the drops of (P, 2) (image, group) pairs, in one batch.
 
         The intact images run in the same batch: kernels are chosen by batch size, and a score from
         another batch would differ by rounding, which is as large as a small drop.
@@ -93,7 +92,7 @@ class Replay:
         return torch.stack(columns, dim=1)
 
     def _image_by_image(self, pairs: Tensor, memory_budget: int) -> Tensor:
-        """(P,) the drops of pairs in their order, with each image's prefix computed once.
+        """(P, Q) the drops of pairs in their order, with each image's prefix computed once.
 
         Where that fails, for instance because an op writes into a stored result, the whole network
         runs for every pair.
@@ -111,7 +110,7 @@ class Replay:
         return torch.cat(found)
 
     def _image_drops(self, image: int, groups: Tensor, size: int) -> Tensor:
-        """(n,) the drops of some groups in one image."""
+        """(n, Q) the drops of some groups in one image."""
         asked = self.question
         row = slice(image, image + 1)
         prefix = Prefix(asked.model, asked.tap.target, asked.inputs[row], asked.forward)
@@ -135,7 +134,7 @@ class Replay:
         return _batched(drops_of, groups, max(1, size))
 
     def in_batches(self, pairs: Tensor, size: int) -> Tensor:
-        """(P,) the drops of pairs, batch by batch; batches are halved when memory runs out."""
+        """(P, Q) the drops of pairs, batch by batch; batches are halved when memory runs out."""
         return _batched(self.pair_drops, pairs, size)
 
     def pairs_within(self, memory_budget: int) -> int:

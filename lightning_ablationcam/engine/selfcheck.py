@@ -23,7 +23,7 @@ def checked(drops: Tensor, replay: Replay, known: Experience, memory_budget: int
     """Compare some drops with replay, once for each program of a model.
 
     Args:
-        drops: (N, G) what propagation found.
+        drops: (N, G, Q) what propagation found.
         replay: The reference.
         known: What is known of the program; set to checked when the drops are right.
         memory_budget: Bytes that the replay may use.
@@ -35,8 +35,8 @@ def checked(drops: Tensor, replay: Replay, known: Experience, memory_budget: int
         return
     question, scores = replay.question, replay.question.scores
     # Only finite drops are compared: NaN and infinity say nothing about the program.
-    finite = drops.isfinite() & scores.isfinite()[:, None]
-    pairs = _sample(drops, question.changed & finite)
+    finite = drops.isfinite().all(dim=2) & scores.isfinite().all(dim=1)[:, None]
+    pairs = _sample(drops.abs().amax(dim=2), question.changed & finite)
     if not len(pairs):
         return
     expected = replay.in_batches(pairs, replay.pairs_within(memory_budget))

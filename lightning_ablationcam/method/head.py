@@ -30,7 +30,8 @@ class Head(ABC):
         Args:
             output: What the model returned for N images.
             classes: (N,) int64, the class of each image.
-            score: ``"logit"``, ``"probability"`` or a callable ``(output, classes) -> (N,)``.
+            score: ``"logit"``, ``"probability"`` or a callable ``(output, classes) -> (N,)``; of
+                a ``"contrast"`` the part that speaks for the class, its logit.
 
         Returns:
             (N,) scores in float32, or float64 where the output or the score is.
@@ -44,6 +45,14 @@ class Head(ABC):
         if score == "probability":
             return self.probabilities(output, classes)
         return self.logits(output, classes)
+
+    @abstractmethod
+    def rival(self, output: Any, classes: Tensor) -> Tensor:
+        """(N,) int64, for each image the class with the highest score but for ``classes``.
+
+        Raises:
+            ValueError: If there is no other class.
+        """
 
     @abstractmethod
     def predicted(self, output: Any, count: int) -> Tensor:
@@ -84,6 +93,10 @@ class Head(ABC):
     def count(self, output: Tensor) -> int:
         """How many classes there are."""
 
+    @abstractmethod
+    def top(self, output: Any, count: int, most: int) -> Tensor:
+        """(N, T) int64, at most ``most`` classes with the highest scores, the highest first."""
+
     @property
     @abstractmethod
     def knows_probabilities(self) -> bool:
@@ -118,6 +131,17 @@ class MultiClass(Head):
         """The class's softmax, or its column where the model applies a softmax or sigmoid."""
         output = _in_float64(checked_logits(output, len(classes)))
         return self.logits(output if self.activation else output.softmax(dim=1), classes)
+
+    def rival(self, output: Any, classes: Tensor) -> Tensor:
+        """The class with the largest logit among the others."""
+        logits = checked_logits(output, len(classes))
+        check_classes(classes, logits.shape[1])
+        return logits.scatter(1, classes[:, None], -torch.inf).argmax(dim=1)
+
+    def top(self, output: Any, count: int, most: int) -> Tensor:
+        """The classes with the largest logits."""
+        logits = checked_logits(output, count)
+        return logits.topk(min(most, logits.shape[1]), dim=1).indices
 
     def columns(self, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Each class has its own column."""
@@ -163,6 +187,15 @@ class OneLogit(Head):
         """The sigmoid of the class's logit, or the column where the model applies a sigmoid."""
         logits = self.logits(_in_float64(checked_logits(output, len(classes))), classes)
         return logits if self.activation else logits.sigmoid()
+
+    def rival(self, output: Any, classes: Tensor) -> Tensor:
+        """The other side."""
+        return 1 - classes
+
+    def top(self, output: Any, count: int, most: int) -> Tensor:
+        """The side that the model takes, and then the other."""
+        taken = self.predicted(output, count)
+        return torch.stack([taken, 1 - taken], dim=1)[:, :most]
 
     def columns(self, classes: Tensor) -> tuple[Tensor, Tensor]:
         """The one column, with sign 1 for class 1 and -1 for class 0."""

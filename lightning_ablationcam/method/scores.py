@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lightning_ablationcam.arguments import shown, whole_numbers
 
-Score: TypeAlias = Literal["logit", "probability"] | Callable[[Any, Tensor], Tensor]
+Score: TypeAlias = Literal["logit", "probability", "contrast"] | Callable[[Any, Tensor], Tensor]
 Classes: TypeAlias = int | Sequence[int] | Tensor | np.ndarray | None
 
-SCORES = ("logit", "probability")
+SCORES = ("logit", "probability", "contrast")
 
 
 def check_score(score: Score) -> None:
@@ -23,8 +23,8 @@ def check_score(score: Score) -> None:
         callable(score) or (isinstance(score, str) and score in SCORES)
     ):
         raise ValueError(
-            f"score={shown(score)} is not known; choose 'logit', 'probability' or a callable "
-            "(output, classes) -> tensor of shape (N,)"
+            f"score={shown(score)} is not known; choose 'logit', 'probability', 'contrast' or a "
+            "callable (output, classes) -> tensor of shape (N,)"
         )
 
 
@@ -45,7 +45,10 @@ def called_score(score: Callable[[Any, Tensor], Tensor], output: Any, classes: T
 
 
 def resolve_classes(
-    classes: int | Sequence[int] | Tensor | np.ndarray, count: int, device: torch.device
+    classes: int | Sequence[int] | Tensor | np.ndarray,
+    count: int,
+    device: torch.device,
+    name: str = "classes",
 ) -> Tensor:
     """Turn given ``classes`` into one class for each of ``count`` images.
 
@@ -53,6 +56,7 @@ def resolve_classes(
         classes: An int for all images, or ``count`` ints.
         count: The number of images, N.
         device: Where the result is wanted.
+        name: The argument's name, for messages.
 
     Returns:
         (N,) int64.
@@ -61,12 +65,12 @@ def resolve_classes(
         TypeError: If the classes are not whole numbers.
         ValueError: If their number is neither one nor N.
     """
-    given = whole_numbers("classes", classes, f"None, an int or {count} class indices")
+    given = whole_numbers(name, classes, f"None, an int or {count} class indices")
     if given.ndim == 0:
         given = given.expand(count)
     if given.shape != (count,):
         raise ValueError(
-            f"classes has shape {tuple(given.shape)}; expected None, an int or one int for each "
+            f"{name} has shape {tuple(given.shape)}; expected None, an int or one int for each "
             f"of the {count} images"
         )
     return given.to(device=device, dtype=torch.int64)
