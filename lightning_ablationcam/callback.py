@@ -16,6 +16,7 @@ from lightning_ablationcam.arguments import check_choice, is_a, shown
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.method.ablations import Ablation
 from lightning_ablationcam.method.scores import Score
+from lightning_ablationcam.method.wanted import Also
 from lightning_ablationcam.network.layers import check_target_layer
 from lightning_ablationcam.network.targets import find_target
 from lightning_ablationcam.options import Engine, Options
@@ -80,6 +81,11 @@ class AblationCAMMonitor(Callback):
             case at the last one of a fit.
         scale: What 100 % of the colour scale is: ``"map"`` (each map's own maximum), ``"probe"``
             (its probe's maximum so far) or ``"run"`` (the maximum of all).
+        also: Further classes of each probe, explained in the same pass for next to nothing: the
+            tab and the report switch between them. ``"rival"`` is the class with the highest score
+            other than the one explained; the others are ``"label"``, ``"predicted"``, an int, one
+            int for each probe, and ``()`` for none. The scalars and strips are of the class
+            explained first.
         mean: Undoes the normalisation of captured probes for display; where ``probes`` is an int.
         std: Likewise.
         class_names: Name of each class, for captions; where ``probes`` is an int.
@@ -114,6 +120,7 @@ class AblationCAMMonitor(Callback):
         memory_budget: int | None = None,
         every_n_validations: int = 1,
         scale: Scale = "probe",
+        also: Also = ("rival",),
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
         class_names: Sequence[str] | None = None,
@@ -129,6 +136,7 @@ class AblationCAMMonitor(Callback):
             engine=engine,
             memory_budget=memory_budget,
             forward=forward,
+            also=also,
         )
         check_choice("scale", scale, SCALES)
         check_choice("on_error", on_error, ("warn", "raise"))
@@ -142,7 +150,14 @@ class AblationCAMMonitor(Callback):
         self.result: AblationResult | None = None
         self._every, self._max_overhead = every_n_validations, max_overhead
         self._fit = Fit(
-            ProbeSource(probes, classes, mean=mean, std=std, class_names=class_names),
+            ProbeSource(
+                probes,
+                classes,
+                mean=mean,
+                std=std,
+                class_names=class_names,
+                needs_labels="label" in [entry for entry in also if isinstance(entry, str)],
+            ),
             self._explainer(Ranks()),
             self._schedule(),
         )

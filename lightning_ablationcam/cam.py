@@ -134,6 +134,7 @@ def explain_classes(
     classes: Classes,
     options: Options,
     tell: Callable[[str], None],
+    labels: Tensor | None = None,
 ) -> AblationResult:
     """:func:`ablation_cam` without a warning: that it had to replay is in ``fallback``.
 
@@ -144,13 +145,14 @@ def explain_classes(
         classes: Likewise.
         options: The other arguments.
         tell: Is told of what could not be given back to the model.
+        labels: (N,) what ``also="label"`` stands for.
 
     Returns:
         The result, on the CPU.
     """
     check_target_layer(target_layer)
     _check_inputs(model, inputs)
-    wanted = Wanted.of(classes, options.also, len(inputs), inputs.device)
+    wanted = Wanted.of(classes, options.also, len(inputs), inputs.device, labels)
     with isolated(model, tell):
         if inputs.is_inference():
             inputs = inputs.clone()
@@ -278,7 +280,7 @@ def _explain(task: _Task, inputs: Tensor, wanted: Wanted) -> AblationResult:
     maps = where.maps(activations)
     results = [
         AblationResult(
-            **_found(drops[:, question.owners, place], question.scores[:, place], maps),
+            **_found(drops[..., place], question.owners, question.scores[:, place], maps),
             **_sayings(head, recording.output, classes[:, place], options.score),
             classes=classes[:, place].cpu(),
             layer=str(recording.tap),
@@ -323,8 +325,10 @@ def _question(
     )
 
 
-def _found(drops: Tensor, scores: Tensor, maps: Tensor) -> dict[str, Any]:
-    """What follows from the (N, K) drops of one class, on the CPU."""
+def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[str, Any]:
+    """What follows from the (N, G) drops of one class, on the CPU."""
+    support = drops.clamp(min=0).sum(dim=1).double()
+    drops = drops[:, owners]
     weights = channel_weights(drops, scores)
     return {
         "heatmaps": weighted_heatmaps(weights, maps).float().cpu(),
@@ -332,6 +336,7 @@ def _found(drops: Tensor, scores: Tensor, maps: Tensor) -> dict[str, Any]:
         "drops": drops.cpu(),
         "scores": scores.cpu(),
         "ablated_scores": (scores[:, None] - drops).cpu(),
+        "support": support.cpu(),
     }
 
 

@@ -35,6 +35,9 @@ class AblationResult:
             what the model returns where it ends in one of them. None likewise, and where a score
             of your own leaves open what logits mean.
         fallback: Why ``engine="auto"`` had to replay, or None.
+        support: (N,) sum of the positive drops of all groups of channels, in the score's unit: how
+            much of the class score hangs on what the map shows. Unlike heat, it does not depend on
+            the scale of the activations, so that it may be compared over time.
         role: What is explained here: ``"explained"`` for the class that was asked for first, and
             the entry of ``also`` for each further one.
         top_classes: (N, T) int64, the classes with the highest scores, the highest first; None
@@ -57,6 +60,7 @@ class AblationResult:
     predicted: Tensor | None = None
     probabilities: Tensor | None = None
     fallback: str | None = None
+    support: Tensor | None = None
     role: str = "explained"
     top_classes: Tensor | None = None
     top_probabilities: Tensor | None = None

@@ -68,8 +68,22 @@ class Wanted:
     also: tuple[tuple[str, Tensor | None], ...] = ()
 
     @classmethod
-    def of(cls, classes: Classes, also: Also, count: int, device: torch.device) -> Wanted:
+    def of(
+        cls,
+        classes: Classes,
+        also: Also,
+        count: int,
+        device: torch.device,
+        labels: Tensor | None = None,
+    ) -> Wanted:
         """Check what the user asks for.
+
+        Args:
+            classes: As in :func:`~lightning_ablationcam.ablation_cam`.
+            also: Likewise, and ``"label"``.
+            count: The number of images, N.
+            device: Where the classes are wanted.
+            labels: (N,) labels of the images, where they have any.
 
         Raises:
             TypeError: If classes are not whole numbers.
@@ -78,11 +92,13 @@ class Wanted:
 
         def resolved(entry: Any) -> Tensor | None:
             if isinstance(entry, str):
-                if entry == "label":
+                if entry != "label":
+                    return None
+                if labels is None:
                     raise ValueError(
-                        "also='label': only probes have labels; give the class of each image"
+                        "also='label': there are no labels; give the class of each image"
                     )
-                return None
+                entry = labels
             return resolve_classes(entry, count, device, name="also")
 
         first = None if classes is None else resolve_classes(classes, count, device)

@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_ablationcam.records.format import HeatRecord, ProbesRecord, quantised
+from lightning_ablationcam.records.format import (
+    FurtherRecord,
+    HeatRecord,
+    ProbesRecord,
+    quantised,
+)
 from lightning_ablationcam.render import encode_jpeg, encode_png
 
 if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
-    from lightning_ablationcam.run.history import Pass, Scale
+    from lightning_ablationcam.run.history import Further, Pass, Scale
 
 MAX_SIDE = 256
 """Most pixels of a side of a probe's picture; larger pictures are reduced."""
@@ -89,6 +94,23 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         measures={
             measure.name: _numbers(seen.measures.get(measure.name, unknown)) for measure in MEASURES
         },
+        support=None if seen.support is None else _numbers(seen.support),
+        top_classes=None if seen.top_classes is None else tuple(map(_integers, seen.top_classes)),
+        top_probabilities=None
+        if seen.top_probabilities is None
+        else tuple(map(_numbers, seen.top_probabilities)),
+        also={role: _further(each) for role, each in seen.also.items()},
+    )
+
+
+def _further(each: Further) -> FurtherRecord:
+    maps, maxima = quantised(each.heatmaps)
+    return FurtherRecord(
+        maps=maps.tobytes(),
+        maxima=_numbers(maxima),
+        classes=_integers(each.classes),
+        scores=_numbers(each.scores),
+        probabilities=None if each.probabilities is None else _numbers(each.probabilities),
     )
 
 

@@ -185,9 +185,12 @@ def _page(series: Sequence[Series], name: str) -> str:
 
 def _with_contents(series: Series) -> dict[str, Any]:
     pictures = [_data_url(p, picture_type(p)) for p in series.probes.pictures]
-    return page_data(
-        series, pictures=pictures, maps=_data_url(series.maps, "application/octet-stream")
+    maps, *also = (
+        _data_url(series.maps_from(0, role), "application/octet-stream")
+        for role in ("", *series.roles)
     )
+    also_maps = dict(zip(series.roles, also, strict=True))
+    return page_data(series, pictures=pictures, maps=maps, also_maps=also_maps)
 
 
 def _data_url(content: bytes, kind: str) -> str:

@@ -27,6 +27,7 @@ class ProbeSource:
         mean: As in :class:`ProbeSet`, for images kept from validation.
         std: Likewise.
         class_names: Likewise.
+        needs_labels: Whether labels are explained beside other classes.
 
     Attributes:
         probes: The set, once it is known.
@@ -44,12 +45,14 @@ class ProbeSource:
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
         class_names: Sequence[str] | None = None,
+        needs_labels: bool = False,
     ) -> None:
         _check_classes(classes)
         _check_wanted(wanted, {"mean": mean, "std": std, "class_names": class_names})
         self.probes: ProbeSet | None = None
         self._wanted = wanted
         self._classes = classes
+        self._needs_labels = needs_labels
         self._display: dict[str, Any] = {
             "mean": channel_statistics("mean", mean),
             "std": channel_statistics("std", std),
@@ -100,7 +103,7 @@ class ProbeSource:
         Raises:
             ValueError: If they do not fit ``classes``.
         """
-        _check_fit(probes, self._classes)
+        _check_fit(probes, self._classes, self._needs_labels)
         self.probes, self._capture = probes, None
 
     def found(self) -> ProbeSet:
@@ -150,7 +153,7 @@ class ProbeSource:
                 probes = ProbeSet(
                     kept["inputs"], labels=kept["labels"], masks=kept["masks"], **self._display
                 )
-                _check_fit(probes, self._classes)
+                _check_fit(probes, self._classes, self._needs_labels)
             except ValueError:
                 return False  # mean and std have other channels, or classes is "label" now.
             if probes.fingerprint == state["fingerprint"]:
@@ -158,7 +161,12 @@ class ProbeSource:
         return self.probes is not None and self.probes.fingerprint == state["fingerprint"]
 
 
-def _check_fit(probes: ProbeSet, classes: ExplainedClasses) -> None:
+def _check_fit(probes: ProbeSet, classes: ExplainedClasses, needs_labels: bool) -> None:
+    if needs_labels and probes.labels is None:
+        raise ValueError(
+            "also=('label', ...), but the probes have no labels; give ProbeSet labels, or leave "
+            "'label' out"
+        )
     if classes == "label" and probes.labels is None:
         raise ValueError(
             "classes='label', but the probes have no labels; give ProbeSet labels, or choose "

@@ -16,7 +16,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,12 +49,25 @@ MEASURES_OF_VERSION_1 = (DRIFT, CONCENTRATION)
 """The measures in records of version 1, which do not list their measures."""
 
 _SCALES = ("map", "probe", "run")
-_SCORES = ("logit", "probability", "score")
+_SCORES = ("logit", "probability", "contrast", "score")
 _PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_ROLE = re.compile(r"[a-z][a-z0-9 ]{0,40}")
 _MEASURE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Names that no measure may have: the page gets measures beside these fields of a step.
 _FIELDS_OF_A_STEP = frozenset(
-    ("step", "epoch", "wall_time", "maxima", "classes", "scores", "predicted", "probabilities")
+    (
+        "step",
+        "epoch",
+        "wall_time",
+        "maxima",
+        "classes",
+        "scores",
+        "predicted",
+        "probabilities",
+        "support",
+        "top",
+        "also",
+    )
 )
 # A fingerprint becomes part of addresses.
 _FINGERPRINT = re.compile(r"[0-9A-Za-z_.-]{1,128}")
@@ -112,6 +125,25 @@ class ProbesRecord:
 
 
 @dataclass(frozen=True)
+class FurtherRecord:
+    """What one pass found for a further class of each of N probes.
+
+    Attributes:
+        maps: N x h x w bytes, as in :class:`HeatRecord`.
+        maxima: N maxima, likewise, as are the others.
+        classes: N classes.
+        scores: N class scores.
+        probabilities: N probabilities, or None.
+    """
+
+    maps: bytes
+    maxima: tuple[float | None, ...]
+    classes: tuple[int, ...]
+    scores: tuple[float | None, ...]
+    probabilities: tuple[float | None, ...] | None
+
+
+@dataclass(frozen=True)
 class HeatRecord:
     """One pass over N probes.
 
@@ -127,6 +159,10 @@ class HeatRecord:
         predicted: N predicted classes, or None.
         probabilities: N softmax probabilities of ``classes``, or None.
         measures: N numbers for each measure's name; None where not known.
+        support: N sums of the positive drops, or None.
+        top_classes: For each probe the classes with the highest scores, the highest first, or None.
+        top_probabilities: Their probabilities, or None.
+        also: What was found for further classes, by role, such as ``"rival"``.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -143,23 +179,37 @@ class HeatRecord:
     predicted: tuple[int, ...] | None
     probabilities: tuple[float | None, ...] | None
     measures: Mapping[str, tuple[float | None, ...]]
+    support: tuple[float | None, ...] | None = None
+    top_classes: tuple[tuple[int, ...], ...] | None = None
+    top_probabilities: tuple[tuple[float | None, ...], ...] | None = None
+    also: Mapping[str, FurtherRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_fingerprint(self.fingerprint)
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise RecordError(f"shape is {list(self.shape)!r:.80}; expected [N, h, w], all above 0")
-        if len(self.maps) != math.prod(self.shape):
-            raise RecordError(f"shape is {list(self.shape)}, but there are {len(self.maps)} bytes")
-        for name in ("maxima", "classes", "scores"):
-            _check_length(name, getattr(self, name), self.shape[0])
+        _check_explained(self, self.shape)
         for name, values in self.measures.items():
             _check_measure(name)
             _check_length(name, values, self.shape[0])
-        for name in ("predicted", "probabilities"):
+        for name in ("predicted", "support", "top_classes", "top_probabilities"):
             if getattr(self, name) is not None:
                 _check_length(name, getattr(self, name), self.shape[0])
-        if any(maximum is not None and maximum < 0 for maximum in self.maxima):
-            raise RecordError("maxima holds a negative number")
+        for role, further in self.also.items():
+            if not _ROLE.fullmatch(role):
+                raise RecordError(f"a further class is called {role[:80]!r}; expected a role")
+            _check_explained(further, self.shape)
+
+
+def _check_explained(explained: HeatRecord | FurtherRecord, shape: tuple[int, int, int]) -> None:
+    if len(explained.maps) != math.prod(shape):
+        raise RecordError(f"shape is {list(shape)}, but there are {len(explained.maps)} bytes")
+    for name in ("maxima", "classes", "scores", "probabilities"):
+        values = getattr(explained, name)
+        if name != "probabilities" or values is not None:
+            _check_length(name, values, shape[0])
+    if any(maximum is not None and maximum < 0 for maximum in explained.maxima):
+        raise RecordError("maxima holds a negative number")
 
 
 def quantised(heatmaps: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -273,8 +323,22 @@ def encode_heat(record: HeatRecord) -> list[bytes]:
         "predicted": record.predicted,
         "probabilities": _finite(record.probabilities),
         "measures": {name: _finite(values) for name, values in record.measures.items()},
+        "support": _finite(record.support),
+        "top_classes": record.top_classes,
+        "top_probabilities": record.top_probabilities
+        and [_finite(values) for values in record.top_probabilities],
+        "also": [
+            {
+                "role": role,
+                "maxima": _finite(further.maxima),
+                "classes": further.classes,
+                "scores": _finite(further.scores),
+                "probabilities": _finite(further.probabilities),
+            }
+            for role, further in record.also.items()
+        ],
     }
-    return [_json(fields), record.maps]
+    return [_json(fields), record.maps, *(further.maps for further in record.also.values())]
 
 
 def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
@@ -283,9 +347,14 @@ def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
     Raises:
         RecordError: If they are anything but a heat record.
     """
-    if len(strings) != 2:
+    if len(strings) < 2:
         raise RecordError(f"the record has {len(strings)} parts; expected 2, JSON and maps")
     fields = _Fields(strings[0])
+    also = [_Fields.of(each) for each in fields.list_or_none("also", _anything) or ()]
+    if len(strings) != 2 + len(also):
+        raise RecordError(
+            f"the record has {len(strings)} parts; expected {2 + len(also)}, JSON and maps"
+        )
     shape = fields.list_of("shape", _integer)
     if len(shape) != 3:
         raise RecordError(f"shape is {list(shape)!r:.80}; expected [N, h, w]")
@@ -301,6 +370,19 @@ def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
         predicted=fields.optional_list_of("predicted", _integer),
         probabilities=fields.optional_list_of("probabilities", _optional(_number)),
         measures=_measures(fields),
+        support=fields.list_or_none("support", _optional(_number)),
+        top_classes=fields.list_or_none("top_classes", _list_of(_integer)),
+        top_probabilities=fields.list_or_none("top_probabilities", _list_of(_optional(_number))),
+        also={
+            further.one("role", _text): FurtherRecord(
+                maps=maps,
+                maxima=further.list_of("maxima", _optional(_number)),
+                classes=further.list_of("classes", _integer),
+                scores=further.list_of("scores", _optional(_number)),
+                probabilities=further.optional_list_of("probabilities", _optional(_number)),
+            )
+            for further, maps in zip(also, strings[2:], strict=True)
+        },
     )
 
 
@@ -369,12 +451,11 @@ class _Fields:
             raise RecordError(f"{name} {error}") from error
 
     def list_of(self, name: str, read: Callable[[Any], _T]) -> tuple[_T, ...]:
-        def read_all(value: Any) -> tuple[_T, ...]:
-            if not isinstance(value, list):
-                raise _unlike(value, "a list")
-            return tuple(read(entry) for entry in value)
+        return self.one(name, _list_of(read))
 
-        return self.one(name, read_all)
+    def list_or_none(self, name: str, read: Callable[[Any], _T]) -> tuple[_T, ...] | None:
+        """A list, or None where there is none, also in records that do not know of it."""
+        return self.optional_list_of(name, read) if name in self._values else None
 
     def optional_list_of(self, name: str, read: Callable[[Any], _T]) -> tuple[_T, ...] | None:
         if name in self._values and self._values[name] is None:
@@ -415,6 +496,15 @@ def _number(value: Any) -> float:
     if isinstance(value, float) and math.isfinite(value):
         return value
     return float(_integer(value))
+
+
+def _list_of(read: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:
+    def read_all(value: Any) -> tuple[_T, ...]:
+        if not isinstance(value, list):
+            raise _unlike(value, "a list")
+        return tuple(read(entry) for entry in value)
+
+    return read_all
 
 
 def _optional(read: Callable[[Any], _T]) -> Callable[[Any], _T | None]:

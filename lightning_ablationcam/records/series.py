@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from lightning_ablationcam.records.format import HeatRecord, ProbesRecord
+from lightning_ablationcam.records.format import FurtherRecord, HeatRecord, ProbesRecord
 from lightning_ablationcam.selection import evenly_chosen
 
 VERSION = 1
@@ -71,13 +71,30 @@ class Series:
         return digest.hexdigest()[:32]
 
     @property
+    def roles(self) -> tuple[str, ...]:
+        """The further classes that any step has maps of, such as ``"rival"``."""
+        found = dict.fromkeys(role for stamped in self.steps for role in stamped.record.also)
+        return tuple(found)
+
+    @property
     def maps(self) -> bytes:
         """The maps of all steps, steps x N x h x w bytes in C order."""
         return self.maps_from(0)
 
-    def maps_from(self, index: int) -> bytes:
-        """The same without the first ``index`` steps."""
-        return b"".join(stamped.record.maps for stamped in self.steps[index:])
+    def maps_from(self, index: int, role: str = "") -> bytes:
+        """The same without the first ``index`` steps.
+
+        Args:
+            index: The first step.
+            role: Of which further class, one of :attr:`roles`; zeros where a step has none.
+        """
+        records = [stamped.record for stamped in self.steps[index:]]
+        if not role:
+            return b"".join(record.maps for record in records)
+        return b"".join(
+            record.also[role].maps if role in record.also else bytes(len(record.maps))
+            for record in records
+        )
 
 
 def assemble(
@@ -161,13 +178,20 @@ def thinned(items: Sequence[Stamped[HeatRecord]], most: int) -> list[Stamped[Hea
     return [items[index] for index in evenly_chosen(len(items), most)]
 
 
-def page_data(series: Series, *, pictures: Sequence[str], maps: str) -> dict[str, Any]:
+def page_data(
+    series: Series,
+    *,
+    pictures: Sequence[str],
+    maps: str,
+    also_maps: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """What the page gets about a series, ready for JSON.
 
     Args:
         series: The series.
         pictures: Address of each probe's picture.
         maps: Address of the maps.
+        also_maps: Address of the maps of each further class.
 
     Returns:
         The object that the tab's ``data`` route answers with and that the report embeds.
@@ -191,6 +215,7 @@ def page_data(series: Series, *, pictures: Sequence[str], maps: str) -> dict[str
         "notes": series.notes,
         "pictures": list(pictures),
         "maps": maps,
+        "also_maps": dict(also_maps or {}),
         "maps_key": series.key,
     }
 
@@ -207,6 +232,25 @@ def _step(stamped: Stamped[HeatRecord]) -> dict[str, Any]:
         "predicted": record.predicted,
         "probabilities": _rounded(record.probabilities),
         **{name: _rounded(values) for name, values in record.measures.items()},
+        "support": _rounded(record.support),
+        "top": _top(record),
+        "also": {role: _further(each) for role, each in record.also.items()},
+    }
+
+
+def _top(record: HeatRecord) -> dict[str, Any] | None:
+    if record.top_classes is None or record.top_probabilities is None:
+        return None
+    likely = [_rounded(values) for values in record.top_probabilities]
+    return {"classes": record.top_classes, "probabilities": likely}
+
+
+def _further(further: FurtherRecord) -> dict[str, Any]:
+    return {
+        "maxima": _rounded(further.maxima),
+        "classes": further.classes,
+        "scores": _rounded(further.scores),
+        "probabilities": _rounded(further.probabilities),
     }
 
 

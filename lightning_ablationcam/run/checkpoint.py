@@ -100,6 +100,12 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     integers = _array(torch.int64, len(heatmaps))
     floats = _array(torch.float64, len(heatmaps))
     some_floats = _array((torch.float32, torch.float64), len(heatmaps))
+
+    def later(name: str, read: Callable[[str, Any], Any], default: Any = None) -> Any:
+        """A field that states of earlier versions do not have."""
+        return one(name, read) if name in fields else default
+
+    count = len(heatmaps)
     return {
         "step": one("step", _count),
         "epoch": one("epoch", _count),
@@ -117,7 +123,35 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
             for name in ("drift", "concentration")
             if (values := one(name, _optional(floats))) is not None
         },
+        "support": later("support", _optional(floats)),
+        "top_classes": later("top_classes", _optional(_table(torch.int64, count))),
+        "top_probabilities": later("top_probabilities", _optional(_table(torch.float64, count))),
+        "also": later("also", _further(heatmaps.shape), {}),
     }
+
+
+def _further(shape: torch.Size) -> Callable[[str, Any], dict[str, Any]]:
+    """A reader of what was found for further classes, with maps of a shape."""
+    readers: dict[str, Callable[[str, Any], Any]] = {
+        "heatmaps": _heatmaps,
+        "classes": _array(torch.int64, shape[0]),
+        "scores": _array(torch.float64, shape[0]),
+        "probabilities": _optional(_array((torch.float32, torch.float64), shape[0])),
+    }
+
+    def read(where: str, value: Any) -> dict[str, Any]:
+        found = {}
+        for role, given in _mapping(where, value).items():
+            here = f"{where}.{_shown(_text(f'a role in {where}', role))}"
+            given = _mapping(here, given)
+            found[role] = {
+                name: _one(given, name, each, f"{here}.{name}") for name, each in readers.items()
+            }
+            if found[role]["heatmaps"].shape != shape:
+                raise StateError(f"{here} has maps of another size than the pass")
+        return found
+
+    return read
 
 
 def _measures(count: int) -> Callable[[str, Any], dict[str, Tensor]]:
@@ -235,6 +269,18 @@ def _array(
         tensor = _tensor(where, value)
         if tensor.dtype not in allowed or tensor.shape != (count,):
             raise _unlike(where, tensor, f"{' or '.join(map(str, allowed))} of shape ({count},)")
+        return tensor
+
+    return read
+
+
+def _table(dtype: torch.dtype, count: int) -> Callable[[str, Any], Tensor]:
+    """A reader of tensors of shape (count, T)."""
+
+    def read(where: str, value: Any) -> Tensor:
+        tensor = _tensor(where, value)
+        if tensor.dtype != dtype or tensor.ndim != 2 or len(tensor) != count:
+            raise _unlike(where, tensor, f"{dtype} of shape ({count}, T)")
         return tensor
 
     return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.engine.replay import uses_batch_statistics
+from lightning_ablationcam.method.wanted import Also
 from lightning_ablationcam.network.isolation import warn
 from lightning_ablationcam.network.layers import LayerError
 from lightning_ablationcam.options import Options
@@ -132,9 +134,15 @@ class Explainer:
                 self._layer,
                 execution.inputs(probes.inputs[rows]),
                 self._wanted_classes(probes, rows),
-                replace(self._options, forward=forward),
+                replace(self._options, forward=forward, also=self._also(rows)),
                 tell,
+                None if probes.labels is None else probes.labels[rows],
             )
+
+    def _also(self, rows: slice) -> Also:
+        """The further classes, those that are given for each probe for some of them."""
+        is_one = (str, numbers.Integral)
+        return [entry if isinstance(entry, is_one) else entry[rows] for entry in self._options.also]
 
     def _wanted_classes(self, probes: ProbeSet, rows: slice) -> Any:
         """The classes that are explained, as ``ablation_cam`` takes them."""

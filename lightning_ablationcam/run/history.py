@@ -25,6 +25,23 @@ fewer passes are held, but as many as a strip shows."""
 
 
 @dataclass(frozen=True, eq=False)
+class Further:
+    """What a pass found for a class beside the one explained first.
+
+    Attributes:
+        heatmaps: (N, h, w) float32, not normalised.
+        classes: (N,) int64.
+        scores: (N,) float64 class scores.
+        probabilities: (N,) probabilities of ``classes``, or None.
+    """
+
+    heatmaps: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Pass:
     """One pass over N probes.
 
@@ -39,6 +56,10 @@ class Pass:
         probabilities: (N,) probabilities of ``classes``, or None.
         measures: (N,) float64 of each measure that is known, by name; see
             :data:`~lightning_ablationcam.measures.registry.MEASURES`.
+        support: (N,) float64 sum of the positive drops, see :class:`AblationResult`, or None.
+        top_classes: (N, T) int64 classes with the highest scores, the highest first, or None.
+        top_probabilities: (N, T) their probabilities, or None.
+        also: What was found for further classes, by role, such as ``"rival"``.
     """
 
     step: int
@@ -50,6 +71,15 @@ class Pass:
     predicted: NDArray[np.int64] | None = None
     probabilities: NDArray[np.float64] | None = None
     measures: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    support: NDArray[np.float64] | None = None
+    top_classes: NDArray[np.int64] | None = None
+    top_probabilities: NDArray[np.float64] | None = None
+    also: Mapping[str, Further] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the heatmaps."""
+        return self.heatmaps.nbytes + sum(each.heatmaps.nbytes for each in self.also.values())
 
     @property
     def finite(self) -> NDArray[np.bool_]:
@@ -91,7 +121,7 @@ class History:
             new = replace(new, epoch=self.passes.pop().epoch)
         new = self._measured(new)
         self.passes.append(new)
-        if len(self.passes) > most_passes(new.heatmaps.nbytes):
+        if len(self.passes) > most_passes(new.nbytes):
             steps = [seen.step for seen in self.passes]
             inner = range(1, len(steps) - 1)
             del self.passes[min(inner, key=lambda i: steps[i + 1] - steps[i - 1])]
@@ -120,6 +150,8 @@ class History:
         """
 
         def plain(value: Any) -> Any:
+            if isinstance(value, Further):
+                value = vars(value)
             if isinstance(value, Mapping):
                 return {name: plain(each) for name, each in value.items()}
             return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
@@ -137,7 +169,12 @@ class History:
                 return {name: array(each) for name, each in value.items()}
             return value.numpy() if isinstance(value, Tensor) else value
 
-        passes = [Pass(**array(seen)) for seen in state["passes"]]
+        def seen(fields: Mapping[str, Any]) -> Pass:
+            arrays = array(fields)
+            also = {role: Further(**each) for role, each in arrays.pop("also").items()}
+            return Pass(**arrays, also=also)
+
+        passes = [seen(fields) for fields in state["passes"]]
         return cls(passes, None if state["maxima"] is None else state["maxima"].numpy())
 
     def scaled(self, index: int, scale: Scale) -> NDArray[np.float32]:

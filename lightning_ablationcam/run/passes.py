@@ -12,7 +12,7 @@ from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.result import AblationResult
 from lightning_ablationcam.run.execution import Execution
 from lightning_ablationcam.run.explainer import Explainer
-from lightning_ablationcam.run.history import History, Pass
+from lightning_ablationcam.run.history import Further, History, Pass
 from lightning_ablationcam.run.notices import Notices
 from lightning_ablationcam.run.scalars import Scalars
 
@@ -156,4 +156,16 @@ def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
         scores=result.scores.double().numpy(),
         predicted=array(result.predicted),
         probabilities=array(result.probabilities),
+        support=array(result.support),
+        top_classes=array(result.top_classes),
+        top_probabilities=array(result.top_probabilities),
+        also={
+            each.role: Further(
+                heatmaps=each.heatmaps.numpy(),
+                classes=each.classes.numpy(),
+                scores=each.scores.double().numpy(),
+                probabilities=array(each.probabilities),
+            )
+            for each in result.also
+        },
     )

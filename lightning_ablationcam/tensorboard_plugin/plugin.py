@@ -97,7 +97,8 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             for index, picture in enumerate(series.probes.pictures)
         ]
         maps = _address("maps", **at, key=series.key)
-        data = page_data(series, pictures=pictures, maps=maps)
+        also = {role: _address("maps", **at, key=series.key, role=role) for role in series.roles}
+        data = page_data(series, pictures=pictures, maps=maps, also_maps=also)
         return _json(request, {**data, "notes": [*series.notes, *self._on_sampling()]})
 
     def _maps(self, request: Request) -> Response:
@@ -109,7 +110,10 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             raise _RefusedError(409, "The run has changed; ask for its data again.")
         if first > len(series.steps):
             raise _RefusedError(400, f"Parameter from is {first} of {len(series.steps)} steps.")
-        return _respond(request, series.maps_from(first), "application/octet-stream")
+        role = request.args.get("role", "")
+        if role and role not in series.roles:
+            raise _RefusedError(404, "There are no such maps.")
+        return _respond(request, series.maps_from(first, role), "application/octet-stream")
 
     def _picture(self, request: Request) -> Response:
         run, tag, fingerprint = _parameters(request, "run", "tag", "fingerprint")

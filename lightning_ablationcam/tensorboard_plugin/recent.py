@@ -56,5 +56,7 @@ class RecentSeries:
 
 
 def _size(series: Series) -> int:
-    maps = sum(len(stamped.record.maps) for stamped in series.steps)
+    records = [stamped.record for stamped in series.steps]
+    maps = sum(len(each.maps) for each in records)
+    maps += sum(len(further.maps) for each in records for further in each.also.values())
     return maps + sum(map(len, series.probes.pictures))
