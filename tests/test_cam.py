@@ -220,7 +220,7 @@ def test_result_is_consistent_frozen_and_on_the_cpu():
 def test_auto_finds_the_last_layer_that_reaches_the_score():
     assert ablation_cam(seeded(ConvBN()), "auto", images()).layer == "bn:activation"
     assert ablation_cam(seeded(Skip()), "auto", images()).layer == "mix:activation"
-    assert ablation_cam(seeded(ChannelsLast()), "auto", images()).layer == "norm"
+    assert ablation_cam(seeded(ChannelsLast()), "auto", images()).layer == "norm:activation"
     vit = seeded(TinyViT())
     assert ablation_cam(vit, "auto", images()).layer == "blocks.1.norm1"
     vit.head.weight.data.zero_()

@@ -111,7 +111,7 @@ def test_fields_that_are_not_known_are_left_out(good):
 
 def test_whatever_is_missing_is_named(good):
     # What an earlier version did not write, or wrote elsewhere, may be missing.
-    free = {"scalars", "measures", "masks"}
+    free = {"scalars", "measures", "masks", "support", "top_classes", "top_probabilities", "also"}
     ways = [way for way in places(good) if not isinstance(way[-1], int) and not free & {*way}]
     assert len(ways) > 20
     for way in ways:
@@ -255,7 +255,7 @@ def test_heatmaps_of_another_number_of_probes_are_refused(tmp_path):
     history = checkpoint["callbacks"][key]["history"]
     history["maxima"] = history["maxima"][:2]
     for seen in history["passes"]:
-        for part in (seen, seen["measures"]):
+        for part in (seen, seen["measures"], *seen["also"].values()):
             part |= {name: v[:2] for name, v in part.items() if isinstance(v, torch.Tensor)}
     torch.save(checkpoint, tmp_path / "cut.ckpt")
     watching = monitor()

@@ -75,8 +75,10 @@ OBJECTS = {
 
 def test_explain_photos_finds_cat_cup_and_rocket(tmp_path, monkeypatch, capsys):
     photos, results = example("explain_photos"), []
-    explained = photos.explained
-    monkeypatch.setattr(photos, "explained", lambda p: results.append(explained(p)) or results[0])
+    explained = photos.ablation_cam
+    monkeypatch.setattr(
+        photos, "ablation_cam", lambda *given: results.append(explained(*given)) or results[0]
+    )
     monkeypatch.setattr(sys, "argv", ["explain_photos.py", "--out", str(tmp_path / "there")])
     photos.main()
     said, result = capsys.readouterr().out, results[0]
@@ -87,13 +89,17 @@ def test_explain_photos_finds_cat_cup_and_rocket(tmp_path, monkeypatch, capsys):
     assert re.search(r"^coffee: (espresso|cup|coffee mug)", said, flags=re.MULTILINE)
     assert re.search(r"^rocket: (missile|projectile)", said, flags=re.MULTILINE)
 
+    drops = [float(drop) for drop in re.findall(r"average drop ([\d.]+) %$", said, re.MULTILINE)]
+    assert len(drops) == 4
+    assert all(drop < most for drop, most in zip(drops, (1, 36, 12, 42), strict=True)), drops
+
     names = list(photos.PHOTOS)
     for name, (left, top, right, bottom) in OBJECTS.items():
         heat = result.heatmaps[names.index(name)].double()
         big = torch.nn.functional.interpolate(heat[None, None], size=(224, 224))[0, 0]
         share = (big[top:bottom, left:right].sum() / big.sum()).item()
         area = (right - left) * (bottom - top) / 224**2
-        assert share > min(0.9, 2 * area), (name, share, area)
+        assert share > min(0.8, 2 * area), (name, share, area)
 
 
 def blocks(language):
