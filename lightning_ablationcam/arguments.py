@@ -63,6 +63,12 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         )
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raise a ``TypeError`` unless ``value`` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}={shown(value)}; expected True or False")
+
+
 def check_callable(name: str, value: object, signature: str) -> None:
     """Raise a ``TypeError`` unless ``value`` can be called with arguments; a class is not meant.
 

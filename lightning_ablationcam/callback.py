@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import nn
 
-from lightning_ablationcam.arguments import check_choice, is_a, shown
+from lightning_ablationcam.arguments import check_choice, check_flag, is_a, shown
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.method.ablations import Ablation
 from lightning_ablationcam.method.scores import Score
@@ -95,6 +95,8 @@ class AblationCAMMonitor(Callback):
         max_overhead: Share of the training's wall time that passes may take, for example 0.05;
             passes beyond it are skipped, but never the first and the last. Default no limit.
         tag: First part of all tags. Two monitors in one Trainer need two.
+        pictures: Whether to draw pictures for TensorBoard's Images. The tab does not need them, and
+            they are nearly all of what a monitor writes.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
@@ -128,6 +130,7 @@ class AblationCAMMonitor(Callback):
         on_error: Literal["warn", "raise"] = "warn",
         max_overhead: float | None = None,
         tag: str = "ablation_cam",
+        pictures: bool = True,
     ) -> None:
         self.options = Options(
             score=score,
@@ -145,6 +148,8 @@ class AblationCAMMonitor(Callback):
         self.target_layer = target_layer
         self.classes = classes
         self.scale = scale
+        check_flag("pictures", pictures)
+        self.pictures = pictures
         self.on_error = on_error
         self.tag = tag.strip("/ ")
         self.result: AblationResult | None = None
@@ -163,6 +168,7 @@ class AblationCAMMonitor(Callback):
         )
         self._publisher = self._new_publisher()
         self._loaded: dict[str, Any] | None = None
+        self._given: set[str] = set()
 
     # What a fit is begun with.
 
@@ -173,7 +179,8 @@ class AblationCAMMonitor(Callback):
         return Schedule(self._every, self._max_overhead)
 
     def _new_publisher(self) -> Publisher:
-        return Publisher(self.tag, self.scale, score_name(self.score))
+        score = score_name(self.score)
+        return Publisher(self.tag, self.scale, score, pictures=self.pictures)
 
     @property
     def score(self) -> Score:
@@ -329,6 +336,18 @@ class AblationCAMMonitor(Callback):
 
     # ---- during the run ----------------------------------------------------------------------
 
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give neutral values to callbacks that monitor what is not measured yet, but no logger.
+
+        In a hook of its own: Lightning takes a name in one hook with the same arguments only.
+        """
+        if trainer.sanity_checking:
+            return
+        scalars = self._fit.passes.scalars
+        self._given = scalars.values.keys() - scalars.known
+        neutral = {name: scalars.values[name] for name in sorted(self._given)}
+        self._log_values(pl_module, neutral, logger=False)
+
     def on_validation_batch_start(
         self,
         trainer: Trainer,
@@ -384,14 +403,35 @@ class AblationCAMMonitor(Callback):
         return due
 
     def _log(self, module: LightningModule) -> None:
+        """Log what was measured; what is still neutral was given to the callbacks before."""
+        scalars = self._fit.passes.scalars
+        self._log_values(
+            module,
+            {
+                name: value
+                for name, value in scalars.values.items()
+                if name in scalars.known or name not in self._given
+            },
+        )
+
+    def _log_values(
+        self, module: LightningModule, values: Mapping[str, float], *, logger: bool | None = None
+    ) -> None:
         many = self._fit.ranks.size > 1
         # Lightning's own: the user's may take other arguments.
         log = next(cls.log for cls in type(module).__mro__ if cls.__name__ == "LightningModule")  # type: ignore[attr-defined]
-        for name, value in self._fit.passes.scalars.values.items():
+        for name, value in values.items():
             # The same on every rank, but for the seconds, of which the slowest count.
             reduce = "max" if name == "seconds" else "mean"
-            tag = f"{self.tag}/{name}"
-            log(module, tag, value, reduce_fx=reduce, sync_dist=many, batch_size=1)
+            log(
+                module,
+                f"{self.tag}/{name}",
+                value,
+                logger=logger,
+                reduce_fx=reduce,
+                sync_dist=many,
+                batch_size=1,
+            )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Catch up where the fit ended after a validation without a pass."""
@@ -408,9 +448,7 @@ class AblationCAMMonitor(Callback):
         probes, step = self.probes, trainer.global_step
         if trainer.is_global_zero and probes is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             loggers: list[Any] = trainer.loggers
-            self._attempt(
-                lambda: self._publisher.publish_animations(loggers, probes, self.history, step)
-            )
+            self._attempt(lambda: self._publisher.finish(loggers, probes, self.history, step))
 
     def _catch_up(self, trainer: Trainer, module: LightningModule) -> None:
         schedule = self._fit.schedule
@@ -444,7 +482,7 @@ class AblationCAMMonitor(Callback):
         finally:
             seconds = time.perf_counter() - started
             fit.schedule.took(seconds)
-            fit.passes.scalars.values["seconds"] = seconds
+            fit.passes.scalars.note("seconds", seconds)
         if first:
             self._say_started(result, seconds)
 

@@ -466,3 +466,25 @@ def test_hostile_names_of_probes_and_classes(tmp_path):
         tag.encode()
     state = watching.state_dict()
     assert [p["step"] for p in state["history"]["passes"]] == [BATCHES, 2 * BATCHES]
+
+
+def test_neutral_values_reach_callbacks_and_no_plot(tmp_path):
+    class Reads(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_validation_end(self, trainer, pl_module):
+            if not trainer.sanity_checking:
+                self.seen.append(trainer.callback_metrics["ablation_cam/drift"].item())
+
+    reads, watching = Reads(), monitor()
+    fit(tmp_path, watching, reads, num_sanity_val_steps=1)
+    assert reads.seen[0] == 1
+    assert reads.seen[1:] == pytest.approx(
+        [seen.measures["drift"].mean() for seen in watching.history.passes[1:]]
+    )
+    (file,) = tmp_path.rglob("events*")
+    events = EventAccumulator(str(file.parent)).Reload()
+    drifts = [event.value for event in events.Scalars("ablation_cam/drift")]
+    assert drifts == pytest.approx(reads.seen[1:])
+    assert len(events.Scalars("ablation_cam/concentration")) == 3

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,14 +34,19 @@ def story(passes=10, predicted=(1, 0)):
     return probes, history
 
 
+def all_drawn(probes, history, scale):
+    passes = drawing.draw_pass(probes, history, scale=scale, score="logit")
+    return [*passes, *drawing.draw_evolutions(probes, history, scale=scale)]
+
+
 def test_one_overview_and_two_pictures_for_each_probe():
     probes, history = story()
-    drawn = list(drawing.draw(probes, history, scale="probe", score="logit"))
+    drawn = all_drawn(probes, history, "probe")
     assert [(d.kind, d.name) for d in drawn] == [
         ("overview", ""),
         ("probes", "p"),
-        ("evolution", "p"),
         ("probes", "q"),
+        ("evolution", "p"),
         ("evolution", "q"),
     ]
     assert all(d.picture.dtype == np.uint8 and d.picture.shape[2] == 3 for d in drawn)
@@ -52,9 +59,9 @@ def test_captions_say_class_score_and_mistakes(monkeypatch):
             drawing, name, lambda *args, name=name: seen.setdefault(name, []).append(args)
         )
     probes, history = story()
-    list(drawing.draw(probes, history, scale="probe", score="logit"))
+    all_drawn(probes, history, "probe")
     assert [args[2] for args in seen["probe_picture"]] == [
-        ["p", "logit 3.5 · 90% · bee", "predicted bee"],
+        ["p", "logit 3.5 · 90% · bee", "predicted bee, label bee"],
         ["q", "logit -1 · 20% · bee", "predicted ant, label bee"],
     ]
     heats, captions, title = seen["evolution_strip"][0][1:4]
@@ -78,7 +85,7 @@ def test_captions_say_class_score_and_mistakes(monkeypatch):
 def test_the_scale_decides_what_full_colour_means(monkeypatch, scale, first, legend):
     seen = []
     monkeypatch.setattr(drawing, "evolution_strip", lambda *args: seen.append(args))
-    list(drawing.draw(*story(), scale=scale, score="logit"))
+    all_drawn(*story(), scale)
     assert seen[0][1][0].max() == np.float32(first)
     assert legend in seen[0][4]
 
@@ -123,3 +130,21 @@ def test_an_animation_of_step_zero_alone(monkeypatch):
 def test_a_score_of_the_users_own_is_called_score():
     assert drawing.score_name("probability") == "probability"
     assert drawing.score_name(len) == "score"
+
+
+def test_each_number_stands_beside_its_class(monkeypatch):
+    seen = []
+    monkeypatch.setattr(drawing, "probe_picture", lambda *args: seen.append(args[2]))
+    probes, history = story(passes=1)
+    last = history.passes[0]
+    history.passes[0] = replace(
+        last,
+        support=np.array([4.25, 0.5]),
+        top_classes=np.array([[1, 0], [0, 1]]),
+        top_probabilities=np.array([[0.9, 0.1], [0.8, 0.2]]),
+    )
+    list(drawing.draw_pass(probes, history, scale="map", score="logit"))
+    assert seen == [
+        ["p", "logit 3.5 · support 4.25 · 90% · bee", "predicted bee 90%, label bee"],
+        ["q", "logit -1 · support 0.5 · 20% · bee", "predicted ant 80%, label bee"],
+    ]

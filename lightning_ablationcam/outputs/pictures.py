@@ -46,54 +46,46 @@ class Drawing:
     picture: NDArray[np.uint8]
 
 
-def draw(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Iterator[Drawing]:
-    """Draw the newest pass: one overview, then for each probe its overlay and its evolution.
+def draw_pass(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Iterator[Drawing]:
+    """Draw the newest pass: one overview, then each probe.
 
     Args:
         probes: The probes.
         history: At least one pass over them.
         scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
-        score: What the class score is called: ``"logit"``, ``"probability"`` or ``"score"``.
+        score: What the class score is called, such as ``"logit"``.
 
     Yields:
         The drawings, one after the other, so that they need not all be held at once.
     """
-    pictures = probes.pictures()
-    newest = history.passes[-1]
+    pictures, newest = probes.pictures(), history.passes[-1]
+    heats = history.scaled(-1, scale)
+    of_all, of_one = _FULL_SCALE[scale]
+    captions = [
+        [name, _class_and_probability(probes, newest, row)] for row, name in enumerate(probes.names)
+    ]
+    title = [_when(newest), newest.layer]
+    yield Drawing("overview", "", overview_grid(pictures, heats, captions, title, of_all))
+    for row, name in enumerate(probes.names):
+        caption = [name, *_seen(probes, newest, row, score)]
+        yield Drawing("probes", name, probe_picture(pictures[row], heats[row], caption, of_one))
+
+
+def draw_evolutions(probes: ProbeSet, history: History, *, scale: Scale) -> Iterator[Drawing]:
+    """Draw each probe from the first pass to the newest, in a strip; likewise."""
+    pictures, newest = probes.pictures(), history.passes[-1]
     shown = evenly_chosen(len(history.passes), MAX_FRAMES)
     frames = [history.passes[index] for index in shown]
     heats = [history.scaled(index, scale) for index in shown]
-    of_all, of_one = _FULL_SCALE[scale]
-    yield Drawing(
-        "overview",
-        "",
-        overview_grid(
-            pictures,
-            heats[-1],
-            [
-                [name, _class_and_probability(probes, newest, row)]
-                for row, name in enumerate(probes.names)
-            ],
-            [_when(newest), newest.layer],
-            of_all,
-        ),
-    )
+    _, of_one = _FULL_SCALE[scale]
     for row, name in enumerate(probes.names):
-        caption = [name, *_seen(probes, newest, row, score)]
-        yield Drawing("probes", name, probe_picture(pictures[row], heats[-1][row], caption, of_one))
+        captions = [
+            [f"step {frame.step}", _class_and_probability(probes, frame, row)] for frame in frames
+        ]
+        title = [name, f"epochs {frames[0].epoch} to {newest.epoch} · {newest.layer}"]
+        heat = [each[row] for each in heats]
         yield Drawing(
-            "evolution",
-            name,
-            evolution_strip(
-                pictures[row],
-                [heat[row] for heat in heats],
-                [
-                    [f"step {frame.step}", _class_and_probability(probes, frame, row)]
-                    for frame in frames
-                ],
-                [name, f"epochs {frames[0].epoch} to {newest.epoch} · {newest.layer}"],
-                of_one,
-            ),
+            "evolution", name, evolution_strip(pictures[row], heat, captions, title, of_one)
         )
 
 
@@ -136,9 +128,12 @@ def _when(seen: Pass) -> str:
 
 
 def _seen(probes: ProbeSet, seen: Pass, row: int, score: str) -> list[str]:
-    """The class score with the class explained, and what the model says."""
+    """The class explained with its score and support, and what the model says."""
+    numbers = [f"{score} {seen.scores[row]:.3g}"]
+    if seen.support is not None:
+        numbers.append(f"support {seen.support[row]:.3g}")
     return [
-        f"{score} {seen.scores[row]:.3g} · {_class_and_probability(probes, seen, row)}",
+        " · ".join([*numbers, _class_and_probability(probes, seen, row)]),
         _verdict(probes, seen, row),
     ]
 
@@ -153,12 +148,19 @@ def _class_and_probability(probes: ProbeSet, seen: Pass, row: int) -> str:
 
 
 def _verdict(probes: ProbeSet, seen: Pass, row: int) -> str:
-    """What the model says, and the label where it says something else."""
-    if seen.predicted is None:
+    """What the model says and how sure it is of that, and the label."""
+    said = []
+    if seen.predicted is not None:
+        predicted = int(seen.predicted[row])
+        said.append(f"predicted {probes.class_name(predicted)}{_sure(seen, row, predicted)}")
+    if probes.labels is not None:
+        said.append(f"label {probes.class_name(int(probes.labels[row]))}")
+    return ", ".join(said)
+
+
+def _sure(seen: Pass, row: int, index: int) -> str:
+    """The probability of a class of its own, where it is known."""
+    if seen.top_classes is None or seen.top_probabilities is None:
         return ""
-    predicted = int(seen.predicted[row])
-    label = None if probes.labels is None else int(probes.labels[row])
-    verdict = f"predicted {probes.class_name(predicted)}"
-    if label is None or label == predicted:
-        return verdict
-    return f"{verdict}, label {probes.class_name(label)}"
+    known = dict(zip(seen.top_classes[row].tolist(), seen.top_probabilities[row], strict=True))
+    return f" {known[index]:.0%}" if index in known else ""

@@ -10,7 +10,12 @@ from lightning_ablationcam.arguments import is_a
 from lightning_ablationcam.outputs.backend import Backend, TakesAnimations, TakesRecords
 from lightning_ablationcam.outputs.folder import Folder
 from lightning_ablationcam.outputs.pass_records import heat_record, probes_record
-from lightning_ablationcam.outputs.pictures import draw, draw_animations
+from lightning_ablationcam.outputs.pictures import (
+    Drawing,
+    draw_animations,
+    draw_evolutions,
+    draw_pass,
+)
 from lightning_ablationcam.outputs.tensorboard import tensorboard
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.records.format import HEAT_TAG, PROBES_TAG, encode_heat, encode_probes
@@ -48,14 +53,18 @@ class Publisher:
         tag: The monitor's tag.
         scale: What 100 % of the colour scale is.
         score: What the class score is called.
+        pictures: Whether pictures are drawn; without them there is the tab alone.
     """
 
-    def __init__(self, tag: str, scale: Scale, score: str) -> None:
+    def __init__(self, tag: str, scale: Scale, score: str, *, pictures: bool = True) -> None:
+        self.pictures = pictures
         self.tag = tag
         self.scale = scale
         self.score = score
         self._backends: list[Backend] | None = None
         self._described: tuple[str, str] | None = None
+        self._passes = 0
+        self._strips_at = -1
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the open files, so that the monitor can be copied during a fit."""
@@ -71,6 +80,9 @@ class Publisher:
     ) -> None:
         """Write the newest pass, and flush it to disk.
 
+        A strip is drawn anew when it has gained much: at the first pass, the second, the fourth,
+        the eighth and so on, and by :meth:`finish`.
+
         Args:
             loggers: The Trainer's loggers; if none has a backend, nothing happens.
             probes: The probes.
@@ -84,13 +96,28 @@ class Publisher:
         if not backends:
             return
         self._record(probes, history.passes[-1], step)
+        self._passes += 1
+        if self.pictures:
+            self._write(
+                draw_pass(probes, history, scale=self.scale, score=self.score), probes, step
+            )
+            # Powers of two have a single bit.
+            if self._passes & (self._passes - 1) == 0:
+                self._write_strips(probes, history, step)
+        for backend in backends:
+            backend.flush()
+
+    def _write_strips(self, probes: ProbeSet, history: History, step: int) -> None:
+        self._write(draw_evolutions(probes, history, scale=self.scale), probes, step)
+        self._strips_at = history.passes[-1].step
+
+    def _write(self, drawings: Iterable[Drawing], probes: ProbeSet, step: int) -> None:
+        backends = self._backends or []
         names = [_names(backend, probes) for backend in backends]
-        for drawing in draw(probes, history, scale=self.scale, score=self.score):
+        for drawing in drawings:
             for backend, spelled in zip(backends, names, strict=True):
                 name = "" if drawing.kind == "overview" else spelled[drawing.name]
                 backend.write_picture(drawing.kind, name, drawing.picture, step)
-        for backend in backends:
-            backend.flush()
 
     def _record(self, probes: ProbeSet, seen: Pass, step: int) -> None:
         """Write what the tab shows: the heat, and the probes if they or the layer are new."""
@@ -107,15 +134,13 @@ class Publisher:
                 taker.write_record(suffix, strings, step)
         self._described = described
 
-    def publish_animations(
-        self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int
-    ) -> None:
-        """Write all passes as one animation of each probe, and flush them to disk.
+    def finish(self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int) -> None:
+        """Write the whole story of each probe, as a strip and as an animation, and flush it.
 
-        With fewer than two passes nothing is written, since nothing would move.
+        There is no animation of fewer than two passes, since nothing would move.
 
         Args:
-            loggers: The Trainer's loggers; if none takes animations, nothing happens.
+            loggers: The Trainer's loggers; if none has a backend, nothing happens.
             probes: The probes.
             history: The passes over them.
             step: ``trainer.global_step``.
@@ -123,15 +148,18 @@ class Publisher:
         Raises:
             OSError: If there is too little room on the disk.
         """
-        takers = [each for each in self._ready(loggers) if isinstance(each, TakesAnimations)]
-        if not takers or len(history.passes) < 2:
-            return
-        names = [_names(taker, probes) for taker in takers]
-        for name, file in draw_animations(probes, history, scale=self.scale, score=self.score):
-            for taker, spelled in zip(takers, names, strict=True):
-                taker.write_animation(spelled[name], file, step)
-        for taker in takers:
-            taker.flush()
+        backends = self._ready(loggers) if self.pictures and history.passes else []
+        if backends and self._strips_at != history.passes[-1].step:
+            self._write_strips(probes, history, step)
+        takers = [backend for backend in backends if isinstance(backend, TakesAnimations)]
+        if takers and len(history.passes) > 1:
+            names = [_names(taker, probes) for taker in takers]
+            drawn = draw_animations(probes, history, scale=self.scale, score=self.score)
+            for name, file in drawn:
+                for taker, spelled in zip(takers, names, strict=True):
+                    taker.write_animation(spelled[name], file, step)
+        for backend in backends:
+            backend.flush()
 
     def _ready(self, loggers: Iterable[Any]) -> list[Backend]:
         """The backends, after checking that each has room on its disk."""

@@ -23,17 +23,25 @@ class Scalars:
     Attributes:
         values: The mean of each measure and of ``score`` over the probes, and ``seconds``, the wall
             time of the newest pass.
+        known: The names of those that were measured; the others are neutral, and no plot should
+            show them.
     """
 
     def __init__(self) -> None:
         self.values = dict(NEUTRAL)
+        self.known: set[str] = set()
 
     def update(self, seen: Pass) -> None:
         """Take the means of a pass, over the probes whose numbers are finite."""
         for name, each in {**seen.measures, "score": seen.scores}.items():
             mean = _finite_mean(each)
             if mean is not None:
-                self.values[name] = mean
+                self.note(name, mean)
+
+    def note(self, name: str, value: float) -> None:
+        """Take over one value that was measured."""
+        self.values[name] = value
+        self.known.add(name)
 
     def state_dict(self) -> dict[str, float]:
         """The values."""
@@ -42,6 +50,7 @@ class Scalars:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Go on from earlier values."""
         self.values.update({name: float(state[name]) for name in NEUTRAL if name in state})
+        self.known.update(name for name, value in self.values.items() if value != NEUTRAL[name])
 
 
 def _finite_mean(values: NDArray[np.float64]) -> float | None:

@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_ablationcam import ProbeSet, ablation_cam
-from lightning_ablationcam.outputs.pictures import Drawing, draw
+from lightning_ablationcam.outputs.pictures import Drawing, draw_evolutions, draw_pass
 from lightning_ablationcam.outputs.publisher import Publisher
 from lightning_ablationcam.render import encode_jpeg, encode_png
 from lightning_ablationcam.run.history import History, Pass
@@ -75,11 +75,12 @@ def main() -> None:
     model = torchvision.models.resnet18().eval()
 
     def pictures() -> list[Drawing]:
-        return list(draw(probes, history, scale="probe", score="logit"))
+        drawn = draw_pass(probes, history, scale="map", score="logit")
+        return [*drawn, *draw_evolutions(probes, history, scale="map")]
 
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         logger = TensorBoardLogger(folder)
-        publisher = Publisher("ablation_cam", "probe", "logit")
+        publisher = Publisher("ablation_cam", "map", "logit")
 
         def cam() -> None:
             ablation_cam(model, "layer4", probes.inputs, 0)
@@ -98,7 +99,7 @@ def main() -> None:
         ]
         a_pass = (size() - before) / options.repeats
         before = size()
-        at_the_end = seconds(lambda: publisher.publish_animations([logger], probes, history, 0))
+        at_the_end = seconds(lambda: publisher.finish([logger], probes, history, 0))
         animations = size() - before
     forward, explained, published = (statistics.median(times) for times in zip(*runs, strict=True))
     ratios = sorted(published / explained for _, explained, published in runs)
