@@ -6,7 +6,8 @@ Trains three times with the monitor and 12 probes: a small network from scratch 
 pretrained EfficientNet-Lite0 slowly and fast on crops of four photographs. Each validation's maps
 are kept; at the end of a run all are drawn, for each strength and each scale, as
 map / own maximum * min(1, strength / reference). A map whose peak is drawn below 0.15 is blank; on
-a photograph heat is hardly seen below 0.35, so the same is counted for that.
+a photograph heat is hardly seen below 0.35, so the same is counted for that. Try it with
+``--score probability`` too: a drop in probability vanishes where the network is sure.
 With ``--out`` each run is also drawn: four probes, all steps, on several scales.
 """
 
@@ -206,6 +207,11 @@ RUNS: dict[str, Callable[[Score], Run]] = {
 # ---- strengths and scales ------------------------------------------------------------------------
 
 
+def ratio(part: Array, whole: Array) -> Array:
+    """``part / whole``, 0 where the whole is."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
 def strengths(run: Run) -> dict[str, Array]:
     """(T, N) of each candidate."""
     floored = np.maximum(np.abs(run.scores), SCORE_FLOOR * np.abs(run.drops).max(axis=2))
@@ -215,8 +221,8 @@ def strengths(run: Run) -> dict[str, Array]:
         "relative": peaks,
         "score units": peaks * floored,
         "support": support,
-        "share": support / floored,
-        "balance": support / np.abs(run.drops).sum(axis=2),
+        "share": ratio(support, floored),
+        "balance": ratio(support, np.abs(run.drops).sum(axis=2)),
     }
 
 
@@ -246,8 +252,7 @@ SCALES: dict[str, Reference] = {
 
 def drawn_peaks(strength: Array, reference: Array) -> Array:
     """The largest value each map is drawn with: min(1, strength / reference)."""
-    full = np.broadcast_to(reference, strength.shape)
-    return np.divide(strength, full, out=np.zeros_like(strength), where=full > 0).clip(max=1)
+    return ratio(strength, np.broadcast_to(reference, strength.shape)).clip(max=1)
 
 
 @dataclass(frozen=True)
