@@ -134,7 +134,7 @@ def observed(
         DataLoader(val, batch_size=64),
     )
 
-    def stack(field: str) -> NDArray:
+    def stack(field: str) -> NDArray[np.generic]:
         return np.stack([getattr(result, field).numpy() for result in keep.results])
 
     return Run(
