@@ -54,11 +54,12 @@ class AblationCAMMonitor(Callback):
 
     * ``<tag>/drift``: how much the heatmaps changed since the pass before, 0 ... 1,
     * ``<tag>/concentration``: the share of heat in the hottest tenth of the area, 0.1 ... 1,
+    * ``<tag>/balance``: the share of the channels' influence that speaks for the class, 0 ... 1,
     * ``<tag>/score``: the class score,
     * ``<tag>/seconds``: how long the newest pass took.
 
-    The first three are means over the probes. Where a pass was skipped or failed the last values
-    are logged again; before the first, 1, 0.1, 0 and 0.
+    The first four are means over the probes. Where a pass was skipped or failed the last values
+    are logged again. Before the first, callbacks get 1, 0.1, 0.5, 0 and 0, and loggers nothing.
 
     The training is left alone: modes, random numbers and gradients are what they would be without
     the monitor. A checkpoint holds the history, so that a resumed run goes on with it. With several
@@ -79,8 +80,10 @@ class AblationCAMMonitor(Callback):
         memory_budget: As in :func:`~lightning_ablationcam.ablation_cam`.
         every_n_validations: Run at the first validation and every so many after it, and in any
             case at the last one of a fit.
-        scale: What 100 % of the colour scale is: ``"map"`` (each map's own maximum), ``"probe"``
-            (its probe's maximum so far) or ``"run"`` (the maximum of all).
+        scale: What 100 % of the colour scale is: ``"map"`` (each map's own maximum; its balance
+            stands beside it, as a number that may be compared over time), ``"probe"`` (maps are as
+            bright as their balance beside the probe's largest so far) or ``"run"`` (beside the
+            largest of all).
         also: Further classes of each probe, explained in the same pass for next to nothing: the
             tab and the report switch between them. ``"rival"`` is the class with the highest score
             other than the one explained; the others are ``"label"``, ``"predicted"``, an int, one
@@ -121,7 +124,7 @@ class AblationCAMMonitor(Callback):
         engine: Engine = "auto",
         memory_budget: int | None = None,
         every_n_validations: int = 1,
-        scale: Scale = "probe",
+        scale: Scale = "map",
         also: Also = ("rival",),
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,

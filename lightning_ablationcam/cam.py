@@ -20,6 +20,7 @@ from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, Recording, record
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
 from lightning_ablationcam.method.ablations import Ablation, ablate
+from lightning_ablationcam.method.balance import balance_of
 from lightning_ablationcam.method.head import Head, head_of
 from lightning_ablationcam.method.heatmaps import weighted_heatmaps
 from lightning_ablationcam.method.reading import Reading
@@ -327,7 +328,7 @@ def _question(
 
 def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[str, Any]:
     """What follows from the (N, G) drops of one class, on the CPU."""
-    support = drops.clamp(min=0).sum(dim=1).double()
+    balance = balance_of(drops)
     drops = drops[:, owners]
     weights = channel_weights(drops, scores)
     return {
@@ -336,7 +337,7 @@ def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[
         "drops": drops.cpu(),
         "scores": scores.cpu(),
         "ablated_scores": (scores[:, None] - drops).cpu(),
-        "support": support.cpu(),
+        "balance": balance.cpu(),
     }
 
 

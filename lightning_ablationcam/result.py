@@ -35,9 +35,10 @@ class AblationResult:
             what the model returns where it ends in one of them. None likewise, and where a score
             of your own leaves open what logits mean.
         fallback: Why ``engine="auto"`` had to replay, or None.
-        support: (N,) sum of the positive drops of all groups of channels, in the score's unit: how
-            much of the class score hangs on what the map shows. Unlike heat, it does not depend on
-            the scale of the activations, so that it may be compared over time.
+        balance: (N,) float64 in 0 ... 1, the share of the channels' influence on the score that
+            speaks for the class: the sum of the positive drops over the sum of all drops' sizes.
+            0.5 is as much for it as against it. How strong a map is, as a number that may be
+            compared over time: neither the score nor the scale of the activations moves it.
         role: What is explained here: ``"explained"`` for the class that was asked for first, and
             the entry of ``also`` for each further one.
         top_classes: (N, T) int64, the classes with the highest scores, the highest first; None
@@ -60,7 +61,7 @@ class AblationResult:
     predicted: Tensor | None = None
     probabilities: Tensor | None = None
     fallback: str | None = None
-    support: Tensor | None = None
+    balance: Tensor | None = None
     role: str = "explained"
     top_classes: Tensor | None = None
     top_probabilities: Tensor | None = None

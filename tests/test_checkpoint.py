@@ -111,7 +111,7 @@ def test_fields_that_are_not_known_are_left_out(good):
 
 def test_whatever_is_missing_is_named(good):
     # What an earlier version did not write, or wrote elsewhere, may be missing.
-    free = {"scalars", "measures", "masks", "support", "top_classes", "top_probabilities", "also"}
+    free = {"scalars", "measures", "masks", "top_classes", "top_probabilities", "also", "strongest"}
     ways = [way for way in places(good) if not isinstance(way[-1], int) and not free & {*way}]
     assert len(ways) > 20
     for way in ways:
@@ -141,7 +141,11 @@ def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
     [
         (("version",), 2, "it is of version 2, and this version reads 1"),
         (("validations",), -1, "validations is -1; expected a whole number"),
-        (("history", "maxima"), torch.zeros(2), "history.maxima is a tensor of torch.float32"),
+        (
+            ("history", "strongest"),
+            torch.zeros(2),
+            "history.strongest is a tensor",
+        ),
         (("history", "passes", 1, "step"), 0, r"passes\[1\] is of step 0, after"),
         (("history", "passes", 1, "layer"), "other", r"passes\[1\] is of another layer"),
         (("history", "passes", 1, "layer"), "x" * 10**6, "has 1000000 characters; expected 1000"),
@@ -175,7 +179,7 @@ DAMAGED = {
     "nothing of ours": lambda good: {"current_score": 1.0, "best_k_models": {}},
     "a list": lambda good: [1, 2],
     "a later version": lambda good: {"version": 7, "story": {}},
-    "no maxima": lambda good: changed(good, ("history", "maxima"), remove=True),
+    "maxima cut short": lambda good: changed(good, ("history", "strongest"), torch.zeros(1)),
     "a list for the history": lambda good: changed(good, ("history",), [1]),
     "a pass cut short": lambda good: changed(
         good, ("history", "passes", 1, "scores"), torch.zeros(1)
@@ -218,12 +222,15 @@ def test_a_whole_state_is_gone_on_with(tmp_path, whole):
 
 
 def as_first_written(state):
-    """A state from before measures were kept together and probes had masks."""
+    """A state from before measures were kept together, probes had masks and classes rivals."""
     state = copy.deepcopy(state)
     del state["probes"]["kept"]["masks"]
     for seen in state["history"]["passes"]:
         measures = seen.pop("measures")
         seen |= {name: measures.get(name) for name in ("drift", "concentration")}
+        for later in ("top_classes", "top_probabilities", "also"):
+            del seen[later]
+    state["history"]["maxima"] = state["history"].pop("strongest").float()
     return state
 
 
@@ -253,7 +260,7 @@ def test_heatmaps_of_another_number_of_probes_are_refused(tmp_path):
     checkpoint = torch.load(path, weights_only=True)
     (key,) = (key for key in checkpoint["callbacks"] if "AblationCAMMonitor" in key)
     history = checkpoint["callbacks"][key]["history"]
-    history["maxima"] = history["maxima"][:2]
+    history["strongest"] = history["strongest"][:2]
     for seen in history["passes"]:
         for part in (seen, seen["measures"], *seen["also"].values()):
             part |= {name: v[:2] for name, v in part.items() if isinstance(v, torch.Tensor)}

@@ -1,57 +1,73 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from lightning_ablationcam.run.history import MAX_PASSES, MIN_PASSES, History, Pass
 
 
-def seen(step, *maxima):
-    heatmaps = np.stack([np.array([[0.0, m / 2], [m, 0.0]], dtype=np.float32) for m in maxima])
-    zeros = np.zeros(len(maxima))
-    return Pass(step, 0, "layer", heatmaps, zeros.astype(np.int64), zeros)
+def seen(step, *balances, peak=4.0):
+    cell = np.array([[0.0, peak / 2], [peak, 0.0]], dtype=np.float32)
+    heatmaps = np.stack([cell if balance else cell * 0 for balance in balances])
+    zeros = np.zeros(len(balances))
+    measures = {"balance": np.array(balances, dtype=np.float64)}
+    return Pass(step, 0, "layer", heatmaps, zeros.astype(np.int64), zeros, measures=measures)
 
 
 def test_scales():
     history = History()
-    history.append(seen(1, 4.0, 1.0))
-    history.append(seen(2, 2.0, 0.0))
+    # The first map is a thousand times as hot: heat cannot be compared over time, balance can.
+    history.append(seen(1, 0.8, 0.2, peak=4000.0))
+    history.append(seen(2, 0.4, 0.0))
+    assert history.scaled(0, "map").max((1, 2)).tolist() == [1.0, 1.0]
     assert history.scaled(-1, "map").max((1, 2)).tolist() == [1.0, 0.0]
     assert history.scaled(-1, "probe").max((1, 2)).tolist() == [0.5, 0.0]
-    assert history.scaled(0, "run").max((1, 2)).tolist() == [1.0, 0.25]
     assert history.scaled(0, "probe")[1, 0, 1] == 0.5
+    assert history.scaled(0, "run").max((1, 2)).tolist() == [1.0, 0.25]
+
+
+def test_passes_without_a_balance_are_drawn_on_scales_of_their_own():
+    history = History()
+    history.append(replace(seen(1, 0.5), measures={}))
+    assert history.scaled(0, "run").max() == 1
 
 
 def test_heat_that_is_not_finite_counts_as_none():
-    history, bad = History(), seen(1, 4.0, 2.0)
+    history, bad = History(), seen(1, 0.5, 0.25)
     bad.heatmaps[0, 0, 0] = np.nan
     bad.heatmaps[1, 0, 0] = np.inf
     history.append(bad)
-    assert history.maxima.tolist() == [4.0, 2.0]
-    assert np.isfinite(history.scaled(-1, "run")).all()
+    history.append(replace(seen(2, 0.5, 0.25), measures={"balance": np.array([np.nan, 0.5])}))
+    for scale in ("map", "probe", "run"):
+        for index in (0, 1):
+            assert np.isfinite(history.scaled(index, scale)).all()
+    assert history.scaled(0, "run").max((1, 2)) == pytest.approx([0.5, 0.25])
 
 
 def test_steps_that_go_back_are_another_run():
     history = History()
-    history.append(seen(5, 9.0))
-    history.append(seen(10, 9.0))
-    history.append(seen(5, 1.0))
+    history.append(seen(5, 0.9))
+    history.append(seen(10, 0.9))
+    history.append(seen(5, 0.1))
     assert [p.step for p in history.passes] == [5]
-    assert history.maxima.tolist() == [1.0]
+    assert history.strongest.tolist() == [0.1]
 
 
 def test_the_same_step_replaces_and_size_is_bounded():
     history = History()
-    history.append(seen(0, 9.0))
-    history.append(seen(0, 1.0))
+    history.append(seen(0, 0.9))
+    history.append(seen(0, 0.1))
     assert len(history.passes) == 1
     for step in range(1, 1000):
-        history.append(seen(step, 1.0))
+        history.append(seen(step, 0.1))
         assert len(history.passes) <= MAX_PASSES
         assert (history.passes[0].step, history.passes[-1].step) == (0, step)
     steps = [p.step for p in history.passes]
     assert steps == sorted(set(steps))
     assert np.diff(steps).max() <= 2 * 1000 / (MAX_PASSES - 1)
-    assert history.maxima.tolist() == [9.0]
+    assert history.strongest.tolist() == [0.9]
 
 
 def test_of_large_maps_fewer_are_held():

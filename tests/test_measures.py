@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lightning_ablationcam.measures.change import drift
 from lightning_ablationcam.measures.focus import HOTTEST_SHARE, concentration
 from lightning_ablationcam.measures.registry import MEASURES, Maps, measured
+from lightning_ablationcam.method.balance import balance_of
 
 
 def random_maps(count=5, side=7, seed=0):
@@ -78,7 +79,8 @@ def test_concentration_of_one_hot_place_and_of_broken_maps():
 
 def test_a_pass_has_every_measure_that_is_known():
     before, now = random_maps(seed=1), random_maps(seed=2)
-    first, second = measured(Maps(now, None)), measured(Maps(now, before))
+    balance = torch.linspace(0, 1, 5).double()
+    first, second = measured(Maps(now, None)), measured(Maps(now, before, balance))
     assert first.keys() == {"concentration"}
     assert second.keys() == {measure.name for measure in MEASURES}
     assert torch.equal(second["drift"], drift(before, now))
@@ -93,3 +95,12 @@ def test_a_pass_has_every_measure_that_is_known():
 def test_concentration_goes_from_the_share_of_heat_that_is_spread_evenly():
     [axis] = [measure.axis for measure in MEASURES if measure.name == "concentration"]
     assert axis.low == HOTTEST_SHARE
+
+
+def test_balance_is_the_share_that_speaks_for_the_class():
+    drops = torch.tensor([[3.0, -1.0, 0.0], [0.0, 0.0, 0.0], [-2.0, -1.0, 0.0], [1.0, 0.0, 2.0]])
+    assert balance_of(drops).tolist() == [0.75, 0.5, 0.0, 1.0]
+    for scale in (1e38, 1e-30):
+        torch.testing.assert_close(balance_of(drops * scale), balance_of(drops))
+    drops[0, 0] = torch.nan
+    assert balance_of(drops)[0].isnan()

@@ -43,7 +43,7 @@ def test_a_pass_becomes_a_record():
     assert record.scores == (1.1, None)
     assert record.predicted is None
     assert record.probabilities is None
-    assert record.measures == {"drift": (None, None), "concentration": (None, None)}
+    assert record.measures == dict.fromkeys(("drift", "concentration", "balance"), (None, None))
 
 
 def test_what_is_measured_goes_along():
@@ -55,7 +55,8 @@ def test_what_is_measured_goes_along():
     record = heat_record(seen, fingerprint="f")
     assert record.predicted == (1, 2)
     assert record.probabilities == (0.5, None)
-    assert record.measures == {"drift": (0.25, 1.0), "concentration": (1.0, 0.125)}
+    assert record.measures["drift"] == (0.25, 1.0)
+    assert record.measures["concentration"] == (1.0, 0.125)
     with pytest.raises(RecordError, match="drift has 1 entries for 2 probes"):
         heat_record(replace(seen, measures={"drift": np.array([0.25])}), fingerprint="f")
 

@@ -29,6 +29,7 @@ def story(passes=10, predicted=(1, 0)):
                 scores,
                 np.array(predicted),
                 np.array([0.9, 0.2]),
+                {"balance": np.full(2, (step + 1) / passes)},
             )
         )
     return probes, history
@@ -61,12 +62,12 @@ def test_captions_say_class_score_and_mistakes(monkeypatch):
     probes, history = story()
     all_drawn(probes, history, "probe")
     assert [args[2] for args in seen["probe_picture"]] == [
-        ["p", "logit 3.5 · 90% · bee", "predicted bee, label bee"],
-        ["q", "logit -1 · 20% · bee", "predicted ant, label bee"],
+        ["p", "logit 3.5 · balance 100% · 90% · bee", "predicted bee, label bee"],
+        ["q", "logit -1 · balance 100% · 20% · bee", "predicted ant, label bee"],
     ]
     heats, captions, title = seen["evolution_strip"][0][1:4]
     assert len(heats) == len(captions) == 8
-    assert captions[0] == ["step 0", "90% · bee"]
+    assert captions[0] == ["step 0", "90% · bee", "balance 10%"]
     assert captions[-1][0] == "step 45"
     assert title == ["p", "epochs 0 to 9 · conv"]
     assert (heats[0] == np.float32(0.1)).all()
@@ -78,8 +79,8 @@ def test_captions_say_class_score_and_mistakes(monkeypatch):
     ("scale", "first", "legend"),
     [
         ("map", 1.0, "each map"),
-        ("probe", 0.1, "this probe so far"),
-        ("run", 0.1, "all probes so far"),
+        ("probe", 0.1, "its largest balance so far"),
+        ("run", 0.1, "largest balance of all"),
     ],
 )
 def test_the_scale_decides_what_full_colour_means(monkeypatch, scale, first, legend):
@@ -102,11 +103,11 @@ def test_an_animation_of_each_probe_with_what_the_still_pictures_say(monkeypatch
     assert captions[2] == [
         "q",
         "epoch 2 · step 10",
-        "logit -1 · 20% · bee",
+        "logit -1 · balance 60% · 20% · bee",
         "predicted ant, label bee",
     ]
     assert progress == pytest.approx([0, 0.25, 0.5, 0.75, 1])
-    assert legend == "maximum of this probe so far"
+    assert legend == "maximum at its largest balance so far"
 
 
 def test_an_animation_shows_at_most_32_passes_with_the_first_and_the_newest(monkeypatch):
@@ -139,12 +140,12 @@ def test_each_number_stands_beside_its_class(monkeypatch):
     last = history.passes[0]
     history.passes[0] = replace(
         last,
-        support=np.array([4.25, 0.5]),
+        measures={"balance": np.array([0.75, 0.5])},
         top_classes=np.array([[1, 0], [0, 1]]),
         top_probabilities=np.array([[0.9, 0.1], [0.8, 0.2]]),
     )
     list(drawing.draw_pass(probes, history, scale="map", score="logit"))
     assert seen == [
-        ["p", "logit 3.5 · support 4.25 · 90% · bee", "predicted bee 90%, label bee"],
-        ["q", "logit -1 · support 0.5 · 20% · bee", "predicted ant 80%, label bee"],
+        ["p", "logit 3.5 · balance 75% · 90% · bee", "predicted bee 90%, label bee"],
+        ["q", "logit -1 · balance 50% · 20% · bee", "predicted ant 80%, label bee"],
     ]

@@ -104,7 +104,7 @@ def test_every_rank_sees_the_same_scalars(ranks, case):
     for scalars in first["scalars"]:
         assert all(np.isfinite(value) for value in scalars.values())
         assert set(scalars) == {
-            f"ablation_cam/{n}" for n in ("drift", "concentration", "score", "seconds")
+            f"ablation_cam/{n}" for n in ("drift", "concentration", "balance", "score", "seconds")
         }
     passes = first["state"]["history"]["passes"]
     expected = passes[-1]["measures"]["drift"].mean().item() if len(passes) > 1 else 1.0

@@ -24,5 +24,6 @@ class Axis:
     percent: bool = False
 
 
+BALANCE = Axis("balance", "Balance", 0.0, 1.0, percent=True)
 DRIFT = Axis("drift", "Drift", 0.0, 1.0)
 CONCENTRATION = Axis("concentration", "Concentration", 0.1, 1.0, percent=True)

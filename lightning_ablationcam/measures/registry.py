@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT, Axis
+from lightning_ablationcam.measures.axis import BALANCE, CONCENTRATION, DRIFT, Axis
 from lightning_ablationcam.measures.change import drift
 from lightning_ablationcam.measures.focus import HOTTEST_SHARE, concentration
 
@@ -23,10 +23,12 @@ class Maps:
     Attributes:
         now: (N, h, w) the heatmaps of this pass.
         before: The heatmaps of the pass before, or None for the first.
+        balance: (N,) how much of what channels do to the score speaks for the class, or None.
     """
 
     now: Tensor
     before: Tensor | None
+    balance: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +60,14 @@ def _concentration(maps: Maps) -> Tensor:
 
 
 # The neutral values say: the map has changed completely, and the heat is spread evenly.
+def _balance(maps: Maps) -> Tensor | None:
+    return maps.balance
+
+
 MEASURES = (
     Measure(DRIFT, 1.0, _drift),
     Measure(CONCENTRATION, HOTTEST_SHARE, _concentration),
+    Measure(BALANCE, 0.5, _balance),
 )
 
 

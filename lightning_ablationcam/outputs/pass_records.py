@@ -94,7 +94,6 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         measures={
             measure.name: _numbers(seen.measures.get(measure.name, unknown)) for measure in MEASURES
         },
-        support=None if seen.support is None else _numbers(seen.support),
         top_classes=None if seen.top_classes is None else tuple(map(_integers, seen.top_classes)),
         top_probabilities=None
         if seen.top_probabilities is None

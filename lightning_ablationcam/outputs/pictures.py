@@ -26,8 +26,8 @@ Kind = Literal["overview", "probes", "evolution"]
 # What the hottest colour stands for, where all probes are shown and where one is.
 _FULL_SCALE: dict[Scale, tuple[str, str]] = {
     "map": ("maximum of each map", "maximum of each map"),
-    "probe": ("maximum of each probe so far", "maximum of this probe so far"),
-    "run": ("maximum of all probes so far", "maximum of all probes so far"),
+    "probe": ("maximum at each probe's largest balance", "maximum at its largest balance so far"),
+    "run": ("maximum at the largest balance of all", "maximum at the largest balance of all"),
 }
 
 
@@ -79,9 +79,7 @@ def draw_evolutions(probes: ProbeSet, history: History, *, scale: Scale) -> Iter
     heats = [history.scaled(index, scale) for index in shown]
     _, of_one = _FULL_SCALE[scale]
     for row, name in enumerate(probes.names):
-        captions = [
-            [f"step {frame.step}", _class_and_probability(probes, frame, row)] for frame in frames
-        ]
+        captions = [_below_a_frame(probes, frame, row) for frame in frames]
         title = [name, f"epochs {frames[0].epoch} to {newest.epoch} · {newest.layer}"]
         heat = [each[row] for each in heats]
         yield Drawing(
@@ -130,12 +128,25 @@ def _when(seen: Pass) -> str:
 def _seen(probes: ProbeSet, seen: Pass, row: int, score: str) -> list[str]:
     """The class explained with its score and support, and what the model says."""
     numbers = [f"{score} {seen.scores[row]:.3g}"]
-    if seen.support is not None:
-        numbers.append(f"support {seen.support[row]:.3g}")
+    if strength := _strength(seen, row):
+        numbers.append(strength)
     return [
         " · ".join([*numbers, _class_and_probability(probes, seen, row)]),
         _verdict(probes, seen, row),
     ]
+
+
+def _below_a_frame(probes: ProbeSet, seen: Pass, row: int) -> list[str]:
+    lines = [f"step {seen.step}", _class_and_probability(probes, seen, row), _strength(seen, row)]
+    return [line for line in lines if line]
+
+
+def _strength(seen: Pass, row: int) -> str:
+    """How strong a map is; that it is empty, where it is."""
+    if not seen.heatmaps[row].any():
+        return "no heat"
+    balance = seen.measures.get("balance")
+    return "" if balance is None else f"balance {balance[row]:.0%}"
 
 
 def _class_and_probability(probes: ProbeSet, seen: Pass, row: int) -> str:

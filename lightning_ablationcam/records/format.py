@@ -64,7 +64,6 @@ _FIELDS_OF_A_STEP = frozenset(
         "scores",
         "predicted",
         "probabilities",
-        "support",
         "top",
         "also",
     )
@@ -159,7 +158,6 @@ class HeatRecord:
         predicted: N predicted classes, or None.
         probabilities: N softmax probabilities of ``classes``, or None.
         measures: N numbers for each measure's name; None where not known.
-        support: N sums of the positive drops, or None.
         top_classes: For each probe the classes with the highest scores, the highest first, or None.
         top_probabilities: Their probabilities, or None.
         also: What was found for further classes, by role, such as ``"rival"``.
@@ -179,7 +177,6 @@ class HeatRecord:
     predicted: tuple[int, ...] | None
     probabilities: tuple[float | None, ...] | None
     measures: Mapping[str, tuple[float | None, ...]]
-    support: tuple[float | None, ...] | None = None
     top_classes: tuple[tuple[int, ...], ...] | None = None
     top_probabilities: tuple[tuple[float | None, ...], ...] | None = None
     also: Mapping[str, FurtherRecord] = field(default_factory=dict)
@@ -192,7 +189,7 @@ class HeatRecord:
         for name, values in self.measures.items():
             _check_measure(name)
             _check_length(name, values, self.shape[0])
-        for name in ("predicted", "support", "top_classes", "top_probabilities"):
+        for name in ("predicted", "top_classes", "top_probabilities"):
             if getattr(self, name) is not None:
                 _check_length(name, getattr(self, name), self.shape[0])
         for role, further in self.also.items():
@@ -323,7 +320,6 @@ def encode_heat(record: HeatRecord) -> list[bytes]:
         "predicted": record.predicted,
         "probabilities": _finite(record.probabilities),
         "measures": {name: _finite(values) for name, values in record.measures.items()},
-        "support": _finite(record.support),
         "top_classes": record.top_classes,
         "top_probabilities": record.top_probabilities
         and [_finite(values) for values in record.top_probabilities],
@@ -370,7 +366,6 @@ def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
         predicted=fields.optional_list_of("predicted", _integer),
         probabilities=fields.optional_list_of("probabilities", _optional(_number)),
         measures=_measures(fields),
-        support=fields.list_or_none("support", _optional(_number)),
         top_classes=fields.list_or_none("top_classes", _list_of(_integer)),
         top_probabilities=fields.list_or_none("top_probabilities", _list_of(_optional(_number))),
         also={

@@ -232,7 +232,6 @@ def _step(stamped: Stamped[HeatRecord]) -> dict[str, Any]:
         "predicted": record.predicted,
         "probabilities": _rounded(record.probabilities),
         **{name: _rounded(values) for name, values in record.measures.items()},
-        "support": _rounded(record.support),
         "top": _top(record),
         "also": {role: _further(each) for role, each in record.also.items()},
     }

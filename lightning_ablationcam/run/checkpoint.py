@@ -35,7 +35,7 @@ def checked_state(state: object) -> dict[str, Any]:
 
     Returns:
         The state in the same form, with known fields only and tensors on the CPU:
-        ``validations``, ``scalars``, ``history`` with ``passes`` and ``maxima``, and ``probes``
+        ``validations``, ``scalars``, ``history`` with ``passes`` and ``strongest``, and ``probes``
         with ``fingerprint`` and ``kept``.
 
     Raises:
@@ -53,11 +53,15 @@ def checked_state(state: object) -> dict[str, Any]:
         raise StateError(f"it is of version {_shown(version)}, and this version reads {VERSION}")
     passes = _passes(_one(fields, "history", _mapping))
     probes = _probes(_one(fields, "probes", _mapping))
-    history = {"passes": passes, "maxima": None}
+    history: dict[str, Any] = {"passes": passes, "strongest": None}
     if passes:
         count = len(passes[0]["heatmaps"])
-        maxima = _array(torch.float32, count)
-        history["maxima"] = _one(fields["history"], "maxima", maxima, "history.maxima")
+        # States from before maps were compared by their balance hold the largest heat instead.
+        if "strongest" in fields["history"]:
+            read = _array(torch.float64, count)
+            history["strongest"] = _one(fields["history"], "strongest", read, "history.strongest")
+        else:
+            history["strongest"] = torch.ones(count, dtype=torch.float64)
         if probes["fingerprint"] is None:
             raise StateError("it holds heatmaps, but not of which probes")
         if probes["kept"] is not None and len(probes["kept"]["inputs"]) != count:
@@ -123,7 +127,6 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
             for name in ("drift", "concentration")
             if (values := one(name, _optional(floats))) is not None
         },
-        "support": later("support", _optional(floats)),
         "top_classes": later("top_classes", _optional(_table(torch.int64, count))),
         "top_probabilities": later("top_probabilities", _optional(_table(torch.float64, count))),
         "also": later("also", _further(heatmaps.shape), {}),

@@ -56,7 +56,6 @@ class Pass:
         probabilities: (N,) probabilities of ``classes``, or None.
         measures: (N,) float64 of each measure that is known, by name; see
             :data:`~lightning_ablationcam.measures.registry.MEASURES`.
-        support: (N,) float64 sum of the positive drops, see :class:`AblationResult`, or None.
         top_classes: (N, T) int64 classes with the highest scores, the highest first, or None.
         top_probabilities: (N, T) their probabilities, or None.
         also: What was found for further classes, by role, such as ``"rival"``.
@@ -71,10 +70,15 @@ class Pass:
     predicted: NDArray[np.int64] | None = None
     probabilities: NDArray[np.float64] | None = None
     measures: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    support: NDArray[np.float64] | None = None
     top_classes: NDArray[np.int64] | None = None
     top_probabilities: NDArray[np.float64] | None = None
     also: Mapping[str, Further] = field(default_factory=dict)
+
+    @property
+    def strength(self) -> NDArray[np.float64]:
+        """(N,) the balance; 1 in passes from before it was measured, and where it is not finite."""
+        balance = self.measures.get("balance", np.ones(len(self.scores)))
+        return np.where(np.isfinite(balance), balance, 1.0)
 
     @property
     def nbytes(self) -> int:
@@ -97,11 +101,12 @@ class History:
 
     Attributes:
         passes: At most :data:`MAX_PASSES`, fewer of large maps; the first and the newest stay.
-        maxima: (N,) the largest heat of each probe in any pass so far, also in thinned ones.
+        strongest: (N,) the largest balance of each probe in any pass so far, also in passes that
+            were thinned out.
     """
 
     passes: list[Pass] = field(default_factory=list)
-    maxima: NDArray[np.float32] | None = None
+    strongest: NDArray[np.float64] | None = None
 
     def append(self, new: Pass) -> Pass:
         """Add a pass; one of the same step takes the place of the earlier one, but for its epoch.
@@ -116,7 +121,7 @@ class History:
             The pass as it was added, with its measures.
         """
         if not self.continues_with(new):
-            self.passes, self.maxima = [], None
+            self.passes, self.strongest = [], None
         if self.passes and new.step == self.passes[-1].step:
             new = replace(new, epoch=self.passes.pop().epoch)
         new = self._measured(new)
@@ -125,8 +130,8 @@ class History:
             steps = [seen.step for seen in self.passes]
             inner = range(1, len(steps) - 1)
             del self.passes[min(inner, key=lambda i: steps[i + 1] - steps[i - 1])]
-        peaks = peak_heat(new.heatmaps)
-        self.maxima = peaks if self.maxima is None else np.maximum(self.maxima, peaks)
+        now = new.strength
+        self.strongest = now if self.strongest is None else np.fmax(self.strongest, now)
         return new
 
     def continues_with(self, new: Pass) -> bool:
@@ -139,7 +144,9 @@ class History:
 
     def _measured(self, new: Pass) -> Pass:
         before = torch.from_numpy(self.passes[-1].heatmaps) if self.passes else None
-        found = measured(Maps(torch.from_numpy(new.heatmaps), before))
+        balance = new.measures.get("balance")
+        given = None if balance is None else torch.from_numpy(balance)
+        found = measured(Maps(torch.from_numpy(new.heatmaps), before, given))
         return replace(new, measures={name: values.numpy() for name, values in found.items()})
 
     def state_dict(self) -> dict[str, Any]:
@@ -157,8 +164,7 @@ class History:
             return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
 
         passes = [plain(vars(seen)) for seen in self.passes]
-        maxima = None if self.maxima is None else torch.from_numpy(self.maxima.copy())
-        return {"passes": passes, "maxima": maxima}
+        return {"passes": passes, "strongest": plain(self.strongest)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> History:
@@ -175,30 +181,32 @@ class History:
             return Pass(**arrays, also=also)
 
         passes = [seen(fields) for fields in state["passes"]]
-        return cls(passes, None if state["maxima"] is None else state["maxima"].numpy())
+        return cls(passes, array(state["strongest"]))
 
     def scaled(self, index: int, scale: Scale) -> NDArray[np.float32]:
         """The heatmaps of one pass as shares of the colour scale.
 
+        Each map is drawn on its own scale first, since heat itself cannot be compared over time. In
+        ``"probe"`` and ``"run"`` it is as bright as its balance, which can.
+
         Args:
             index: Which pass; -1 is the newest.
-            scale: What 1 stands for: each map's own maximum (``"map"``), its probe's maximum so
-                far (``"probe"``), or the maximum of all (``"run"``).
+            scale: What 1 stands for: each map's own maximum (``"map"``), that of its probe's map
+                with the largest balance so far (``"probe"``), or that of all (``"run"``).
 
         Returns:
-            (N, h, w) in 0 ... 1; all zero where the maximum is.
+            (N, h, w) in 0 ... 1; all zero where a map has no heat.
         """
-        assert self.maxima is not None
-        heatmaps = self.passes[index].heatmaps
-        full = {
-            "map": peak_heat(heatmaps),
-            "probe": self.maxima,
-            "run": np.full_like(self.maxima, self.maxima.max()),
-        }[scale]
-        full = np.where(full > 0, full, 1)[:, None, None]
-        finite = np.nan_to_num(heatmaps, nan=0.0, posinf=0.0, neginf=0.0)
-        shares: NDArray[np.float32] = np.clip(finite / full, 0, 1).astype(np.float32)
-        return shares
+        assert self.strongest is not None
+        seen = self.passes[index]
+        peaks = peak_heat(seen.heatmaps)
+        finite = np.nan_to_num(seen.heatmaps, nan=0.0, posinf=0.0, neginf=0.0)
+        shares = finite / np.where(peaks > 0, peaks, 1)[:, None, None]
+        if scale != "map":
+            largest = self.strongest if scale == "probe" else np.nanmax(self.strongest)
+            shares = shares * (seen.strength / np.where(largest > 0, largest, 1))[:, None, None]
+        clipped: NDArray[np.float32] = np.clip(np.nan_to_num(shares), 0, 1).astype(np.float32)
+        return clipped
 
 
 def most_passes(nbytes: int) -> int:

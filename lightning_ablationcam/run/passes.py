@@ -156,7 +156,7 @@ def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
         scores=result.scores.double().numpy(),
         predicted=array(result.predicted),
         probabilities=array(result.probabilities),
-        support=array(result.support),
+        measures={} if result.balance is None else {"balance": result.balance.numpy()},
         top_classes=array(result.top_classes),
         top_probabilities=array(result.top_probabilities),
         also={
