@@ -100,6 +100,8 @@ class AblationCAMMonitor(Callback):
         tag: First part of all tags. Two monitors in one Trainer need two.
         pictures: Whether to draw pictures for TensorBoard's Images. The tab does not need them, and
             they are nearly all of what a monitor writes.
+        reference: The images over which ``ablation="mean"`` takes means, default the probes: a
+            tensor or a :class:`~lightning_ablationcam.ProbeSet`.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
@@ -134,6 +136,7 @@ class AblationCAMMonitor(Callback):
         max_overhead: float | None = None,
         tag: str = "ablation_cam",
         pictures: bool = True,
+        reference: Any = None,
     ) -> None:
         self.options = Options(
             score=score,
@@ -143,6 +146,7 @@ class AblationCAMMonitor(Callback):
             memory_budget=memory_budget,
             forward=forward,
             also=also,
+            reference=reference,
         )
         check_choice("scale", scale, SCALES)
         check_choice("on_error", on_error, ("warn", "raise"))

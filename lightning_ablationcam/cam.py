@@ -19,7 +19,7 @@ from lightning_ablationcam.engine.program import Program
 from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, Recording, record
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
-from lightning_ablationcam.method.ablations import Ablation, ablate
+from lightning_ablationcam.method.ablations import Ablation, ablate, channel_sums
 from lightning_ablationcam.method.balance import balance_of
 from lightning_ablationcam.method.head import Head, head_of
 from lightning_ablationcam.method.heatmaps import weighted_heatmaps
@@ -36,6 +36,12 @@ from lightning_ablationcam.result import AblationResult, joined
 
 MAX_TOP = 5
 """How many of the classes with the highest scores a result holds."""
+
+REFERENCE_BATCH = 32
+"""How many images of a reference set are run at once."""
+
+VANISHING = 8
+"""Drops of so many units in the last place of the score are its rounding, and no map."""
 
 IMAGES_SHARE = 0.5
 """Share of the memory budget that images may take; the rest is for their ablations."""
@@ -55,6 +61,7 @@ def ablation_cam(
     memory_budget: int | None = None,
     forward: Forward | None = None,
     also: Also = (),
+    reference: Any = None,
 ) -> AblationResult:
     """Explain class scores by ablating every channel of one layer.
 
@@ -77,8 +84,9 @@ def ablation_cam(
             class's logit minus its rival's: why this and not that), or a callable
             ``(output, classes) -> (N,)``. A network of one logit has the classes 0 and 1, and the
             logit of class 0 is its negative.
-        ablation: ``"zero"``, ``"mean"`` (the channel's mean over all its positions), a number
-            that the channel is scaled by, or a callable ``(activations) -> activations``.
+        ablation: What takes a channel's place: ``"zero"``, ``"mean"`` (the channel's mean over
+            ``reference``), a number that the channel is scaled by, or a callable ``(activations) ->
+            activations``.
         groups: (K,) integer labels; channels of one label are ablated together and share their
             drop and weight.
         layout: Where channels and positions are in the layer's output: ``"auto"``, ``"NCHW"``,
@@ -93,6 +101,8 @@ def ablation_cam(
         also: Further classes to explain from the same recording, in ``result.also``: ``"rival"``
             (the class with the highest score other than the first), ``"predicted"``, an int, or
             one int for each image. On a tail that ends linearly they cost next to nothing.
+        reference: The images over which ``ablation="mean"`` takes means, default ``inputs``: a
+            tensor or a :class:`~lightning_ablationcam.ProbeSet`.
 
     Returns:
         The result, on the CPU.
@@ -116,7 +126,9 @@ def ablation_cam(
         Network via Gradient-free Localization", WACV 2020, pp. 972-980,
         doi 10.1109/WACV45572.2020.9093360.
     """
-    options = Options(score, ablation, groups, layout, engine, memory_budget, forward, also)
+    options = Options(
+        score, ablation, groups, layout, engine, memory_budget, forward, also, reference
+    )
     result = explain_classes(model, target_layer, inputs, classes, options, warn)
     if result.fallback is not None:
         warn(replay_notice(result.fallback))
@@ -167,8 +179,14 @@ def explain_classes(
         target = resolve_target(
             model, target_layer, inputs, score_of, layout=options.layout, forward=options.run
         )
-        task = _Task(model, target, options)
+        task = _with_means(_Task(model, target, options), inputs)
         result = joined(_in_chunks(task, inputs, wanted))
+    vanished = 0 if result.vanished is None else int(result.vanished.sum())
+    if vanished:
+        tell(
+            f"no channel moves the score by more than its rounding in {vanished} of {len(inputs)} "
+            f"images at {result.layer!r}, so their maps are empty"
+        )
     if len(result.also) < len(options.also):
         tell(
             f"also={options.also!r}: the output has no column for each class, so nothing but the "
@@ -200,6 +218,7 @@ class _Task:
     model: nn.Module
     target: Target
     options: Options
+    means: Tensor | None = None
 
     def record(self, inputs: Tensor, wanted: Wanted | None = None) -> Recording:
         """Run the model once on some images; scores of the user's own are recorded with it."""
@@ -214,6 +233,25 @@ class _Task:
             tail=self.options.engine != "replay",
             read=read,
         )
+
+
+def _with_means(task: _Task, inputs: Tensor) -> _Task:
+    """The task with what it replaces channels by, where that is their mean over a reference set."""
+    if task.options.ablation != "mean" or callable(task.options.ablation):
+        return task
+    reference = task.options.reference_inputs
+    images = inputs if reference is None else reference.to(inputs)
+    size = len(images) if uses_batch_statistics(task.model) else REFERENCE_BATCH
+    total, count = torch.zeros((), dtype=torch.float64, device=inputs.device), 0
+    for start in range(0, len(images), size):
+        rows = images[start : start + size]
+        activations = record(
+            task.model, task.target, rows, task.options.run, tail=False
+        ).activations
+        where = infer_layout(task.options.layout, activations.shape, rows.shape)
+        sums, many = channel_sums(activations, where.channel_dim)
+        total, count = total + sums, count + many
+    return replace(task, means=total / count)
 
 
 def _called_scores(
@@ -299,7 +337,7 @@ def _question(
 ) -> Question:
     options, activations = task.options, recording.activations
     owners = _owners(options.groups, activations.shape[channel_dim], activations.device)
-    ablated = ablate(activations, options.ablation, channel_dim)
+    ablated = ablate(activations, options.ablation, channel_dim, task.means)
     scores, columns = recording.scores, reading.columns
     if scores is None:
         images = torch.arange(len(inputs), device=activations.device)
@@ -331,6 +369,11 @@ def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[
     balance = balance_of(drops)
     drops = drops[:, owners]
     weights = channel_weights(drops, scores)
+    # Of rounding, weights would make a map like any other: it is relative to the largest.
+    rounding = VANISHING * torch.finfo(scores.dtype).eps * scores.abs()
+    largest = drops.abs().amax(dim=1)
+    vanish = (largest > 0) & (largest <= rounding)
+    weights = torch.where(vanish[:, None], 0, weights)
     return {
         "heatmaps": weighted_heatmaps(weights, maps).float().cpu(),
         "weights": weights.cpu(),
@@ -338,6 +381,7 @@ def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[
         "scores": scores.cpu(),
         "ablated_scores": (scores[:, None] - drops).cpu(),
         "balance": balance.cpu(),
+        "vanished": vanish.cpu(),
     }
 
 

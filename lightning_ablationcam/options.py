@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 from lightning_ablationcam.arguments import check_callable, check_choice, check_memory_budget
 from lightning_ablationcam.engine.recorder import Forward, call
-from lightning_ablationcam.method.ablations import Ablation, check_ablation
+from lightning_ablationcam.method.ablations import Ablation, check_ablation, check_reference
 from lightning_ablationcam.method.scores import Score, check_score
 from lightning_ablationcam.method.wanted import Also, check_also
 from lightning_ablationcam.network.layers import check_layout
@@ -35,6 +35,7 @@ class Options:
         memory_budget: Bytes one batch may use.
         forward: ``(model, inputs) -> output``; None becomes a call of the model.
         also: Further classes.
+        reference: What ``ablation="mean"`` takes means over.
 
     Raises:
         TypeError: If one is of the wrong kind.
@@ -54,16 +55,24 @@ class Options:
     memory_budget: int | None = None
     forward: Forward | None = None
     also: Also = ()
+    reference: Any = None
 
     def __post_init__(self) -> None:
         check_score(self.score)
         check_also(self.also)
+        check_reference(self.reference, self.ablation)
         check_ablation(self.ablation)
         check_layout(self.layout)
         check_choice("engine", self.engine, ENGINES)
         check_memory_budget(self.memory_budget)
         if self.forward is not None:
             check_callable("forward", self.forward, "(model, inputs) -> output")
+
+    @property
+    def reference_inputs(self) -> Tensor | None:
+        """The reference set as the model takes it."""
+        found: Tensor | None = getattr(self.reference, "inputs", self.reference)
+        return found
 
     @property
     def run(self) -> Forward:

@@ -39,6 +39,8 @@ class AblationResult:
             speaks for the class: the sum of the positive drops over the sum of all drops' sizes.
             0.5 is as much for it as against it. How strong a map is, as a number that may be
             compared over time: neither the score nor the scale of the activations moves it.
+        vanished: (N,) bool, whether there are drops, but none exceeds the score's rounding. Their
+            weights and maps are set to zero, since a map of rounding would look like any other.
         role: What is explained here: ``"explained"`` for the class that was asked for first, and
             the entry of ``also`` for each further one.
         top_classes: (N, T) int64, the classes with the highest scores, the highest first; None
@@ -62,6 +64,7 @@ class AblationResult:
     probabilities: Tensor | None = None
     fallback: str | None = None
     balance: Tensor | None = None
+    vanished: Tensor | None = None
     role: str = "explained"
     top_classes: Tensor | None = None
     top_probabilities: Tensor | None = None

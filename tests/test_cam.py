@@ -45,13 +45,23 @@ def assert_equals_reference(result, reference, tolerance=1e-4):
     assert ((result.heatmaps.double() - reference.heatmaps).abs() / heat).max() < 10 * tolerance
 
 
+def means_of(model, x):
+    """(K,) each channel's mean over all images and positions."""
+    kept = []
+    handle = model.conv.register_forward_hook(lambda m, a, out: kept.append(out.double().clone()))
+    with torch.no_grad():
+        model.eval()(x)
+    handle.remove()
+    return kept[0].mean((0, 2, 3))
+
+
 @pytest.mark.parametrize("network", NCHW)
 @pytest.mark.parametrize("ablation", ["zero", "mean", 0.5, -1])
 def test_equals_the_float64_loop(network, ablation):
     model, x = seeded(network()), images()
     ablate = {
         "zero": torch.zeros_like,
-        "mean": lambda a: a.mean((2, 3), keepdim=True).expand_as(a),
+        "mean": lambda a: means_of(model, x).view(1, -1, 1, 1).expand_as(a),
     }.get(ablation, lambda a: a * ablation)
     reference = ablation_cam_reference(model, "conv", x, CLASSES, ablate=ablate)
     result = ablation_cam(model, "conv", x, CLASSES, ablation=ablation, engine="replay")
@@ -394,7 +404,9 @@ def test_layers_that_cannot_be_targets_say_why():
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("engine", ["propagate", "replay"])
-@pytest.mark.parametrize("options", [{}, {"ablation": "mean"}, {"score": "probability"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"ablation": "mean", "reference": images()}, {"score": "probability"}]
+)
 def test_an_image_that_is_not_finite_does_not_spoil_the_others(bad, engine, options):
     model, inputs = seeded(ConvBN()), images(3)
     expected = ablation_cam(model, "conv", inputs, [0, 1, 2], engine=engine, **options)
@@ -455,3 +467,63 @@ def test_a_result_draws_itself():
         result.draw(pictures[:2])
     with pytest.raises(ValueError, match="only maps of two spatial dimensions"):
         dataclasses.replace(result, heatmaps=torch.zeros(3, 2, 2, 2)).draw(pictures)
+
+
+def pooled():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    )
+
+
+def own_mean(activations):
+    return activations.mean((2, 3), keepdim=True).expand_as(activations)
+
+
+@pytest.mark.parametrize("engine", ["propagate", "replay"])
+def test_a_map_of_rounding_is_not_drawn(engine):
+    # A channel's mean over its own image changes nothing before global average pooling.
+    model, x = pooled(), images()
+    with pytest.warns(UserWarning, match=r"more than its rounding in 3 of 3 images at '1'"):
+        result = ablation_cam(model, "1", x, ablation=own_mean, engine=engine)
+    assert not result.heatmaps.any()
+    assert result.vanished.all()
+    told = ablation_cam(model, "1", x, ablation="mean", engine=engine)
+    assert told.heatmaps.amax() > 0
+    assert not told.vanished.any()
+
+
+def test_means_are_those_of_the_reference_set():
+    model, x = pooled(), images()
+    others = images(8, seed=5)
+    with torch.no_grad():
+        means = model[:2](others).mean((0, 2, 3))
+    expected = ablation_cam(
+        model, "1", x, ablation=lambda a: means.view(1, -1, 1, 1).expand_as(a).contiguous()
+    )
+    for reference in (others, ProbeSet(others)):
+        result = ablation_cam(model, "1", x, ablation="mean", reference=reference)
+        torch.testing.assert_close(result.drops, expected.drops)
+
+
+def test_means_do_not_depend_on_how_images_are_batched():
+    model, x = pooled(), images()
+    whole = ablation_cam(model, "1", x, ablation="mean")
+    parts = ablation_cam(model, "1", x, ablation="mean", memory_budget=1)
+    torch.testing.assert_close(parts.drops, whole.drops)
+    broken = torch.cat([x, torch.full_like(x[:1], torch.nan)])
+    beside = ablation_cam(model, "1", broken, ablation="mean")
+    torch.testing.assert_close(beside.drops[:3], whole.drops)
+
+
+@pytest.mark.parametrize(
+    ("reference", "ablation", "error", "message"),
+    [
+        (3, "mean", TypeError, "reference=3; expected a tensor"),
+        (torch.rand(0, 3, 8, 8), "mean", ValueError, "holds no image"),
+        (torch.rand(2, 3, 8, 8), "zero", ValueError, "goes with ablation='mean' only"),
+    ],
+)
+def test_what_is_wrong_with_a_reference_is_said(reference, ablation, error, message):
+    with pytest.raises(error, match=message):
+        ablation_cam(pooled(), "1", images(), ablation=ablation, reference=reference)

@@ -26,14 +26,39 @@ def check_ablation(ablation: Ablation) -> None:
         )
 
 
-def ablate(activations: Tensor, ablation: Ablation, channel_dim: int) -> Tensor:
-    """Ablate all channels at once; counterfactual k takes channel k of it and the rest intact.
+def check_reference(reference: object, ablation: Ablation) -> None:
+    """Raise unless ``reference`` is a set of images, and means are taken over it.
+
+    Raises:
+        TypeError: If it is neither a tensor nor holds one, as a ProbeSet does.
+        ValueError: If there is no image in it, or ``ablation`` is not ``"mean"``.
+    """
+    if reference is None:
+        return
+    inputs = getattr(reference, "inputs", reference)
+    expected = "expected a tensor (M, ...) or a ProbeSet, such as ProbeSet.from_dataloader(...)"
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"reference={shown(reference)}; {expected}")
+    if inputs.ndim < 2 or not len(inputs):
+        raise ValueError(f"reference={shown(reference)} holds no image; {expected}")
+    if not isinstance(ablation, str) or ablation != "mean":
+        raise ValueError(
+            f"reference goes with ablation='mean' only, and ablation={shown(ablation)}"
+        )
+
+
+def ablate(
+    activations: Tensor, ablation: Ablation, channel_dim: int, means: Tensor | None = None
+) -> Tensor:
+    """All channels ablated at once; counterfactual k takes channel k of it and the rest as it was.
 
     Args:
         activations: The layer's output, images first, channels along ``channel_dim``.
-        ablation: ``"zero"``; ``"mean"``, each image's mean of the channel over all positions
-            (prefix tokens included); a number s, which scales the channel; or a callable.
+        ablation: ``"zero"``; ``"mean"``; a number s, which scales the channel; or a callable.
         channel_dim: Which dimension holds the channels.
+        means: (K,) what each channel is replaced by where ``ablation="mean"``: its mean over a
+            reference set. Its mean over its own image would change nothing where the network goes
+            on with that mean alone, as before global average pooling.
 
     Returns:
         The ablated activations, same shape and dtype.
@@ -53,6 +78,20 @@ def ablate(activations: Tensor, ablation: Ablation, channel_dim: int) -> Tensor:
     if ablation == "zero":
         return torch.zeros_like(activations)
     if ablation == "mean":
-        positions = [d for d in range(1, activations.ndim) if d != channel_dim % activations.ndim]
-        return activations.mean(dim=positions, keepdim=True).expand_as(activations).contiguous()
+        assert means is not None
+        shape = [1] * activations.ndim
+        shape[channel_dim] = -1
+        return means.to(activations).view(shape).expand_as(activations).contiguous()
     return activations * float(ablation)
+
+
+def channel_sums(activations: Tensor, channel_dim: int) -> tuple[Tensor, int]:
+    """(K,) float64 sums over all images and positions, and how many numbers each is the sum of.
+
+    An image whose activations are not finite is left out: it would spoil the others.
+    """
+    finite = activations.flatten(1).isfinite().all(dim=1)
+    kept = activations[finite].double()
+    others = [dim for dim in range(kept.ndim) if dim != channel_dim % kept.ndim]
+    sums = kept.sum(dim=others)
+    return sums, kept.numel() // len(sums)

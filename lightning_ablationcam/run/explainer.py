@@ -123,6 +123,10 @@ class Explainer:
         tell: Callable[[str], None],
     ) -> AblationResult:
         run = self._options.run
+        reference = self._options.reference_inputs
+        if self._options.ablation == "mean" and not callable(self._options.ablation):
+            # All probes, also where this rank explains only some of them.
+            reference = execution.inputs(probes.inputs if reference is None else reference)
 
         def forward(model: Any, images: Any) -> Any:
             with execution.forward():
@@ -134,7 +138,7 @@ class Explainer:
                 self._layer,
                 execution.inputs(probes.inputs[rows]),
                 self._wanted_classes(probes, rows),
-                replace(self._options, forward=forward, also=self._also(rows)),
+                replace(self._options, forward=forward, also=self._also(rows), reference=reference),
                 tell,
                 None if probes.labels is None else probes.labels[rows],
             )
