@@ -220,11 +220,82 @@ def test_result_is_consistent_frozen_and_on_the_cpu():
 def test_auto_finds_the_last_layer_that_reaches_the_score():
     assert ablation_cam(seeded(ConvBN()), "auto", images()).layer == "bn:activation"
     assert ablation_cam(seeded(Skip()), "auto", images()).layer == "mix:activation"
-    assert ablation_cam(seeded(ChannelsLast()), "auto", images()).layer == "norm"
+    assert ablation_cam(seeded(ChannelsLast()), "auto", images()).layer == "norm:activation"
     vit = seeded(TinyViT())
     assert ablation_cam(vit, "auto", images()).layer == "blocks.1.norm1"
     vit.head.weight.data.zero_()
     assert not ablation_cam(vit, "auto", images()).heatmaps.any()
+
+
+class AttentionOfModules(nn.Module):
+    """Its heads, which have no picture's positions, pass through modules of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.norm, self.softmax = nn.Linear(8, 24), nn.LayerNorm(4), nn.Softmax(-1)
+        self.turn = Turn()
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).view(len(x), -1, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        weights = self.softmax(self.norm(q) @ self.turn(k).mT)
+        return (weights @ v).transpose(1, 2).flatten(2)
+
+
+class Turn(nn.Module):
+    def forward(self, x):
+        return x.flip(-1)
+
+
+class BlockOfModules(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(8), AttentionOfModules()
+        self.norm2, self.mlp = nn.LayerNorm(8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+def test_auto_takes_no_heads_of_an_attention():
+    vit = TinyViT()
+    vit.blocks = nn.Sequential(BlockOfModules(), BlockOfModules())
+    assert ablation_cam(seeded(vit), "auto", images()).layer == "blocks.1.norm1"
+
+
+def test_auto_takes_the_last_block_where_all_tokens_are_pooled():
+    class Pooled(TinyViT):
+        """There is a class token, which nothing is read from."""
+
+        def forward(self, x):
+            x = self.patches(x).flatten(2).transpose(1, 2)
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1)
+            for block in self.blocks:
+                x = block(x)
+            return self.head(self.norm(x[:, 1:].mean(1)))
+
+    vit = seeded(Pooled())
+    assert ablation_cam(vit, "auto", images()).layer == "blocks.1"
+    vit.blocks = nn.Sequential(BlockOfModules(), BlockOfModules())
+    assert ablation_cam(seeded(vit), "auto", images()).layer == "blocks.1"
+
+
+def test_auto_takes_no_columns_of_a_map_for_a_class_token_and_a_grid():
+    class Columns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), Rows())
+            self.head = nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.head(self.body(x).mean(1))
+
+    class Rows(nn.Module):
+        def forward(self, x):
+            return x.relu().mean(2).mT
+
+    model = seeded(Columns())
+    assert ablation_cam(model, "auto", images(side=17)).layer == "body.1:activation"
 
 
 def test_auto_asks_what_reaches_the_score_and_feeds_finite_values():
