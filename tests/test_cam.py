@@ -280,6 +280,27 @@ def test_auto_takes_the_last_block_where_all_tokens_are_pooled():
     assert ablation_cam(seeded(vit), "auto", images()).layer == "blocks.1"
 
 
+def test_auto_takes_a_linear_layer_of_tokens_with_an_activation_only():
+    class Probed(nn.Module):
+        """A learned query looks at the tokens; their keys and values are no features."""
+
+        def __init__(self, activation):
+            super().__init__()
+            self.patches, self.norm = nn.Conv2d(3, 8, 2, stride=2), nn.LayerNorm(8)
+            self.kv, self.head = nn.Linear(8, 16), nn.Linear(8, 4)
+            self.query = nn.Parameter(torch.linspace(-1, 1, 8).view(1, 1, 8))
+            self.activation = activation
+
+        def forward(self, x):
+            x = self.norm(self.patches(x).flatten(2).mT)
+            k, v = self.activation(self.kv(x)).chunk(2, dim=-1)
+            query = self.query.expand(len(x), -1, -1)
+            return self.head(F.scaled_dot_product_attention(query, k, v)[:, 0])
+
+    for activation, layer in [(nn.Identity(), "norm"), (F.gelu, "kv:activation")]:
+        assert ablation_cam(seeded(Probed(activation)), "auto", images()).layer == layer
+
+
 def test_auto_takes_no_columns_of_a_map_for_a_class_token_and_a_grid():
     class Columns(nn.Module):
         def __init__(self):
