@@ -81,6 +81,9 @@ TIMM = """
     vit_small_patch16_rope_224 vit_small_r26_s32_224 vit_tiny_patch16_224
     vit_wee_patch16_reg1_gap_256 vitamin_small_224 volo_d1_224 vovnet39a
     wide_resnet50_2 xception41 xception41p xcit_nano_12_p16_224
+    convnext_zepto_rms cpubone_nano csatv2 haloregnetz_b hieradet_small naflexvit_base_patch16_map
+    regnetv_040 sehalonet33ts vit_dwee_patch16_reg1_gap_256 vit_pe_core_tiny_patch16_384
+    vit_relpos_small_patch16_224
 """
 
 
@@ -236,13 +239,13 @@ def op_name(node: Node) -> str:
 
 def missed(program: Program, start: Tensor, x: Tensor, column: int) -> str:
     """The ops on the way to the last spatial value that could be had instead, if they compute."""
-    prefix = infer_layout("auto", start.shape, x.shape).prefix
+    tokens = infer_layout("auto", start.shape, x.shape).kind == "tokens"
     for index in later_values(program):
         if is_spatial_and_counts(program, index, start, x, column):
             names = dict.fromkeys(op_name(node) for node in pruned(list(program.nodes), index))
             ops = [name for name in names if not MOVES.fullmatch(name)]
-            # Behind a class token, what a linear layer makes of a norm are queries and keys.
-            queries = prefix and set(ops) <= {"mm", "addmm"}
+            # What a linear layer alone makes of tokens are queries and keys.
+            queries = tokens and set(ops) <= {"mm", "addmm"}
             return f"{' '.join(ops)}: {tuple(program.shapes[index])}" if ops and not queries else ""
     return ""
 
