@@ -22,7 +22,7 @@ def alive(model: nn.Module, seed: int = 0) -> nn.Module:
             draw(module.running_var, 0.5, 1.5)
         if "Norm" in type(module).__name__ and getattr(module, "weight", None) is not None:
             draw(module.weight, 0.5, 1.5)
-            if module.bias is not None:
+            if getattr(module, "bias", None) is not None:
                 draw(module.bias, -0.3, 0.3)
     return model.eval()
 

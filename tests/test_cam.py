@@ -237,6 +237,98 @@ def test_auto_finds_the_last_layer_that_reaches_the_score():
     assert not ablation_cam(vit, "auto", images()).heatmaps.any()
 
 
+class AttentionOfModules(nn.Module):
+    """Its heads, which have no picture's positions, pass through modules of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.norm, self.softmax = nn.Linear(8, 24), nn.LayerNorm(4), nn.Softmax(-1)
+        self.turn = Turn()
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).view(len(x), -1, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        weights = self.softmax(self.norm(q) @ self.turn(k).mT)
+        return (weights @ v).transpose(1, 2).flatten(2)
+
+
+class Turn(nn.Module):
+    def forward(self, x):
+        return x.flip(-1)
+
+
+class BlockOfModules(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(8), AttentionOfModules()
+        self.norm2, self.mlp = nn.LayerNorm(8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+def test_auto_takes_no_heads_of_an_attention():
+    vit = TinyViT()
+    vit.blocks = nn.Sequential(BlockOfModules(), BlockOfModules())
+    assert ablation_cam(seeded(vit), "auto", images()).layer == "blocks.1.norm1"
+
+
+def test_auto_takes_the_last_block_where_all_tokens_are_pooled():
+    class Pooled(TinyViT):
+        """There is a class token, which nothing is read from."""
+
+        def forward(self, x):
+            x = self.patches(x).flatten(2).transpose(1, 2)
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1)
+            for block in self.blocks:
+                x = block(x)
+            return self.head(self.norm(x[:, 1:].mean(1)))
+
+    vit = seeded(Pooled())
+    assert ablation_cam(vit, "auto", images()).layer == "blocks.1"
+    vit.blocks = nn.Sequential(BlockOfModules(), BlockOfModules())
+    assert ablation_cam(seeded(vit), "auto", images()).layer == "blocks.1"
+
+
+def test_auto_takes_a_linear_layer_of_tokens_with_an_activation_only():
+    class Probed(nn.Module):
+        """A learned query looks at the tokens; their keys and values are no features."""
+
+        def __init__(self, activation):
+            super().__init__()
+            self.patches, self.norm = nn.Conv2d(3, 8, 2, stride=2), nn.LayerNorm(8)
+            self.kv, self.head = nn.Linear(8, 16), nn.Linear(8, 4)
+            self.query = nn.Parameter(torch.linspace(-1, 1, 8).view(1, 1, 8))
+            self.activation = activation
+
+        def forward(self, x):
+            x = self.norm(self.patches(x).flatten(2).mT)
+            k, v = self.activation(self.kv(x)).chunk(2, dim=-1)
+            query = self.query.expand(len(x), -1, -1)
+            return self.head(F.scaled_dot_product_attention(query, k, v)[:, 0])
+
+    for activation, layer in [(nn.Identity(), "norm"), (F.gelu, "kv:activation")]:
+        assert ablation_cam(seeded(Probed(activation)), "auto", images()).layer == layer
+
+
+def test_auto_takes_no_columns_of_a_map_for_a_class_token_and_a_grid():
+    class Columns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), Rows())
+            self.head = nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.head(self.body(x).mean(1))
+
+    class Rows(nn.Module):
+        def forward(self, x):
+            return x.relu().mean(2).mT
+
+    model = seeded(Columns())
+    assert ablation_cam(model, "auto", images(side=17)).layer == "body.1:activation"
+
+
 def test_auto_asks_what_reaches_the_score_and_feeds_finite_values():
     class TwoHeads(InplaceReLU):
         """A reconstruction that ends later than what the score is read from."""

@@ -99,7 +99,11 @@ def _reaches(
     forward: Forward,
 ) -> bool:
     _, layer = find_layer(model, name)
-    recording = record(model, Target(layer, name), images, forward, tail=False)
+    linear = isinstance(layer, nn.Linear)
+    target = Target(layer, name, part="activation" if linear else "output")
+    recording = record(model, target, images, forward, tail=False)
+    if linear and recording.tap.place is None:
+        return False
     where = infer_layout(layout, recording.activations.shape, images.shape)
     changed = recording.activations.clone()
     maps = where.maps(changed)

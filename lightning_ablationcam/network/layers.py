@@ -208,9 +208,11 @@ def last_spatial_layer(
 
     Every module that ran once and returned a map with more than one position, the last to finish
     first. Modules that only pool, drop or pass on are left out: they hold no features of their
-    own. Where the tokens have a prefix (a class token), only norms count: the class token alone
-    reaches the score there, so the last block's output for the other tokens does not, and the norm
-    in front of its attention is the last place where they still do.
+    own. Where the tokens have a prefix (a class token), only norms and what has norms inside (a
+    block) count. Where the class token alone reaches the score, the last block's output for the
+    other tokens does not, and the norm in front of its attention is the last place where they
+    still do; the queries and keys behind it are no features. What runs between such norms and has
+    no prefix, as the heads of an attention, comes last.
 
     Args:
         run: Runs one forward pass of the model.
@@ -232,11 +234,19 @@ def last_spatial_layer(
         for handle in handles:
             handle.remove()
     names = [name for name, _, _ in finished]
-    return [
-        name
+    normed = {shape for _, module, shape in finished if _is_norm(module)}
+    found = [
+        (name, where.prefix)
         for name, module, shape in reversed(finished)
-        if names.count(name) == 1 and _is_candidate(module, shape, image_shape, layout)
+        if names.count(name) == 1
+        and (where := _layout_of_candidate(shape, image_shape, layout))
+        # A block returns what its norms do; other shapes only look like a prefix and a grid.
+        and (not where.prefix or (shape in normed and any(map(_is_norm, module.modules()))))
     ]
+    tokens = [place for place, (_, prefix) in enumerate(found) if prefix]
+    between = range(tokens[0], tokens[-1]) if tokens else ()
+    inside = {name for place, (name, prefix) in enumerate(found) if place in between and not prefix}
+    return sorted((name for name, _ in found), key=inside.__contains__)
 
 
 _PASSING_ON = (
@@ -262,19 +272,21 @@ def _note_shape(
     return hook
 
 
-def _is_candidate(
-    module: nn.Module, shape: Sequence[int], image_shape: Sequence[int], layout: str
-) -> bool:
+def _is_norm(module: nn.Module) -> bool:
+    return "Norm" in type(module).__name__
+
+
+def _layout_of_candidate(
+    shape: Sequence[int], image_shape: Sequence[int], layout: str
+) -> Layout | None:
     if not shape or shape[0] != image_shape[0]:
-        return False
+        return None
     try:
         found = infer_layout(layout, shape, image_shape)
     except ValueError:
-        return False
+        return None
     positions = torch.Size(shape).numel() // shape[0] // shape[found.channel_dim]
-    if found.prefix and "Norm" not in type(module).__name__:
-        return False
-    return positions - found.prefix > 1
+    return found if positions - found.prefix > 1 else None
 
 
 def _channels_first_or_last(shape: Sequence[int], image_shape: Sequence[int]) -> str:
