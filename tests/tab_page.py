@@ -170,7 +170,7 @@ def evolution(
         scores = -0.5 + 9 * share + rng.normal(0, 0.25, probes)
         chosen = np.where(share > 0.4, labels, (labels + 1 + i // 9) % len(CLASSES))
         probabilities = 1 / (1 + np.exp(2 - scores))
-        spread = likely(labels, chosen, probabilities)
+        spread = likely(labels, chosen, probabilities, i // 4)
         order = np.argsort(-spread, axis=1)
         rivals = np.where(order[:, 0] == labels, order[:, 1], order[:, 0])
         further = {
@@ -224,10 +224,13 @@ def evolution(
     return Made(with_addresses(data), maps, [png(picture(i)) for i in range(probes)], also)
 
 
-def likely(labels, chosen, probabilities):
-    """Softmax-like probabilities of all classes: that of the label given, the chosen highest."""
+def likely(labels, chosen, probabilities, turn):
+    """Softmax-like probabilities of all classes: that of the label given, the chosen highest.
+
+    The others take turns at being the least likely.
+    """
     count, classes = len(labels), np.arange(len(CLASSES))
-    spread = np.repeat(1.0 + 0.1 * classes[None], count, 0)
+    spread = np.repeat(1.0 + 0.1 * np.roll(classes, turn)[None], count, 0)
     rows = np.arange(count)
     spread[rows, labels] = 0
     spread[rows, chosen] += np.where(chosen == labels, 0, 6)

@@ -680,7 +680,12 @@ class TestRoles:
         frame = page.locator(".strip button").nth(5).locator("canvas")
         frame.scroll_into_view_if_needed()
         settled(page)
-        assert_close(pixels(frame), expected(rival, 5, 1, (64, 64), scale="map"))
+        # A browser reduces pictures in a way of its own; the heat is what is asked for.
+        off = [
+            np.abs(pixels(frame) - expected(one, 5, 1, (64, 64), scale="map")).mean()
+            for one in (rival, made)
+        ]
+        assert off[0] < 6 < off[1]
 
     def test_another_run_without_it_has_no_heat_beside_it(self, page, at, made, small):
         show(page, at, f"compare=side&brun={small[1].data['run']}&step=192&role=rival&scale=map")

@@ -106,7 +106,8 @@ class Row {
     this.head = el("th", { scope: "row" });
     this.cells = [0, 1].map(() => {
       const [name, share] = [el("span", { dir: "auto" }), el("span", { className: "share" })];
-      return { node: el("td", {}, name, " ", share), name, share };
+      const pair = el("div", { className: "pair" }, name, " ", share);
+      return { node: el("td", {}, pair), name, share };
     });
     this.node = el("tr", {}, this.head, ...this.cells.map(({ node }) => node));
     body.append(this.node);
