@@ -228,7 +228,7 @@ def test_an_old_report_stays_when_the_new_one_fails(logs, tmp_path, monkeypatch)
 
 def test_from_a_shell_without_torch(logs, tmp_path):
     code = (
-        "import sys; from lightning_ablationcam.outputs.report import main; main(sys.argv[1:]); "
+        "import sys; from lightning_ablationcam.report import main; main(sys.argv[1:]); "
         "sys.exit('torch' in sys.modules)"
     )
     path = tmp_path / "report.html"

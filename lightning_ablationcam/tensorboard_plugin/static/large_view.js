@@ -164,8 +164,7 @@ export class LargeView {
     this.role = new RoleSwitch(verbs);
     this.flips = new FlipMarks();
     this.time.track.prepend(this.flips.node);
-    /** Stands for the flips that are marked. */
-    /** @type {Evolution|null} */
+    /** @type {Evolution|null} That of the flips on the slider, as is the probe. */
     this.evolution = null;
     /** @type {number|null} */
     this.probe = null;
