@@ -17,6 +17,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
 from lightning_ablationcam.outputs.tensorboard import summary_value
 from lightning_ablationcam.records.format import (
+    FurtherRecord,
     HeatRecord,
     ProbesRecord,
     encode_heat,
@@ -61,6 +62,18 @@ def heat(epoch=0, n=2, h=3, w=4, **changes):
         measures={"drift": (None,) * n, "concentration": (0.125,) * n},
     )
     return replace(record, **changes)
+
+
+def further(epoch=0, n=2, h=3, w=4):
+    """What a pass found for a further class: other maps than :func:`heat` has."""
+    maps, maxima = quantised(np.random.default_rng(epoch + 1000).random((n, h, w)))
+    return FurtherRecord(
+        maps=maps.tobytes(),
+        maxima=tuple(maxima.tolist()),
+        classes=(0,) * n,
+        scores=(0.25, *(None,) * (n - 1)),
+        probabilities=(0.125,) * n,
+    )
 
 
 def a_tensor(dtype, size, **content):

@@ -19,14 +19,18 @@ from skimage import data as photographs
 from sklearn.datasets import load_digits
 
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
-from lightning_ablationcam.records.format import HeatRecord, ProbesRecord
+from lightning_ablationcam.records.format import FurtherRecord, HeatRecord, ProbesRecord
 from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, read_file
 from tests.tab_events import EventFile
 
 BASE = "/data/plugin/ablation_cam/"
 CLASSES = ["astronaut", "cat", "coffee", "rocket", "digit"]
+TOP = 4
+"""How many of the classes a step lists."""
 MEASURES = (DRIFT, CONCENTRATION)
 NAMES = {axis.name for axis in MEASURES}
+OTHERWISE = {"step", "wall_time", "top", "also", *NAMES}
+"""What a record holds under other names than a step of the page's data."""
 
 # As TensorBoard 2.21 sends it (`backend/http_util.py`).
 POLICY = (
@@ -65,6 +69,7 @@ class Made:
     data: dict
     maps: np.ndarray
     pictures: list[bytes]
+    also: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -73,10 +78,11 @@ class Made:
     def first(self, steps: int) -> Made:
         """The same run when it had only seen that many steps."""
         data = {**self.data, "steps": self.data["steps"][:steps], "total_steps": steps}
-        return Made(with_addresses(data), self.maps[:steps], self.pictures)
+        also = {role: maps[:steps] for role, maps in self.also.items()}
+        return Made(with_addresses(data), self.maps[:steps], self.pictures, also)
 
     def replaced(self, **changes) -> Made:
-        return Made(with_addresses({**self.data, **changes}), self.maps, self.pictures)
+        return Made(with_addresses({**self.data, **changes}), self.maps, self.pictures, self.also)
 
 
 def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = None) -> None:
@@ -96,14 +102,23 @@ def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = No
             measures=MEASURES,
         )
         file.probes(record, wall_time=1.0, tag=data["tag"])
-    for entry, maps in list(zip(data["steps"], made.maps, strict=True))[start:stop]:
+    for i, entry in list(enumerate(data["steps"]))[start:stop]:
+        maps = made.maps[i]
+        also = {
+            role: FurtherRecord(maps=made.also[role][i].tobytes(), **further)
+            for role, further in entry["also"].items()
+        }
+        top = entry["top"] or {"classes": None, "probabilities": None}
         record = HeatRecord(
             fingerprint=data["fingerprint"],
             layer=data["layer"],
             shape=maps.shape,
             maps=maps.tobytes(),
             measures={name: entry[name] for name in NAMES},
-            **{k: v for k, v in entry.items() if k not in ("step", "wall_time", *NAMES)},
+            top_classes=top["classes"],
+            top_probabilities=top["probabilities"],
+            also=also,
+            **{k: v for k, v in entry.items() if k not in OTHERWISE},
         )
         file.heat(record, entry["step"], entry["wall_time"], tag=data["tag"])
 
@@ -117,11 +132,18 @@ def with_addresses(data: dict) -> dict:
         for i in range(len(data["probes"]))
     ]
     maps = "maps?" + urlencode({**series, "key": key})
-    return {**data, "pictures": pictures, "maps": maps, "maps_key": key}
+    roles = dict.fromkeys(role for step in data["steps"] for role in step["also"])
+    also = {role: f"{maps}&{urlencode({'role': role})}" for role in roles}
+    return {**data, "pictures": pictures, "maps": maps, "also_maps": also, "maps_key": key}
 
 
-def evolution(run="version_0", tag="ablation_cam", probes=16, steps=40, cells=7, seed=0) -> Made:
-    """A network that learns: its heat wanders from anywhere to the object, and sharpens."""
+def evolution(
+    run="version_0", tag="ablation_cam", probes=16, steps=40, cells=7, seed=0, roles=()
+) -> Made:
+    """A network that learns: its heat wanders from anywhere to the object, and sharpens.
+
+    A role's map is the explained class's, mirrored; the first step has none, as if asked for later.
+    """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:cells, 0:cells] / (cells - 1)
     start, goal = rng.uniform(0.05, 0.95, (probes, 2)), rng.uniform(0.3, 0.7, (probes, 2))
@@ -147,6 +169,16 @@ def evolution(run="version_0", tag="ablation_cam", probes=16, steps=40, cells=7,
         before = flat
         scores = -0.5 + 9 * share + rng.normal(0, 0.25, probes)
         chosen = np.where(share > 0.4, labels, (labels + 1 + i // 9) % len(CLASSES))
+        probabilities = 1 / (1 + np.exp(2 - scores))
+        spread = likely(labels, chosen, probabilities, i // 4)
+        order = np.argsort(-spread, axis=1)
+        rivals = np.where(order[:, 0] == labels, order[:, 1], order[:, 0])
+        further = {
+            "maxima": (maxima / 2).tolist(),
+            "classes": rivals.tolist(),
+            "scores": (scores - 1.5).tolist(),
+            "probabilities": spread[np.arange(probes), rivals].tolist(),
+        }
         hottest = np.sort(flat, axis=1)[:, -max(1, cells * cells // 10) :].sum(1)
         entries.append(
             {
@@ -157,7 +189,13 @@ def evolution(run="version_0", tag="ablation_cam", probes=16, steps=40, cells=7,
                 "classes": labels.tolist(),
                 "scores": scores.tolist(),
                 "predicted": chosen.tolist(),
-                "probabilities": (1 / (1 + np.exp(2 - scores))).tolist(),
+                "probabilities": probabilities.tolist(),
+                "support": (3.5 * maxima).tolist(),
+                "top": {
+                    "classes": order[:, :TOP].tolist(),
+                    "probabilities": (-np.sort(-spread, axis=1)[:, :TOP]).tolist(),
+                },
+                "also": {role: further for role in roles if i},
                 "drift": drift,
                 "concentration": (hottest / flat.sum(1)).tolist(),
             }
@@ -180,7 +218,25 @@ def evolution(run="version_0", tag="ablation_cam", probes=16, steps=40, cells=7,
         "total_steps": steps,
         "notes": [],
     }
-    return Made(with_addresses(data), maps, [png(picture(i)) for i in range(probes)])
+    also = {role: maps[..., ::-1].copy() for role in roles}
+    for mirrored in also.values():
+        mirrored[0] = 0
+    return Made(with_addresses(data), maps, [png(picture(i)) for i in range(probes)], also)
+
+
+def likely(labels, chosen, probabilities, turn):
+    """Softmax-like probabilities of all classes: that of the label given, the chosen highest.
+
+    The others take turns at being the least likely.
+    """
+    count, classes = len(labels), np.arange(len(CLASSES))
+    spread = np.repeat(1.0 + 0.1 * np.roll(classes, turn)[None], count, 0)
+    rows = np.arange(count)
+    spread[rows, labels] = 0
+    spread[rows, chosen] += np.where(chosen == labels, 0, 6)
+    spread *= ((1 - probabilities) / spread.sum(1))[:, None]
+    spread[rows, labels] = probabilities
+    return spread
 
 
 @dataclass
@@ -229,7 +285,8 @@ class Tab:
         if route == "maps":
             if query["key"] != made.data["maps_key"]:
                 return 409, "application/json", b'{"error": "The run has changed since."}'
-            maps = made.maps[int(query.get("from", 0)) :]
+            maps = made.also[query["role"]] if "role" in query else made.maps
+            maps = maps[int(query.get("from", 0)) :]
             return 200, "application/octet-stream", maps.tobytes()
         if route == "picture":
             body = made.pictures[int(query["index"])]

@@ -19,7 +19,7 @@ from lightning_ablationcam import ProbeSet, write_report
 from lightning_ablationcam.run import history
 from lightning_ablationcam.run.history import History, Pass
 from lightning_ablationcam.tensorboard_plugin.page import STYLE, joined_modules, read_file
-from tests.tab_events import LIES, EventFile, heat, probes
+from tests.tab_events import LIES, EventFile, further, heat, probes
 
 HOSTILE = "</script><script>alert(1)</script><!--"
 
@@ -71,6 +71,20 @@ def test_a_log_directory_becomes_one_file(logs, tmp_path):
     assert f"<title>{html.escape('Ablation-CAM: logs <&>')}</title>" in text
     assert module == joined_modules() + "\nrender();\n"
     assert [file.name for file in tmp_path.iterdir() if "report" in file.name] == ["report.html"]
+
+
+def test_the_maps_of_a_rival_stand_in_it(tmp_path):
+    with EventFile(tmp_path / "logs") as file:
+        file.probes(probes())
+        file.heat(heat(0), 0)
+        file.heat(heat(1, also={"rival": further(1)}, support=(1.5, 2.5)), 1)
+    _, data, _ = parts(write_report(tmp_path / "logs", tmp_path / "report.html"))
+    (series,) = data["series"]
+    assert list(series["also_maps"]) == ["rival"]
+    maps = contents(series["also_maps"]["rival"], "application/octet-stream")
+    assert maps == bytes(len(heat().maps)) + further(1).maps
+    assert [step["support"] for step in series["steps"]] == [None, [1.5, 2.5]]
+    assert [list(step["also"]) for step in series["steps"]] == [[], ["rival"]]
 
 
 def test_only_the_page_itself_may_run(logs, tmp_path):
@@ -214,7 +228,7 @@ def test_an_old_report_stays_when_the_new_one_fails(logs, tmp_path, monkeypatch)
 
 def test_from_a_shell_without_torch(logs, tmp_path):
     code = (
-        "import sys; from lightning_ablationcam.outputs.report import main; main(sys.argv[1:]); "
+        "import sys; from lightning_ablationcam.report import main; main(sys.argv[1:]); "
         "sys.exit('torch' in sys.modules)"
     )
     path = tmp_path / "report.html"

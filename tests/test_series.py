@@ -16,7 +16,7 @@ from lightning_ablationcam.records.series import (
     page_data,
     thinned,
 )
-from tests.tab_events import heat, probes
+from tests.tab_events import further, heat, probes
 
 
 def stamped(steps, start=100.0, **changes):
@@ -132,8 +132,17 @@ def test_the_key_stands_for_the_steps():
 
 
 def test_the_page_gets_what_was_agreed():
-    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], stamped([7]), ["A note."])
-    data = json.loads(json.dumps(page_data(series, pictures=["p0", "p1"], maps="m")))
+    more = {
+        "support": (3.25, None),
+        "top_classes": ((1, 0), (0, 1)),
+        "top_probabilities": ((0.75, 0.25), (0.625, 1 / 3)),
+        "also": {"rival": further(7)},
+    }
+    seen = stamped([7], **more)
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], seen, ["A note."])
+    assert series.roles == ("rival",)
+    at = {"pictures": ["p0", "p1"], "maps": "m", "also_maps": {"rival": "r"}}
+    data = json.loads(json.dumps(page_data(series, **at)))
     assert data.pop("maps_key") == series.key
     assert data == {
         "version": 1,
@@ -168,13 +177,42 @@ def test_the_page_gets_what_was_agreed():
                 "probabilities": [0.25, 0.25],
                 "drift": [None, None],
                 "concentration": [0.125, 0.125],
+                "support": [3.25, None],
+                "top": {
+                    "classes": [[1, 0], [0, 1]],
+                    "probabilities": [[0.75, 0.25], [0.625, 0.333333]],
+                },
+                "also": {
+                    "rival": {
+                        "maxima": pytest.approx(further(7).maxima, rel=5e-6),
+                        "classes": [0, 0],
+                        "scores": [0.25, None],
+                        "probabilities": [0.125, 0.125],
+                    }
+                },
             }
         ],
         "total_steps": 1,
         "notes": ["A note."],
         "pictures": ["p0", "p1"],
         "maps": "m",
+        "also_maps": {"rival": "r"},
     }
+
+
+def test_what_was_not_recorded_is_none_or_empty():
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], stamped([7]))
+    data = page_data(series, pictures=[], maps="")
+    (step,) = data["steps"]
+    assert (step["support"], step["top"], step["also"], data["also_maps"]) == (None, None, {}, {})
+
+
+def test_a_role_has_empty_maps_where_a_step_has_none():
+    seen = [*stamped([0]), *stamped([1, 2], start=200.0, also={"rival": further(1)})]
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], seen)
+    none, rival = bytes(len(heat().maps)), further(1).maps
+    assert series.maps_from(0, "rival") == none + rival + rival
+    assert series.maps_from(2, "rival") == rival
 
 
 def test_numbers_have_six_digits():

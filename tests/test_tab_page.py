@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -26,7 +27,7 @@ from tests.browser import (
     watched,
 )
 from tests.tab_events import EventFile
-from tests.tab_page import Made, Tab, evolution, served, with_addresses, write_run
+from tests.tab_page import CLASSES, Made, Tab, evolution, served, with_addresses, write_run
 
 pytestmark = needs_browser
 HOSTILE = '<img src=x onerror="document.title=1"> & "quotes" \N{ROCKET} \u202egnirts'
@@ -413,7 +414,7 @@ class TestAddress:
             "run": small[1].data["run"], "tag": "ablation_cam", "step": "96", "compare": "side",
             "brun": "version_0", "btag": "ablation_cam", "bstep": "120", "together": "no",
             "colors": "magma", "opacity": "60", "scale": "run", "search": "a b&c=d#e", "class": "1",
-            "prediction": "wrong", "sort": "name", "size": "l", "speed": "8",
+            "role": "class 3", "prediction": "wrong", "sort": "name", "size": "l", "speed": "8",
         }  # fmt: skip
         show(page, address)
         module = page.evaluate("document.querySelector('link').href").replace(
@@ -592,6 +593,240 @@ def turn_clock_until(page, condition):
     raise AssertionError("never")
 
 
+@pytest.fixture(scope="module")
+def made():
+    """A run with maps of further classes."""
+    return evolution(probes=6, steps=12, roles=("rival", "class 3"))
+
+
+@pytest.fixture(scope="module")
+def tab_with_roles(made, small):
+    return Tab().put(made, small[1])
+
+
+@pytest.fixture(scope="module")
+def at(tab_with_roles):
+    with served(tab_with_roles) as url:
+        yield url
+
+
+class TestRoles:
+    """A series with maps of further classes, and what is said of classes at all."""
+
+    def of_role(self, made, role):
+        """The same series as if the role's classes had been explained."""
+        nothing = dict.fromkeys(("maxima", "classes", "scores", "probabilities"))
+        steps = [{**entry, **entry["also"].get(role, nothing)} for entry in made.data["steps"]]
+        for entry in steps:
+            entry["maxima"] = entry["maxima"] or [0] * len(made.pictures)
+        return Made({**made.data, "steps": steps}, made.also[role], made.pictures)
+
+    def test_the_switch_shows_the_rivals_map_and_numbers(self, page, at, made, tab_with_roles):
+        tab_with_roles.asked.clear()
+        show(page, at, "step=192")
+        assert_close(pixels(card(page, 1)), expected(made, 7, 1, (192, 192)))
+        assert [asked for asked in tab_with_roles.asked if "role=" in asked] == []
+        page.get_by_label("Class shown").first.select_option(label="Rival")
+        expect(page.locator(".summary")).to_contain_text("map of: rival")
+        settled(page)
+        assert_state(page, step="192", role="rival")
+        rival = self.of_role(made, "rival")
+        assert_close(pixels(card(page, 1)), expected(rival, 7, 1, (192, 192)))
+        entry = rival.data["steps"][7]
+        facts = page.locator(".card[data-probe='1'] .facts")
+        share = f"{100 * entry['probabilities'][1]:.1f} %"
+        expect(facts.get_by_role("row", name="Rival")).to_contain_text(
+            f"{CLASSES[entry['classes'][1]]} {share}"
+        )
+        score = page.locator(".card[data-probe='1'] .value").nth(1).inner_text()
+        shown = float(score.replace("\N{MINUS SIGN}", "-"))
+        assert shown == pytest.approx(float(f"{entry['scores'][1]:.3g}"))
+        # Support is the explained class's.
+        expect(facts.get_by_role("row", name="Support")).to_have_count(0)
+        # Once here, the maps are not asked for again.
+        page.keyboard.press("r")
+        expect(page.locator(".summary")).not_to_contain_text("rival")
+        page.keyboard.press("r")
+        expect(page.locator(".summary")).to_contain_text("map of: rival")
+        assert len([asked for asked in tab_with_roles.asked if "role=" in asked]) == 1
+
+    def test_a_step_without_it_has_no_heat_and_no_numbers(self, page, at, made):
+        show(page, at, "step=24&role=class+3&probe=2")
+        assert page.locator("dialog .role").first.input_value() == "class 3"
+        shown = pixels(page.locator("dialog canvas[data-kind=a]"))
+        assert_close(shown, picture_of(made, 2, shown.shape[:2]))
+        facts = page.locator("dialog .facts")
+        for row in ("Explains", "Score", "Largest heat"):
+            expect(facts.get_by_role("row", name=row)).to_contain_text("\N{EN DASH}")
+        # What only the classes explained have is not shown beside another class.
+        for row in ("Support", "Concentration"):
+            expect(facts.get_by_role("row", name=row)).to_have_count(0)
+
+    @pytest.mark.parametrize("compare", ["side", "difference"])
+    def test_it_is_compared_sorted_and_enlarged(self, page, at, made, compare):
+        state = "step=288&bstep=96&scale=map&role=rival&sort=now"
+        show(page, at, f"{state}&compare={compare}&probe=1")
+        rival = self.of_role(made, "rival")
+        for kind, step in (("a", 11), ("b", 3)):
+            shown = pixels(page.locator(f"dialog canvas[data-kind={kind}]"))
+            assert_close(shown, expected(rival, step, 1, shown.shape[:2], scale="map"))
+        a, b = (rival.maps[step].reshape(6, -1).astype(float) for step in (11, 3))
+        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        drift = 1 - (a * b).sum(1) / norms
+        row = page.locator("dialog .facts").get_by_role("row", name="Drift A to B")
+        expect(row).to_contain_text(f"{drift[1]:.3f}")
+        names = [made.data["probes"][i]["name"] for i in np.argsort(-drift)]
+        assert page.locator(".card h3").all_inner_texts() == names
+        frame = page.locator(".strip button").nth(5).locator("canvas")
+        frame.scroll_into_view_if_needed()
+        settled(page)
+        # A browser reduces pictures in a way of its own; the heat is what is asked for.
+        off = [
+            np.abs(pixels(frame) - expected(one, 5, 1, (64, 64), scale="map")).mean()
+            for one in (rival, made)
+        ]
+        assert off[0] < 6 < off[1]
+
+    def test_another_run_without_it_has_no_heat_beside_it(self, page, at, made, small):
+        show(page, at, f"compare=side&brun={small[1].data['run']}&step=192&role=rival&scale=map")
+        shown = pixels(card(page, 0, 1))
+        assert_close(shown, picture_of(made, 0, shown.shape[:2]))
+
+    def test_no_switch_without_roles(self, page, address):
+        show(page, address, "role=rival&probe=1")
+        expect(page.get_by_label("Class shown")).to_have_count(0)
+        expect(page.get_by_text("rival")).to_be_hidden()
+        expect(page.locator("dialog .facts").get_by_role("row", name="Explains")).to_be_visible()
+        page.keyboard.press("r")
+        expect(page.locator(".summary")).not_to_contain_text("rival")
+
+    @pytest.mark.parametrize("role", ["label", "__proto__", "RIVAL", "constructor"])
+    def test_an_unknown_role_is_the_explained_one(self, page, at, made, role):
+        show(page, at, f"step=192&role={role}")
+        assert_close(pixels(card(page, 1)), expected(made, 7, 1, (192, 192)))
+        assert page.get_by_label("Class shown").first.input_value() == ""
+
+    def test_every_number_stands_beside_its_own_class(self, page, at, made):
+        show(page, at, "step=120&probe=1")
+        entry = made.data["steps"][4]
+        differs = 0
+        for probe in range(6):
+            rows = page.locator(f".card[data-probe='{probe}'] .facts tbody tr:visible")
+            label, predicts, explains, support = rows.all_inner_texts()
+            top = entry["top"]
+            spread = dict(zip(top["classes"][probe], top["probabilities"][probe], strict=True))
+            predicted, explained = entry["predicted"][probe], entry["classes"][probe]
+            differs += predicted != explained
+            shares = spread[predicted], entry["probabilities"][probe]
+            assert label.split() == ["Label", CLASSES[made.data["probes"][probe]["label"]]]
+            for row, name, index, share in zip(
+                (predicts, explains), ("Predicts", "Explains"), (predicted, explained), shares,
+                strict=True,
+            ):  # fmt: skip
+                assert row.split() == [name, CLASSES[index], f"{100 * share:.1f}", "%"]
+            assert float(support.split()[1]) == pytest.approx(entry["support"][probe], rel=5e-3)
+        assert differs, "a prediction that is not the class explained"
+        row = page.locator("dialog .facts").get_by_role("row", name="Support")
+        assert "positive drops, in logits" in row.locator("th").get_attribute("title")
+
+    def test_the_probability_of_a_class_that_was_not_recorded_is_unknown(self, page):
+        made = evolution(probes=2, steps=2)
+        for entry in made.data["steps"]:
+            entry.update(top=None, support=None, predicted=[2, entry["classes"][1]])
+        with served(Tab().put(made)) as url:
+            show(page, url, "probe=0")
+            rows = page.locator(".card .facts").get_by_role("row", name="Predicts")
+            assert rows.nth(0).inner_text().split()[1:] == ["coffee", "\N{EN DASH}"]
+            share = made.data["steps"][1]["probabilities"][1]
+            assert rows.nth(1).inner_text().split()[-2] == f"{100 * share:.1f}"
+            expect(page.locator("dialog .likeliest")).to_be_hidden()
+            expect(page.get_by_role("row", name="Support")).to_have_count(0)
+
+    def test_the_likeliest_classes_have_curves(self, page, at, made):
+        show(page, at, "step=288&probe=1")
+        plot = page.locator("dialog .likeliest")
+        entries = plot.locator("li").all_inner_texts()
+        lines = plot.locator("path.line[d*='L']")
+        most = {}
+        for entry in made.data["steps"]:
+            top = entry["top"]
+            for index, share in zip(top["classes"][1], top["probabilities"][1], strict=True):
+                most[index] = max(share, most.get(index, 0))
+        order = sorted(most, key=lambda index: -most[index])
+        assert len(order) == 5
+        assert [text.split()[0] for text in entries] == [CLASSES[index] for index in order]
+        assert plot.locator(".chart > g").first.locator("path").count() == 5
+        last = made.data["steps"][-1]
+        marked = [text for text in entries if "label, explained" in text]
+        assert [text.split()[0] for text in marked] == [CLASSES[last["classes"][1]]]
+        # A step at which a class is not among the likeliest leaves a gap.
+        for place, index in enumerate(order):
+            there = [index in entry["top"]["classes"][1] for entry in made.data["steps"]]
+            starts = sum(now and not before for before, now in pairwise([False, *there]))
+            assert (
+                plot.locator(f"path.likely-{place}").first.get_attribute("d").count("M") == starts
+            )
+        assert lines.count() >= 2
+
+    def test_flips_are_marked(self, page, at, made):
+        show(page, at, "step=288&probe=1")
+        texts, before = [], None
+        for entry in made.data["steps"]:
+            now = CLASSES[entry["predicted"][1]]
+            if before not in (None, now):
+                step = f"{entry['step']:,}"
+                texts.append(f"Prediction changed from {before} to {now} at step {step}")
+            before = now
+        assert texts
+        for place in (".likeliest .flip", ".large-time .side-a .flip", ".strip .flipped"):
+            found = page.locator(f"dialog {place}")
+            assert [one.get_attribute("title") for one in found.all()] == texts, place
+        described = page.locator("dialog .strip .flipped").first
+        assert described.get_attribute("aria-description") == texts[0]
+
+    def test_a_live_run_brings_the_new_maps_of_the_role_alone(self, page):
+        whole = evolution(probes=2, steps=8, roles=("rival",))
+        tab = Tab().put(whole.first(4))
+        with served(tab) as url:
+            show(page, url, "role=rival")
+            tab.put(whole)
+            tab.asked.clear()
+            show(page, url, "role=rival&step=192")
+            expect(page.locator(".top .count").first).to_have_text("8 of 8")
+            maps = [asked for asked in tab.asked if "maps?" in asked]
+            assert [one.endswith("&from=4") for one in maps] == [True, True]
+            settled(page)
+            shown = pixels(card(page, 1))
+            rival = self.of_role(whole, "rival")
+            assert_close(shown, expected(rival, 7, 1, shown.shape[:2]))
+
+    def test_a_report_has_it_too(self, browser, made, tmp_path):
+        with EventFile(tmp_path / "logs" / "version_0") as file:
+            write_run(file, made)
+        path = write_report(tmp_path / "logs", tmp_path / "report.html")
+        with watched(browser, offline=True) as page:
+            show(page, path.as_uri(), "step=192&role=rival&probe=2")
+            shown = pixels(card(page, 2))
+            rival = self.of_role(made, "rival")
+            assert_close(shown, expected(rival, 7, 2, shown.shape[:2]))
+            assert page.locator("dialog .likeliest li").count() == 5
+
+    @pytest.mark.parametrize("theme", ["light", "dark"])
+    def test_contrast_names_and_targets(self, page, at, theme):
+        page.emulate_media(color_scheme=theme)
+        for state in ("role=rival", "probe=1&role=rival", "compare=side&probe=1"):
+            show(page, at, state)
+            assert page.evaluate(FAINT_TEXTS) == []
+            assert page.evaluate(TINY_TARGETS) == []
+
+    @pytest.mark.parametrize("width", [1900, 1280, 800, 400])
+    def test_no_horizontal_scrolling(self, browser, at, width):
+        with watched(browser, viewport={"width": width, "height": 800}) as page:
+            for state in ("size=s", "compare=side&size=s", "probe=1", "compare=side&probe=2"):
+                show(page, at, f"{state}&role=rival")
+                assert page.evaluate(TOO_WIDE) == [], state
+
+
 class TestText:
     def test_hostile_names_are_text(self, browser):
         made = evolution(HOSTILE, "tag/" + HOSTILE, probes=3, steps=3)
@@ -651,14 +886,7 @@ class TestText:
         other = small[1].data["run"]
         for state in (f"compare=side&brun={other}", "probe=1"):
             show(page, address, state)
-            tiny = page.evaluate(
-                """() => [...document.querySelectorAll("button, input, select, a")].filter(node => {
-                  const target = node.closest("label") ?? node;
-                  const { width, height } = target.getBoundingClientRect();
-                  return target.checkVisibility() && (width < 24 || height < 24);
-                }).map((node) => node.outerHTML.slice(0, 80))"""
-            )
-            assert tiny == []
+            assert page.evaluate(TINY_TARGETS) == []
 
     def test_every_control_has_a_name(self, page, address):
         show(page, address, "compare=side&probe=1")
@@ -669,6 +897,16 @@ class TestText:
         )
         assert nameless == []
 
+
+TINY_TARGETS = """() => [...document.querySelectorAll("button, input, select, a")].filter(node => {
+  const target = node.closest("label") ?? node;
+  const { width, height } = target.getBoundingClientRect();
+  return target.checkVisibility() && (width < 24 || height < 24);
+}).map((node) => node.outerHTML.slice(0, 80))"""
+
+TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll(
+  "main, aside, dialog, .large-body, .card, .large > header")].filter(
+  (n) => n.clientWidth && n.scrollWidth > n.clientWidth + 1).map((n) => n.className || n.tagName)"""
 
 FAINT_TEXTS = """() => {
   const parse = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -719,12 +957,7 @@ class TestSurroundings:
         with watched(browser, viewport={"width": width, "height": 800}) as page:
             for state in ("", "compare=side", "compare=difference&probe=2"):
                 show(page, address, state)
-                over = page.evaluate(
-                    "() => [document.documentElement, ...document.querySelectorAll("
-                    "'main, aside, dialog, .large-body, .card')].filter(n => n.clientWidth && "
-                    "n.scrollWidth > n.clientWidth + 1).map(n => n.className || n.tagName)"
-                )
-                assert over == [], state
+                assert page.evaluate(TOO_WIDE) == [], state
 
     def test_only_what_is_seen_is_drawn(self, page):
         made = evolution(probes=64, steps=3)

@@ -21,7 +21,7 @@ from lightning_ablationcam.tensorboard_plugin import Loader, packed, reading
 from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, read_file
 from lightning_ablationcam.tensorboard_plugin.recent import MAX_SERIES, RecentSeries
 from tests.board import Board
-from tests.tab_events import FINGERPRINT, LIES, TAG, EventFile, a_tensor, heat, probes
+from tests.tab_events import FINGERPRINT, LIES, TAG, EventFile, a_tensor, further, heat, probes
 
 STEPS = 300
 COMPLETE = {
@@ -30,6 +30,7 @@ COMPLETE = {
     "heat without probes",
     "long",
     "resumed",
+    "rivals",
     "two/tags",
     "lying",
 }
@@ -57,6 +58,12 @@ def write_runs(folder):
             encoded_image_string=encode_png(np.full((2, 2, 3), 7, np.uint8)),
         )
         file.value(summary_pb2.Summary.Value(tag="picture", image=image), 3, 1.0)
+    with EventFile(folder / "rivals") as file:
+        file.probes(probes())
+        file.heat(heat(0), 0)
+        for step in (1, 2):
+            also = {"rival": further(step), "class 3": further(step + 50)}
+            file.heat(heat(step, also=also), step)
     with EventFile(folder / "two" / "tags") as file:
         for tag in ("a b/ü&", "b"):
             file.probes(probes(), tag=tag)
@@ -130,6 +137,7 @@ def test_every_series_is_listed(board):
         ("long", TAG),
         ("lying", TAG),
         ("resumed", TAG),
+        ("rivals", TAG),
         ("two/tags", "a b/ü&"),
         ("two/tags", "b"),
     ]
@@ -192,6 +200,25 @@ def test_maps_from_a_step_there_is_not(board, first):
     status, _, content = board.get(f"{maps}&from={first}")
     assert status == 400
     assert "Parameter from is" in json.loads(content)["error"]
+
+
+def test_maps_of_further_classes(board):
+    data = board.json("data", run="rivals", tag=TAG)
+    assert list(data["also_maps"]) == ["rival", "class 3"]
+    assert [list(step["also"]) for step in data["steps"]] == [[], *[["rival", "class 3"]] * 2]
+    none = bytes(len(heat().maps))
+    for role, shift in (("rival", 0), ("class 3", 50)):
+        maps = [none, further(1 + shift).maps, further(2 + shift).maps]
+        for first in range(4):
+            start = f"&from={first}" if first else ""
+            status, _, content = board.get(data["also_maps"][role] + start)
+            assert (status, content) == (200, b"".join(maps[first:]))
+        assert board.get(f"{data['also_maps'][role]}&from=4")[0] == 400
+    assert board.get(data["maps"])[2] == b"".join(heat(step).maps for step in range(3))
+    status, _, content = board.get(f"{data['maps']}&role=label")
+    assert (status, json.loads(content)) == (404, {"error": "There are no such maps."})
+    outdated = data["also_maps"]["rival"].replace(data["maps_key"], "0" * 32)
+    assert board.get(outdated)[0] == 409
 
 
 def test_pictures_are_served_and_kept_by_the_browser(board):

@@ -18,6 +18,8 @@ MODULES = (
     "host.js",
     "elements.js",
     "charts.js",
+    "likeliest.js",
+    "role_switch.js",
     "facts.js",
     "legend.js",
     "transport.js",

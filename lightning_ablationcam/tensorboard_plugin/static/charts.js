@@ -30,8 +30,9 @@ export class Plot {
    * @param {string} label
    * @param {(share: number) => void} seek Called with the share, 0...1, of its width that is clicked.
    * @param {Extent} [extent]
+   * @param {string} [hint] What is drawn, where the label does not say it.
    */
-  constructor(label, seek, extent = [null, null]) {
+  constructor(label, seek, extent = [null, null], hint = "") {
     this.extent = extent;
     this.lines = svg("g", {});
     this.marks = svg("g", {});
@@ -56,7 +57,7 @@ export class Plot {
     this.node = el(
       "div",
       { className: "plot" },
-      el("span", { className: "plot-label" }, label),
+      el("span", { className: "plot-label", title: hint }, label),
       this.box,
       this.value,
       this.range,
@@ -115,7 +116,7 @@ export class Plot {
  * @param {Evolution} evolution
  * @param {Evolution[]} all
  */
-function placesOf(evolution, all) {
+export function placesOf(evolution, all) {
   const first = Math.min(...all.map(({ numbers }) => numbers[0]));
   const last = Math.max(...all.map(({ numbers }) => numbers[numbers.length - 1]));
   return evolution.numbers.map((step) => (last > first ? (step - first) / (last - first) : 0));
@@ -176,9 +177,9 @@ export class Curves {
   build(sides, probe) {
     this.fields = this.choose(this.drawn[0]);
     this.places = this.drawn.map((evolution) => placesOf(evolution, this.drawn));
-    this.plots = this.fields.map(({ name, label, extent }) => {
+    this.plots = this.fields.map(({ name, label, extent, hint }) => {
       const go = (/** @type {number} */ share) => this.seek(nearestIndex(this.places[0], share));
-      const plot = new Plot(label, go, extent);
+      const plot = new Plot(label, go, extent, hint);
       plot.draw(
         this.drawn.map((evolution, i) => {
           const side = sides.find((one) => one.evolution === evolution);

@@ -3,6 +3,7 @@
  * that the page stands in.
  */
 
+import { driftBetween } from "./maps.js";
 import { largest } from "./numbers.js";
 import { UNKNOWN, shorten, whole } from "./text.js";
 
@@ -21,10 +22,33 @@ import { UNKNOWN, shorten, whole } from "./text.js";
  */
 
 /**
- * One pass over the probes. Its other fields are Values, or null where there are none: `maxima`,
- * `classes`, `scores`, `predicted`, `probabilities`, and one for each measure, by its name.
+ * The likeliest classes of each probe, the likeliest first.
  *
- * @typedef {{step: number, epoch: number, wall_time: number|null} & Record<string, unknown>} Step
+ * @typedef {{classes: number[][], probabilities: (number|null)[][]}} Top
+ */
+
+/**
+ * What a pass found of a further class of each probe: `maxima`, `classes`, `scores` and
+ * `probabilities`.
+ *
+ * @typedef {Record<string, Values|null>} Further
+ */
+
+/**
+ * @typedef {object} StepItself
+ * @property {number} step
+ * @property {number} epoch
+ * @property {number|null} wall_time
+ * @property {Top|null} top
+ * @property {Record<string, Further>} also By role.
+ */
+
+/**
+ * One pass over the probes. Its other fields are Values, or null where there are none: `maxima`,
+ * `classes`, `scores`, `predicted`, `probabilities`, `support`, and one for each measure, by its
+ * name.
+ *
+ * @typedef {StepItself & Record<string, unknown>} Step
  */
 
 /**
@@ -56,6 +80,7 @@ import { UNKNOWN, shorten, whole } from "./text.js";
  * @property {string[]} notes
  * @property {string[]} pictures Address of each probe's picture.
  * @property {string} maps Address of the maps.
+ * @property {Record<string, string>} also_maps Address of the maps of each further class, by role.
  */
 
 /**
@@ -64,21 +89,27 @@ import { UNKNOWN, shorten, whole } from "./text.js";
  * @typedef {object} Source
  * @property {boolean} live Whether there may be more of them later.
  * @property {() => Promise<{series: SeriesName[], message: string|null}>} list
- * @property {(name: SeriesName, known: Evolution|null) => Promise<Evolution>} load
+ * @property {(name: SeriesName, known: Evolution|null, role: string) => Promise<Evolution>} load
+ *   With the maps of a role, if it is given and there are such.
  * @property {(address: string) => string} picture The address at which a picture can be loaded.
  */
 
 /** Something the user has to know about, in words. */
 export class Problem extends Error {}
 
-/** What one monitor of one run has seen. */
+/** What is not known of a role at a step that has none of it. */
+const NOTHING = { maxima: null, classes: null, scores: null, probabilities: null };
+
+/** What one monitor of one run has seen: of the classes explained, or of another role. */
 export class Evolution {
   /**
    * @param {SeriesData} data
    * @param {Uint8Array<ArrayBuffer>} maps All maps of all steps.
    * @param {string|null} [etag] What the server calls this state of the data.
+   * @param {Evolution|null} [explained] That of the classes explained, where this is of a role.
+   * @param {string} [role]
    */
-  constructor(data, maps, etag = null) {
+  constructor(data, maps, etag = null, explained = null, role = "") {
     const cells = data.shape[0] * data.shape[1];
     const size = data.probes.length * cells;
     if (maps.length !== data.steps.length * size) {
@@ -87,6 +118,16 @@ export class Evolution {
           `${whole(maps.length)} bytes of ${whole(data.steps.length * size)}.`,
       );
     }
+    this.data = data;
+    this.role = role;
+    /** @type {Evolution} */
+    this.explained = explained ?? this;
+    /** The roles that there are maps of. */
+    this.roles = Object.keys(data.also_maps);
+    /** @type {Map<string, Uint8Array<ArrayBuffer>>} Maps of roles asked for, of the first steps. */
+    this.held = new Map();
+    /** @type {Map<string, Evolution>} */
+    this.made = new Map();
     this.run = data.run;
     this.tag = data.tag;
     this.fingerprint = data.fingerprint;
@@ -108,6 +149,61 @@ export class Evolution {
     this.numbers = data.steps.map(({ step }) => step);
     this.peaks = data.probes.map((_, probe) => largest(this.curve("maxima", probe)));
     this.peak = largest(this.peaks);
+  }
+
+  /**
+   * Whether all maps of a role are here; there are none to wait for where it has no such role.
+   *
+   * @param {string} role
+   */
+  holds(role) {
+    return !this.roles.includes(role) || this.held.get(role)?.length === this.maps.length;
+  }
+
+  /**
+   * The same of a role, "" for the classes explained; null while its maps are not here.
+   *
+   * @param {string} role
+   */
+  as(role) {
+    if (!role) return this;
+    let found = this.made.get(role) ?? null;
+    if (!found && this.holds(role)) {
+      const maps = this.held.get(role) ?? new Uint8Array(this.maps.length);
+      found = new Evolution(this.dataOf(role), maps, this.etag, this, role);
+      // The measures are those of the classes explained; drift can be taken from the maps here.
+      found.steps.forEach((step, i) => (step.drift = i ? found?.driftsAt(i) : null));
+      this.made.set(role, found);
+    }
+    return found;
+  }
+
+  /**
+   * The data with the numbers of a role, and without those that only the classes explained have.
+   *
+   * @param {string} role
+   * @returns {SeriesData}
+   */
+  dataOf(role) {
+    const unknown = Object.fromEntries(this.measures.map(({ name }) => [name, null]));
+    const steps = this.steps.map((step) => ({
+      ...step,
+      ...unknown,
+      ...(step.also[role] ?? NOTHING),
+      support: null,
+    }));
+    return { ...this.data, steps, measures: this.measures.filter(({ name }) => name === "drift") };
+  }
+
+  /**
+   * How far each map is from the one at the step before.
+   *
+   * @param {number} step
+   */
+  driftsAt(step) {
+    return this.probes.map((_, probe) =>
+      driftBetween(this.map(step - 1, probe), this.map(step, probe)),
+    );
   }
 
   /**
@@ -167,6 +263,32 @@ export class Evolution {
    */
   curve(field, probe) {
     return this.steps.map((_, step) => this.at(field, step, probe));
+  }
+
+  /**
+   * Whether a number is known at any step.
+   *
+   * @param {string} field
+   */
+  has(field) {
+    return this.steps.some((step) => step[field] !== null);
+  }
+
+  /**
+   * The probability of any class of a probe, or null where it was not recorded.
+   *
+   * @param {number|null} index Of the class.
+   * @param {number} step
+   * @param {number} probe
+   */
+  probabilityOf(index, step, probe) {
+    const { top, also } = this.steps[step];
+    const place = top?.classes[probe].findIndex((one) => one === index) ?? -1;
+    if (top && place >= 0) return top.probabilities[probe][place];
+    const { classes, probabilities } = this.explained.steps[step];
+    const all = [/** @type {Further} */ ({ classes, probabilities }), ...Object.values(also)];
+    const found = all.find((one) => index !== null && one.classes?.[probe] === index);
+    return found?.probabilities?.[probe] ?? null;
   }
 
   /**
@@ -254,31 +376,77 @@ export class Server {
    *
    * @param {SeriesName} name
    * @param {Evolution|null} known
+   * @param {string} role
    */
-  async load({ run, tag }, known) {
+  async load({ run, tag }, known, role) {
     // A live run may grow between the two requests; then the maps no longer fit the steps.
     for (let tries = 0; tries < 4; tries++) {
       const answer = await this.ask(`data?${new URLSearchParams({ run, tag })}`);
       const etag = answer.headers.get("ETag");
-      if (known && etag && etag === known.etag) return known;
-      /** @type {SeriesData} */
-      const data = await this.parsed(answer);
-      const kept = known?.stepsKeptIn(data) ?? 0;
-      const old = known ? known.maps.subarray(0, kept * known.size) : new Uint8Array();
-      if (kept && kept === data.steps.length) return new Evolution(data, old, etag);
-      const response = await this.ask(data.maps + (kept ? `&from=${kept}` : ""));
-      if (response.status === 409) continue;
-      const fresh = await response.arrayBuffer();
-      const maps = kept ? await new Blob([old, fresh]).arrayBuffer() : fresh;
-      return new Evolution(data, new Uint8Array(maps), etag);
+      const same = known && etag && etag === known.etag;
+      const evolution = same ? known : await this.newer(await this.parsed(answer), etag, known);
+      if (!evolution) continue;
+      if (evolution.holds(role)) return evolution;
+      const { data, held, length } = evolution;
+      const maps = await this.maps(data.also_maps[role], held.get(role), data, length);
+      if (!maps) continue;
+      held.set(role, maps);
+      if (evolution.holds(role)) return evolution;
+      throw new Problem(`The heatmaps of “${shorten(role)}” came incomplete. Reload the page.`);
     }
     throw new Problem("The run grows faster than it can be read. Wait a moment and reload.");
+  }
+
+  /**
+   * A newer state of a series; null where it is not the newest any more.
+   *
+   * @param {SeriesData} data
+   * @param {string|null} etag
+   * @param {Evolution|null} known
+   */
+  async newer(data, etag, known) {
+    const kept = known?.stepsKeptIn(data) ?? 0;
+    const first = (/** @type {Uint8Array<ArrayBuffer>} */ maps) =>
+      maps.subarray(0, kept * (known?.size ?? 0));
+    const maps = await this.maps(data.maps, known && first(known.maps), data, data.steps.length);
+    if (!maps) return null;
+    const evolution = new Evolution(data, maps, etag);
+    for (const [role, held] of known?.held ?? []) evolution.held.set(role, first(held));
+    return evolution;
+  }
+
+  /**
+   * The maps at an address; null where the run has changed since the address was given.
+   *
+   * @param {string} address
+   * @param {Uint8Array<ArrayBuffer>|null|undefined} known The first of them, of whole steps.
+   * @param {SeriesData} data
+   * @param {number} steps How many there are.
+   */
+  async maps(address, known, { probes, shape }, steps) {
+    const kept = (known?.length ?? 0) / (probes.length * shape[0] * shape[1]);
+    if (known && kept && kept === steps) return known;
+    const response = await this.ask(address + (kept ? `&from=${kept}` : ""));
+    if (response.status === 409) return null;
+    const fresh = await response.arrayBuffer();
+    const maps = known && kept ? await new Blob([known, fresh]).arrayBuffer() : fresh;
+    return new Uint8Array(maps);
   }
 
   /** @param {string} address */
   picture(address) {
     return new URL(address, this.base).href;
   }
+}
+
+/**
+ * The bytes that an address holds itself.
+ *
+ * @param {string} address
+ */
+function contentOf(address) {
+  const text = atob(address.slice(address.indexOf(",") + 1));
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }
 
 /** Data that stands in the page itself: a report. Nothing is ever fetched. */
@@ -298,17 +466,15 @@ export class Report {
   /**
    * @param {SeriesName} name One that `list` gave.
    * @param {Evolution|null} known
+   * @param {string} role
    */
-  async load({ run, tag }, known) {
-    if (known) return known;
+  async load({ run, tag }, known, role) {
     const data = /** @type {SeriesData} */ (
       this.all.find((series) => series.run === run && series.tag === tag)
     );
-    const text = atob(data.maps.slice(data.maps.indexOf(",") + 1));
-    return new Evolution(
-      data,
-      Uint8Array.from(text, (character) => character.charCodeAt(0)),
-    );
+    const evolution = known ?? new Evolution(data, contentOf(data.maps));
+    if (!evolution.holds(role)) evolution.held.set(role, contentOf(data.also_maps[role]));
+    return evolution;
   }
 
   /** @param {string} address */

@@ -17,6 +17,7 @@ import { decimals, number, percent, shorten } from "./text.js";
  * @property {string} label
  * @property {(value: number|null) => string} text How a value is written.
  * @property {Extent} [extent] That of its curve.
+ * @property {string} [hint] What it is, in a sentence.
  */
 
 /**
@@ -33,6 +34,28 @@ function measureFields({ measures }) {
     extent: [axis.low, null],
   }));
 }
+
+/** What the class score is counted in, by its name. */
+const UNITS = /** @type {Record<string, string>} */ ({
+  logit: "logits",
+  contrast: "logits",
+  probability: "probability",
+});
+
+/**
+ * What a map's support is.
+ *
+ * @param {Evolution} evolution
+ */
+function supportHint({ score }) {
+  return (
+    `Sum of the positive drops, in ${UNITS[score] ?? "score units"}: how much of the class score ` +
+    "hangs on what the map shows; may be compared over time"
+  );
+}
+
+/** @type {Field} */
+const SUPPORT = { name: "support", label: "Support", text: number, extent: [0, null] };
 
 /** @type {Field} */
 const SCORE = { name: "scores", label: "Score", text: number };
@@ -61,7 +84,56 @@ export function fieldsOnCard(evolution) {
  */
 export function allFields(evolution) {
   const measures = measureFields(evolution);
-  return [...measures.slice(0, 1), SCORE, PROBABILITY, ...measures.slice(1)];
+  const of = ` of ${evolution.role ? `“${evolution.role}”` : "the class explained"}`;
+  const [score, probability] = [SCORE, PROBABILITY].map((one) => ({
+    ...one,
+    hint: one.label + of,
+  }));
+  const support = evolution.has("support") ? [{ ...SUPPORT, hint: supportHint(evolution) }] : [];
+  return [...measures.slice(0, 1), score, probability, ...support, ...measures.slice(1)];
+}
+
+/**
+ * How a class is written, and its own probability beside it.
+ *
+ * @typedef {{name: string, share?: string, kind?: string}} Value
+ */
+
+/** A row of the table. */
+class Row {
+  /** @param {HTMLElement} body */
+  constructor(body) {
+    this.head = el("th", { scope: "row" });
+    this.cells = [0, 1].map(() => {
+      const [name, share] = [el("span", { dir: "auto" }), el("span", { className: "share" })];
+      const pair = el("div", { className: "pair" }, name, " ", share);
+      return { node: el("td", {}, pair), name, share };
+    });
+    this.node = el("tr", {}, this.head, ...this.cells.map(({ node }) => node));
+    body.append(this.node);
+  }
+
+  /**
+   * @param {string} label
+   * @param {Value[]} values
+   * @param {string} hint
+   */
+  draw(label, values, hint) {
+    this.node.hidden = !values.length;
+    setText(this.head, label);
+    this.head.title = hint;
+    this.cells.forEach(({ node, name, share }, i) => {
+      const value = values[i] ?? { name: "" };
+      node.hidden = i >= values.length;
+      setText(name, value.name);
+      setText(share, value.share ?? "");
+      // The column may be too narrow for a name; a number needs words.
+      node.title = value.share
+        ? `${shorten(value.name, 500)} ${value.share}`
+        : hint || shorten(value.name, 500);
+      name.className = `name ${value.kind ?? ""}`;
+    });
+  }
 }
 
 /** The numbers of a probe, one column for each side. */
@@ -79,37 +151,32 @@ export class Facts {
     this.sides = el("thead", {}, this.head);
     this.body = el("tbody", {});
     this.node = el("table", { className: "facts" }, this.sides, this.body);
-    /** @type {Map<string, {node: HTMLElement, cells: HTMLElement[]}>} */
+    /** @type {Map<string, Row>} */
     this.rows = new Map();
+    /** @type {Set<string>} The rows drawn this time. */
+    this.drawn = new Set();
   }
 
-  /** @param {string} label */
-  row(label) {
-    let row = this.rows.get(label);
-    if (!row) {
-      const cells = [el("td", { dir: "auto" }), el("td", { dir: "auto" })];
-      row = { node: el("tr", {}, el("th", { scope: "row" }, label), ...cells), cells };
-      this.rows.set(label, row);
-      this.body.append(row.node);
-    }
+  /** @param {string} key */
+  row(key) {
+    let row = this.rows.get(key);
+    if (!row) this.rows.set(key, (row = new Row(this.body)));
     return row;
   }
 
   /**
    * @param {string} label
-   * @param {string[]} values One for each side; none hides the row.
-   * @param {string[]} [kinds] What each is marked as.
+   * @param {(Value|string)[]} values One for each side; none hides the row.
+   * @param {string} [hint] What it is, where its label does not say it.
+   * @param {string} [key] Stands for the row, where its label may change.
    */
-  drawRow(label, values, kinds = []) {
-    const { node, cells } = this.row(label);
-    node.hidden = !values.length;
-    cells.forEach((cell, i) => {
-      const value = values[i] ?? "";
-      cell.hidden = i >= values.length;
-      setText(cell, value);
-      cell.title = shorten(value, 500); // the column may be too narrow for it
-      cell.className = kinds[i] ?? "";
-    });
+  drawRow(label, values, hint = "", key = label) {
+    this.drawn.add(key);
+    this.row(key).draw(
+      label,
+      values.map((value) => (typeof value === "string" ? { name: value } : value)),
+      hint,
+    );
   }
 
   /**
@@ -117,7 +184,7 @@ export class Facts {
    * @param {number} probe
    */
   draw(scene, probe) {
-    const { a, b } = scene;
+    const { a, b, role } = scene;
     const sides = b ? [a, b] : [a];
     const of = (
       /** @type {string} */ field,
@@ -130,17 +197,37 @@ export class Facts {
       if (index === null || label === null) return "";
       return index === label ? "right" : "wrong";
     };
+    const predictions = sides.map((side) => {
+      const index = side.at("predicted", probe);
+      const share = percent(side.probabilityOf(index, probe));
+      return { name: className(index, side), share, kind: verdict(index) };
+    });
+    const explained = sides.map((side) => {
+      const share = percent(side.at("probabilities", probe));
+      return { name: className(side.at("classes", probe), side), share };
+    });
     const { complete } = this;
+    this.drawn.clear();
     this.sides.hidden = !b;
-    this.drawRow("Label", complete ? [className(label, a), ...(b ? [""] : [])] : []);
-    this.drawRow("Explains", of("classes", className));
-    this.drawRow("Predicts", of("predicted", className), of("predicted", verdict));
+    this.node.classList.toggle("two", b !== null);
+    this.drawRow("Label", label === null ? [] : [className(label, a), ...(b ? [""] : [])]);
+    this.drawRow("Predicts", predictions);
+    const title = role === "rival" ? "Rival" : "Explains";
+    const hint = `The class of the map shown${role ? `: “${role}”` : ""}, and its probability`;
+    this.drawRow(title, explained, hint, "Explains");
     // A single score stands beside its curve already.
-    this.drawRow("Score", complete || b ? of("scores", number) : []);
-    this.drawRow("Probability", of("probabilities", percent));
+    this.drawRow(
+      "Score",
+      complete || b ? of("scores", number) : [],
+      `Score of ${title === "Rival" ? "the rival" : "the class explained"}`,
+    );
+    const supported = sides.some(({ evolution }) => evolution.has("support"));
+    this.drawRow("Support", supported ? of("support", number) : [], supportHint(a.evolution));
     for (const { name, label: title, text } of measureFields(a.evolution))
       this.drawRow(title, complete ? of(name, text) : []);
     this.drawRow("Largest heat", complete ? of("maxima", number) : []);
     this.drawRow("Drift A to B", b ? ["", decimals(scene.drift(probe))] : []);
+    // Of another series, or of a role: it has fewer measures.
+    for (const [key, row] of this.rows) if (!this.drawn.has(key)) row.node.hidden = true;
   }
 }

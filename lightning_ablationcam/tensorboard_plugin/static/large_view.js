@@ -3,11 +3,13 @@
  */
 
 import { Curves } from "./charts.js";
-import { el, iconButton, liveText, setText } from "./elements.js";
+import { el, iconButton, liveText, setAttribute, setText } from "./elements.js";
 import { Facts, allFields } from "./facts.js";
 import { Legend } from "./legend.js";
+import { FlipMarks, LikeliestClasses, flipsOf } from "./likeliest.js";
 import { FRAME, LARGE } from "./pictures.js";
 import { whole } from "./text.js";
+import { RoleSwitch } from "./role_switch.js";
 import { Transport } from "./transport.js";
 
 /** @import { Evolution } from "./data.js" */
@@ -23,6 +25,7 @@ class StripFrame {
    */
   constructor({ seek }, step, index) {
     this.index = index;
+    this.title = `Step ${whole(step)}`;
     this.visible = false;
     /** Stands for what it shows. */
     this.drawn = "";
@@ -33,12 +36,19 @@ class StripFrame {
         tabIndex: -1,
         "data-index": index,
         "aria-label": `Step ${step}`,
-        title: `Step ${whole(step)}`,
+        title: this.title,
         on: { click: () => seek("a", index) },
       },
       this.canvas,
       el("span", {}, whole(step)),
     );
+  }
+
+  /** @param {string} text How the prediction changed here, or "". */
+  mark(text) {
+    this.node.classList.toggle("flipped", text !== "");
+    this.node.title = text || this.title;
+    setAttribute(this.node, "aria-description", text);
   }
 
   /**
@@ -70,6 +80,8 @@ class Strip {
     this.current = null;
     /** @type {Evolution|null} */
     this.evolution = null;
+    /** @type {number|null} */
+    this.probe = null;
     this.seen = new IntersectionObserver(
       (entries) => {
         for (const { target, isIntersecting } of entries) {
@@ -97,6 +109,12 @@ class Strip {
       this.node.replaceChildren(...this.frames.map(({ node }) => node));
       for (const { node } of this.frames) this.seen.observe(node);
       this.current = null;
+      this.probe = null;
+    }
+    if (this.probe !== probe) {
+      this.probe = probe;
+      const texts = new Map(flipsOf(evolution, probe).map(({ index, text }) => [index, text]));
+      this.frames.forEach((frame) => frame.mark(texts.get(frame.index) ?? ""));
     }
     const beside = scene.b && [scene.b.evolution.run, scene.b.evolution.tag];
     const look = JSON.stringify([probe, scene.tables.key, scene.scale, beside]);
@@ -142,6 +160,14 @@ export class LargeView {
     this.time.slider.autofocus = true;
     this.facts = new Facts(true);
     this.curves = new Curves(allFields, (index) => verbs.seek("a", index));
+    this.likeliest = new LikeliestClasses((index) => verbs.seek("a", index));
+    this.role = new RoleSwitch(verbs);
+    this.flips = new FlipMarks();
+    this.time.track.prepend(this.flips.node);
+    /** @type {Evolution|null} That of the flips on the slider, as is the probe. */
+    this.evolution = null;
+    /** @type {number|null} */
+    this.probe = null;
     this.legend = new Legend();
     this.body = el("div", { className: "large-body" });
     this.strip = new Strip(verbs, this.body);
@@ -152,7 +178,7 @@ export class LargeView {
         { className: "stage" },
         el("div", { className: "figures" }, ...figures, this.legend.node),
         this.facts.node,
-        this.curves.node,
+        el("div", { className: "plots-of-all" }, this.likeliest.node, this.curves.node),
       ),
       el("h3", {}, "All steps"),
       this.strip.node,
@@ -168,6 +194,7 @@ export class LargeView {
         "header",
         {},
         this.title,
+        this.role.node,
         iconButton("before", "Previous probe", () => this.turn(-1)),
         iconButton("after", "Next probe", () => this.turn(1)),
         iconButton("close", "Close (escape)", () => this.node.close()),
@@ -193,6 +220,21 @@ export class LargeView {
   }
 
   /**
+   * Mark on the slider where the prediction changed.
+   *
+   * @param {Evolution} evolution
+   * @param {number} probe
+   */
+  markFlips(evolution, probe) {
+    if (this.evolution === evolution && this.probe === probe) return;
+    this.evolution = evolution;
+    this.probe = probe;
+    const last = Math.max(1, evolution.length - 1);
+    const places = evolution.steps.map((_, i) => i / last);
+    this.flips.draw(flipsOf(evolution, probe), places);
+  }
+
+  /**
    * @param {Scene} scene
    * @returns {boolean} Whether all of it is there.
    */
@@ -211,6 +253,9 @@ export class LargeView {
     this.node.classList.toggle("comparing", b !== null);
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
+    this.likeliest.draw(scene, probe);
+    this.role.draw(scene);
+    this.markFlips(a.evolution, probe);
     this.legend.draw(scene, false);
     setText(this.a.caption, (b ? "A: " : "") + captionOf(a));
     const picture = scene.pictures.get(a.evolution, probe);

@@ -15,8 +15,8 @@ import { number } from "./text.js";
  */
 function fullColour({ scale, a, b }) {
   if (scale === "map") return "each map's own maximum";
-  if (scale === "probe") return "each probe's maximum";
-  return `maximum of the run, ${number(Math.max(a.evolution.peak, b?.evolution.peak ?? 0))}`;
+  if (scale === "probe") return "each probe's maximum over the run";
+  return `the maximum of the run, ${number(Math.max(a.evolution.peak, b?.evolution.peak ?? 0))}`;
 }
 
 export class Legend {
@@ -35,11 +35,11 @@ export class Legend {
    */
   draw(scene, difference) {
     const full = fullColour(scene);
-    setText(this.low, difference ? "more in B" : "0");
-    setText(this.high, difference ? "more in A" : full);
+    setText(this.low, difference ? "more in B" : "0 %");
+    setText(this.high, difference ? "more in A" : `100 % is ${full}`);
     const label = difference
-      ? `Difference map: amber where A has more heat, blue where B has more; full colour is ${full}`
-      : `Colour scale: from 0 to ${full}`;
+      ? `Difference map: amber where A has more heat, blue where B has more; 100 % is ${full}`
+      : `Colour scale: 0 % is no heat, 100 % is ${full}`;
     setAttribute(this.node, "aria-label", label);
     this.node.title = label;
     const table = difference ? scene.tables.difference : scene.tables.heat;

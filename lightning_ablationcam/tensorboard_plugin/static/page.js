@@ -24,13 +24,14 @@ const EXAMPLE =
  *
  * @param {Scene} scene
  */
-function summaryOf({ a: { evolution }, order, pictures: { failed } }) {
+function summaryOf({ a: { evolution }, order, pictures: { failed }, role }) {
   const all = evolution.probes.length;
   const count =
     order.length === all
       ? `${all} ${all === 1 ? "probe" : "probes"}`
       : `${order.length} of ${all} probes`;
   const words = [count, `layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`];
+  if (role) words.push(`map of: ${role}`);
   if (failed) words.push(`${failed} ${failed === 1 ? "picture" : "pictures"} could not be loaded`);
   return words.join(" · ");
 }
@@ -95,7 +96,8 @@ export class Page {
     const target = event.target instanceof Element ? event.target : document.body;
     const slider = target.matches("input[data-step]");
     // Fields, lists and switches have their own use for these keys.
-    if (target.matches("input, select, textarea") && !(slider && event.key === " ")) return;
+    if (target.matches("input, select, textarea") && !(slider && /^[ r]$/.test(event.key))) return;
+    if (event.key === "r" && a.roles.length) return this.turnRole(a.roles);
     /** @type {Record<string, number>} */
     const steps = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: a.length - 1 };
     const step = steps[event.key];
@@ -106,6 +108,19 @@ export class Page {
     // The slider speaks for itself, but only where it has the focus.
     if (!slider)
       announce(`Step ${a.numbers[session.index]}, epoch ${a.steps[session.index].epoch}`);
+  }
+
+  /**
+   * Show the rival, or what else there is, and the classes explained again.
+   *
+   * @param {string[]} roles
+   */
+  turnRole(roles) {
+    const { state, verbs } = this.session;
+    const other = roles.includes("rival") ? "rival" : roles[0];
+    const role = roles.includes(state.role) ? "" : other;
+    verbs.show({ role });
+    announce(`Map of ${role || "the class explained"}`);
   }
 
   // Drawing ------------------------------------------------------------------------------------

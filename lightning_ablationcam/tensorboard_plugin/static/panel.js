@@ -3,6 +3,7 @@
  */
 
 import { Segments, el, field, setOptions, setText } from "./elements.js";
+import { RoleSwitch } from "./role_switch.js";
 import { classOf } from "./selection.js";
 
 /** @import { Evolution } from "./data.js" */
@@ -25,7 +26,8 @@ function keyHints() {
     [["Space"], " play"],
   ]);
   const parts = hints.flatMap(([keys, does]) => [...keys.map((key) => el("kbd", {}, key)), does]);
-  return el("p", { className: "keys" }, ...parts);
+  const rival = el("span", {}, " ", el("kbd", {}, "r"), " rival");
+  return { node: el("p", { className: "keys" }, ...parts, rival), rival };
 }
 
 /**
@@ -45,13 +47,16 @@ export class Panel {
    * @param {Verbs} verbs
    * @param {Element} share What stands under "Share".
    */
-  constructor({ show }, share) {
+  constructor(verbs, share) {
+    const { show } = verbs;
     const change = (/** @type {keyof State} */ key) => (/** @type {string} */ value) =>
       show({ [key]: value });
     const select = (/** @type {keyof State} */ key) => {
       const node = el("select", { on: { change: () => show({ [key]: node.value }) } });
       return node;
     };
+    this.role = new RoleSwitch(verbs);
+    this.keys = keyHints();
     this.compare = new Segments(
       "View",
       [
@@ -130,7 +135,7 @@ export class Panel {
       "aside",
       { id: "panel", "aria-label": "Settings" },
       section("Compare", this.compare.node, this.tie),
-      section("Heat", field("Colours", this.colors), opacity, this.scale.node),
+      section("Heat", this.role.node, field("Colours", this.colors), opacity, this.scale.node),
       section(
         "Probes",
         field("Search", this.search),
@@ -139,12 +144,16 @@ export class Panel {
         field("Sort", this.sort),
         this.size.node,
       ),
-      section("Share", share, keyHints()),
+      section("Share", share, this.keys.node),
     );
   }
 
   /** @param {Scene} scene */
-  draw({ state, a: { evolution }, b, scale }) {
+  draw(scene) {
+    const { state, a, b, scale } = scene;
+    const { evolution } = a;
+    this.role.draw(scene);
+    this.keys.rival.hidden = !evolution.roles.length;
     this.compare.value = state.compare;
     this.tie.hidden = !b || b.evolution === evolution;
     this.together.checked = state.together === "yes";

@@ -64,6 +64,17 @@ export class Side {
   }
 
   /**
+   * The probability of a class, whether it is the one shown or not.
+   *
+   * @param {number|null} index Of the class.
+   * @param {number} probe
+   */
+  probabilityOf(index, probe) {
+    const place = this.place(probe);
+    return place === null ? null : this.evolution.probabilityOf(index, this.index, place);
+  }
+
+  /**
    * The map of a probe that has a place.
    *
    * @param {number} probe
@@ -123,13 +134,14 @@ function clip(share) {
  * @property {SeriesName[]} series All that can be chosen.
  * @property {Pictures} pictures
  * @property {boolean} playing
+ * @property {string} role Whose maps are shown; "" for the classes explained.
  * @property {boolean} tied Whether B's step is A's: two runs that move together.
  */
 
 /** The state, both sides, colours and scale; and how heat is drawn with them. */
 export class Scene {
   /** @param {SceneParts} parts */
-  constructor({ state, a, b, order, series, pictures, playing, tied }) {
+  constructor({ state, a, b, order, series, pictures, playing, role, tied }) {
     this.state = state;
     this.a = a;
     this.b = b;
@@ -137,6 +149,7 @@ export class Scene {
     this.series = series;
     this.pictures = pictures;
     this.playing = playing;
+    this.role = role;
     this.tied = tied;
     this.compare = b ? state.compare : "off";
     this.scale = state.scale || a.evolution.scale;

@@ -32,7 +32,8 @@ export const PREDICTIONS = Object.keys(FILTERS);
  * @param {number} probe
  */
 export function classOf(evolution, probe) {
-  return evolution.probes[probe].label ?? evolution.at("classes", evolution.length - 1, probe);
+  const { probes, explained, length } = evolution;
+  return probes[probe].label ?? explained.at("classes", length - 1, probe);
 }
 
 /**

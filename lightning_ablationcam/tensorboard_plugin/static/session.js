@@ -117,8 +117,10 @@ export class Session {
     try {
       const { series, message } = await this.source.list();
       const { a, b, lost } = this.named(series);
-      const first = a && (await this.source.load(a, this.known(a)));
-      const second = b && b !== a ? await this.source.load(b, this.known(b)) : b && first;
+      const load = (/** @type {SeriesName} */ name) =>
+        this.source.load(name, this.known(name), this.state.role);
+      const first = a && (await load(a));
+      const second = b && b !== a ? await load(b) : b && first;
       if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
       this.series = series;
       this.trouble = null;
@@ -210,15 +212,24 @@ export class Session {
     return bstep === "newest" ? length - 1 : nearestIndex(numbers, Number(bstep));
   }
 
+  /** Whose maps are shown: the state's role where there is such a one and it is here, else "". */
+  get role() {
+    const { role } = this.state;
+    const here =
+      this.a?.roles.includes(role) && this.a.holds(role) && this.b?.holds(role) !== false;
+    return here ? role : "";
+  }
+
   /** All of it as it is now; null while there is nothing to show. */
   scene() {
-    const { a: ofA, b: ofB, state, series, pictures, playing, tied } = this;
+    const { state, series, pictures, playing, role, tied } = this;
+    const [ofA, ofB] = [this.a, this.b].map((evolution) => evolution?.as(role) ?? null);
     if (!ofA) return null;
     const a = new Side(ofA, this.index);
     const b = ofB && state.compare !== "off" ? new Side(ofB, this.indexOfB, ofA) : null;
     // While playing the cards stay where they are: nobody can watch a moving card.
     if (!playing || !this.order.length) this.order = selectProbes(state, a, b);
-    return new Scene({ state, a, b, order: this.order, series, pictures, playing, tied });
+    return new Scene({ state, a, b, order: this.order, series, pictures, playing, role, tied });
   }
 
   // The verbs ----------------------------------------------------------------------------------
@@ -238,7 +249,8 @@ export class Session {
       before.run !== state.run ||
       before.tag !== state.tag ||
       before.brun !== state.brun ||
-      before.btag !== state.btag;
+      before.btag !== state.btag ||
+      [this.a, this.b].some((evolution) => evolution?.holds(state.role) === false);
     const compares = state.compare !== "off";
     if (compares !== (before.compare !== "off")) {
       // B starts as A's own run, which is here already.

@@ -21,6 +21,7 @@ export const DEFAULTS = {
   colors: "viridis",
   opacity: "80",
   scale: "",
+  role: "",
   search: "",
   class: "",
   prediction: "",
@@ -50,11 +51,12 @@ const CHOICES = {
 };
 
 /** @type {{[key in keyof State]?: RegExp}} */
-const NUMBERS = {
+const PATTERNS = {
   step: /^-?\d+$/,
   bstep: /^(first|newest|-?\d+)$/,
   probe: /^\d+$/,
   opacity: /^(\d\d?|100)$/,
+  role: /^[a-z][a-z0-9 ]{0,40}$/,
 };
 
 /**
@@ -86,7 +88,7 @@ export function textToState(text) {
   for (const [key, value] of new URLSearchParams(text)) {
     if (!isKey(key)) continue;
     if (CHOICES[key]?.includes(value) === false) continue;
-    if (NUMBERS[key]?.test(value) === false) continue;
+    if (PATTERNS[key]?.test(value) === false) continue;
     state[key] = value;
   }
   return state;

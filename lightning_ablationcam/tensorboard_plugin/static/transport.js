@@ -89,6 +89,8 @@ export class Transport {
     this.step = el("span", { className: "step" });
     this.epoch = el("span", { className: "epoch" });
     this.count = el("span", { className: "count" });
+    this.track = el("div", { className: "track" }, this.slider);
+    if (series) this.track.prepend(this.overview.node);
     this.node = el(
       "div",
       {
@@ -106,7 +108,7 @@ export class Transport {
         this.after,
         ...(side === "a" ? [this.speed] : []),
       ),
-      el("div", { className: "track" }, ...(series ? [this.overview.node] : []), this.slider),
+      this.track,
       el("div", { className: "readout" }, this.step, this.epoch, this.count),
     );
   }
