@@ -18,7 +18,7 @@ from PIL import Image
 from skimage import data as photographs
 from sklearn.datasets import load_digits
 
-from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
+from lightning_ablationcam.measures.axis import BALANCE, CONCENTRATION, DRIFT
 from lightning_ablationcam.records.format import FurtherRecord, HeatRecord, ProbesRecord
 from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, read_file
 from tests.tab_events import EventFile
@@ -27,7 +27,7 @@ BASE = "/data/plugin/ablation_cam/"
 CLASSES = ["astronaut", "cat", "coffee", "rocket", "digit"]
 TOP = 4
 """How many of the classes a step lists."""
-MEASURES = (DRIFT, CONCENTRATION)
+MEASURES = (DRIFT, CONCENTRATION, BALANCE)
 NAMES = {axis.name for axis in MEASURES}
 OTHERWISE = {"step", "wall_time", "top", "also", *NAMES}
 """What a record holds under other names than a step of the page's data."""
@@ -190,7 +190,7 @@ def evolution(
                 "scores": scores.tolist(),
                 "predicted": chosen.tolist(),
                 "probabilities": probabilities.tolist(),
-                "support": (3.5 * maxima).tolist(),
+                "balance": (0.4 + 0.5 * share).tolist(),
                 "top": {
                     "classes": order[:, :TOP].tolist(),
                     "probabilities": (-np.sort(-spread, axis=1)[:, :TOP]).tolist(),

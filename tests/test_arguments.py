@@ -132,6 +132,8 @@ CALLS = {
             "groups": {"None"},
             "memory_budget": {"None", "1.5", "2**63"},
             "forward": {"None"},
+            "also": {"[]"},
+            "reference": {"None"},
         },
     ),
     AblationCAMMonitor: (
@@ -149,6 +151,9 @@ CALLS = {
             "std": {*STATISTIC, *PAIR, "array of 0.5", "tensor of 2", "tensor with gradient"},
             "class_names": {"None", *NAMES, *NAME_LISTS},
             "forward": {"None", *CALLABLES},
+            "also": {"[]"},
+            "pictures": {"True"},
+            "reference": {"None"},
             "max_overhead": {"None"},
             "tag": WORDS,
         },

@@ -77,13 +77,12 @@ def test_the_maps_of_a_rival_stand_in_it(tmp_path):
     with EventFile(tmp_path / "logs") as file:
         file.probes(probes())
         file.heat(heat(0), 0)
-        file.heat(heat(1, also={"rival": further(1)}, support=(1.5, 2.5)), 1)
+        file.heat(heat(1, also={"rival": further(1)}), 1)
     _, data, _ = parts(write_report(tmp_path / "logs", tmp_path / "report.html"))
     (series,) = data["series"]
     assert list(series["also_maps"]) == ["rival"]
     maps = contents(series["also_maps"]["rival"], "application/octet-stream")
     assert maps == bytes(len(heat().maps)) + further(1).maps
-    assert [step["support"] for step in series["steps"]] == [None, [1.5, 2.5]]
     assert [list(step["also"]) for step in series["steps"]] == [[], ["rival"]]
 
 

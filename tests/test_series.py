@@ -133,7 +133,6 @@ def test_the_key_stands_for_the_steps():
 
 def test_the_page_gets_what_was_agreed():
     more = {
-        "support": (3.25, None),
         "top_classes": ((1, 0), (0, 1)),
         "top_probabilities": ((0.75, 0.25), (0.625, 1 / 3)),
         "also": {"rival": further(7)},
@@ -177,7 +176,6 @@ def test_the_page_gets_what_was_agreed():
                 "probabilities": [0.25, 0.25],
                 "drift": [None, None],
                 "concentration": [0.125, 0.125],
-                "support": [3.25, None],
                 "top": {
                     "classes": [[1, 0], [0, 1]],
                     "probabilities": [[0.75, 0.25], [0.625, 0.333333]],
@@ -204,7 +202,7 @@ def test_what_was_not_recorded_is_none_or_empty():
     series = assemble("run", "tag", [Stamped(0, 1.0, probes())], stamped([7]))
     data = page_data(series, pictures=[], maps="")
     (step,) = data["steps"]
-    assert (step["support"], step["top"], step["also"], data["also_maps"]) == (None, None, {}, {})
+    assert (step["top"], step["also"], data["also_maps"]) == (None, {}, {})
 
 
 def test_a_role_has_empty_maps_where_a_step_has_none():

@@ -91,13 +91,13 @@ def step(page):
 
 def shares(made, step, probe, scale):
     """The map as History.scaled defines it."""
-    maxima = np.array([entry["maxima"] for entry in made.data["steps"]], float)
+    strengths = np.array([entry["balance"] for entry in made.data["steps"]], float)
     full = {
-        "map": maxima[step, probe],
-        "probe": maxima[:, probe].max(),
-        "run": maxima.max(),
+        "map": strengths[step, probe],
+        "probe": strengths[:, probe].max(),
+        "run": strengths.max(),
     }[scale]
-    return made.maps[step, probe] / 255 * maxima[step, probe] / full
+    return made.maps[step, probe] / 255 * strengths[step, probe] / full
 
 
 def picture_of(made, probe, size):
@@ -209,8 +209,8 @@ class TestPixels:
         other = second.data["run"]
         show(page, address, f"compare=side&brun={other}&step=192&scale=run")
         shown = pixels(card(page, 0, 1))
-        peak = max(max(max(entry["maxima"]) for entry in made.data["steps"]) for made in small)
-        own = max(max(entry["maxima"]) for entry in second.data["steps"])
+        peak = max(max(max(entry["balance"]) for entry in made.data["steps"]) for made in small)
+        own = max(max(entry["balance"]) for entry in second.data["steps"])
         heat = shares(second, 7, 0, "run") * own / peak
         picture = picture_of(first, 0, shown.shape[:2])
         assert_close(shown, overlay(picture, heat.astype(np.float32)))
@@ -712,7 +712,7 @@ class TestRoles:
         differs = 0
         for probe in range(6):
             rows = page.locator(f".card[data-probe='{probe}'] .facts tbody tr:visible")
-            label, predicts, explains, support = rows.all_inner_texts()
+            label, predicts, explains, balance = rows.all_inner_texts()
             top = entry["top"]
             spread = dict(zip(top["classes"][probe], top["probabilities"][probe], strict=True))
             predicted, explained = entry["predicted"][probe], entry["classes"][probe]
@@ -724,15 +724,15 @@ class TestRoles:
                 strict=True,
             ):  # fmt: skip
                 assert row.split() == [name, CLASSES[index], f"{100 * share:.1f}", "%"]
-            assert float(support.split()[1]) == pytest.approx(entry["support"][probe], rel=5e-3)
+            assert balance.split() == ["Balance", f"{100 * entry['balance'][probe]:.1f}", "%"]
         assert differs, "a prediction that is not the class explained"
-        row = page.locator("dialog .facts").get_by_role("row", name="Support")
-        assert "positive drops, in logits" in row.locator("th").get_attribute("title")
+        row = page.locator("dialog .facts").get_by_role("row", name="Balance")
+        assert "speaks for the class" in row.locator("th").get_attribute("title")
 
     def test_the_probability_of_a_class_that_was_not_recorded_is_unknown(self, page):
         made = evolution(probes=2, steps=2)
         for entry in made.data["steps"]:
-            entry.update(top=None, support=None, predicted=[2, entry["classes"][1]])
+            entry.update(top=None, balance=[None] * 2, predicted=[2, entry["classes"][1]])
         with served(Tab().put(made)) as url:
             show(page, url, "probe=0")
             rows = page.locator(".card .facts").get_by_role("row", name="Predicts")
@@ -740,7 +740,8 @@ class TestRoles:
             share = made.data["steps"][1]["probabilities"][1]
             assert rows.nth(1).inner_text().split()[-2] == f"{100 * share:.1f}"
             expect(page.locator("dialog .likeliest")).to_be_hidden()
-            expect(page.get_by_role("row", name="Support")).to_have_count(0)
+            balance = page.locator(".card .facts").get_by_role("row", name="Balance")
+            assert balance.nth(0).inner_text().split()[1:] == ["\N{EN DASH}"]
 
     def test_the_likeliest_classes_have_curves(self, page, at, made):
         show(page, at, "step=288&probe=1")
@@ -808,7 +809,8 @@ class TestRoles:
             show(page, path.as_uri(), "step=192&role=rival&probe=2")
             shown = pixels(card(page, 2))
             rival = self.of_role(made, "rival")
-            assert_close(shown, expected(rival, 7, 2, shown.shape[:2]))
+            # Its balance is not recorded, so that its maps are on scales of their own.
+            assert_close(shown, expected(rival, 7, 2, shown.shape[:2], scale="map"))
             assert page.locator("dialog .likeliest li").count() == 5
 
     @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -18,6 +18,9 @@ Also: TypeAlias = Sequence[Any]
 """Further classes: ``"rival"``, ``"predicted"``, ``"label"``, an int, or one int for each image."""
 
 ROLES = ("rival", "predicted", "label")
+MAX_ALSO = 8
+"""How many further classes are explained at most: each has maps that are kept and written."""
+
 EXPLAINED = "explained"
 """The role of the class that is explained first."""
 
@@ -30,8 +33,10 @@ def check_also(also: object) -> None:
         ValueError: If a name is not known, or an entry stands in it twice.
     """
     expected = f"expected a list of {', '.join(map(repr, ROLES))} and class indices, or ()"
-    if isinstance(also, str) or not isinstance(also, Sequence):
+    if isinstance(also, (str, bytes, bytearray)) or not isinstance(also, Sequence):
         raise TypeError(f"also={shown(also)}; {expected}")
+    if len(also) > MAX_ALSO:
+        raise ValueError(f"also={shown(also)} has {len(also)} entries; expected {MAX_ALSO} at most")
     for entry in also:
         if isinstance(entry, str) and entry not in ROLES:
             raise ValueError(f"also={shown(also)} asks for {shown(entry)}; {expected}")

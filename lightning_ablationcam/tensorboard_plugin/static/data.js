@@ -45,7 +45,7 @@ import { UNKNOWN, shorten, whole } from "./text.js";
 
 /**
  * One pass over the probes. Its other fields are Values, or null where there are none: `maxima`,
- * `classes`, `scores`, `predicted`, `probabilities`, `support`, and one for each measure, by its
+ * `classes`, `scores`, `predicted`, `probabilities`, and one for each measure, by its
  * name.
  *
  * @typedef {StepItself & Record<string, unknown>} Step
@@ -147,8 +147,10 @@ export class Evolution {
     this.size = size;
     this.length = data.steps.length;
     this.numbers = data.steps.map(({ step }) => step);
-    this.peaks = data.probes.map((_, probe) => largest(this.curve("maxima", probe)));
-    this.peak = largest(this.peaks);
+    const strengths = (/** @type {number} */ probe) =>
+      data.steps.map((_, step) => this.strength(step, probe));
+    this.strongest = data.probes.map((_, probe) => largest(strengths(probe)));
+    this.strongestOfAll = largest(this.strongest);
   }
 
   /**
@@ -190,7 +192,6 @@ export class Evolution {
       ...step,
       ...unknown,
       ...(step.also[role] ?? NOTHING),
-      support: null,
     }));
     return { ...this.data, steps, measures: this.measures.filter(({ name }) => name === "drift") };
   }
@@ -292,15 +293,26 @@ export class Evolution {
   }
 
   /**
-   * What 100 % of the colour scale stands for, in units of heat.
+   * How strong a map is, 0...1, as a number that may be compared over time, which heat may not: its
+   * balance; 1 where that is not known.
+   *
+   * @param {number} step
+   * @param {number} probe
+   */
+  strength(step, probe) {
+    return this.at("balance", step, probe) ?? 1;
+  }
+
+  /**
+   * The strength of the maps whose maximum has the full colour.
    *
    * @param {number} step
    * @param {number} probe
    * @param {string} scale
    */
   full(step, probe, scale) {
-    if (scale === "map") return this.at("maxima", step, probe) ?? 0;
-    return scale === "probe" ? this.peaks[probe] : this.peak;
+    if (scale === "map") return this.strength(step, probe);
+    return scale === "probe" ? this.strongest[probe] : this.strongestOfAll;
   }
 
   /** @param {number|null} index */

@@ -32,30 +32,18 @@ function measureFields({ measures }) {
     label: axis.label,
     text: axis.percent ? percent : decimals,
     extent: [axis.low, null],
+    hint: HINTS[axis.name] ?? "",
   }));
 }
 
-/** What the class score is counted in, by its name. */
-const UNITS = /** @type {Record<string, string>} */ ({
-  logit: "logits",
-  contrast: "logits",
-  probability: "probability",
+/** What measures say, where that is not in their names. */
+const HINTS = /** @type {Record<string, string>} */ ({
+  balance:
+    "Share of the channels' influence on the score that speaks for the class; 50 %: as much for " +
+    "it as against it. How strong the map is: may be compared over time, which heat may not",
+  drift: "How much the map changed since the step before: 1 - cosine",
+  concentration: "Share of the heat in the hottest tenth of the area",
 });
-
-/**
- * What a map's support is.
- *
- * @param {Evolution} evolution
- */
-function supportHint({ score }) {
-  return (
-    `Sum of the positive drops, in ${UNITS[score] ?? "score units"}: how much of the class score ` +
-    "hangs on what the map shows; may be compared over time"
-  );
-}
-
-/** @type {Field} */
-const SUPPORT = { name: "support", label: "Support", text: number, extent: [0, null] };
 
 /** @type {Field} */
 const SCORE = { name: "scores", label: "Score", text: number };
@@ -89,8 +77,7 @@ export function allFields(evolution) {
     ...one,
     hint: one.label + of,
   }));
-  const support = evolution.has("support") ? [{ ...SUPPORT, hint: supportHint(evolution) }] : [];
-  return [...measures.slice(0, 1), score, probability, ...support, ...measures.slice(1)];
+  return [...measures.slice(0, 1), score, probability, ...measures.slice(1)];
 }
 
 /**
@@ -221,10 +208,13 @@ export class Facts {
       complete || b ? of("scores", number) : [],
       `Score of ${title === "Rival" ? "the rival" : "the class explained"}`,
     );
-    const supported = sides.some(({ evolution }) => evolution.has("support"));
-    this.drawRow("Support", supported ? of("support", number) : [], supportHint(a.evolution));
-    for (const { name, label: title, text } of measureFields(a.evolution))
-      this.drawRow(title, complete ? of(name, text) : []);
+    const isEmpty = (/** @type {Side} */ side) => side.at("maxima", probe) === 0;
+    for (const { name, label: title, text, hint } of measureFields(a.evolution)) {
+      // A balance stands beside every map, whose colours do not tell how strong it is.
+      const written = (/** @type {number|null} */ value, /** @type {Side} */ side) =>
+        name === "balance" && isEmpty(side) ? "no heat" : text(value);
+      this.drawRow(title, complete || name === "balance" ? of(name, written) : [], hint);
+    }
     this.drawRow("Largest heat", complete ? of("maxima", number) : []);
     this.drawRow("Drift A to B", b ? ["", decimals(scene.drift(probe))] : []);
     // Of another series, or of a role: it has fewer measures.

@@ -4,7 +4,7 @@
 
 import { el, setAttribute, setText } from "./elements.js";
 import { contextOf, offscreen } from "./pictures.js";
-import { number } from "./text.js";
+import { percent } from "./text.js";
 
 /** @import { Scene } from "./scene.js" */
 
@@ -15,8 +15,9 @@ import { number } from "./text.js";
  */
 function fullColour({ scale, a, b }) {
   if (scale === "map") return "each map's own maximum";
-  if (scale === "probe") return "each probe's maximum over the run";
-  return `the maximum of the run, ${number(Math.max(a.evolution.peak, b?.evolution.peak ?? 0))}`;
+  if (scale === "probe") return "a map's maximum at its probe's largest balance";
+  const strongest = Math.max(a.evolution.strongestOfAll, b?.evolution.strongestOfAll ?? 0);
+  return `a map's maximum at the largest balance of the run, ${percent(strongest)}`;
 }
 
 export class Legend {

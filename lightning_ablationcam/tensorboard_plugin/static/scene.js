@@ -96,6 +96,16 @@ export class Side {
   }
 
   /**
+   * How strong the map of a probe is; 0 where it has no place.
+   *
+   * @param {number} probe
+   */
+  strength(probe) {
+    const place = this.place(probe);
+    return place === null ? 0 : this.evolution.strength(this.index, place);
+  }
+
+  /**
    * What 100 % of the colour scale stands for on this side; 0 where the probe has no place.
    *
    * @param {number} probe
@@ -198,7 +208,9 @@ export class Scene {
     // Two runs side by side share one scale: otherwise the same colour would mean different heat.
     const other = side === this.a ? this.b : this.a;
     if (other && this.scale !== "map") full = Math.max(full, other.full(probe, this.scale));
-    return full > 0 ? (side.at("maxima", probe) ?? 0) / full / 255 : 0;
+    // On its own scale a map has the full colour, however little speaks for the class.
+    const share = this.scale === "map" ? 1 : full > 0 ? side.strength(probe) / full : 0;
+    return (side.at("maxima", probe) ?? 0) > 0 ? share / 255 : 0;
   }
 
   /**
