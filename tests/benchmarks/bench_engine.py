@@ -135,6 +135,11 @@ def contestants(
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Name and a function that explains the images once."""
     yield "propagate", lambda: ablation_cam(model, layer, images, engine="propagate")
+    for count, also in (("two", ("rival",)), ("three", ("rival", 0))):
+        yield (
+            f"propagate, {count} classes",
+            lambda also=also: ablation_cam(model, layer, images, engine="propagate", also=also),
+        )
     if options.replay:
         yield "replay", lambda: ablation_cam(model, layer, images, engine="replay")
     if options.peers:

@@ -98,7 +98,7 @@ export class Panel {
     });
     this.opacityValue = el("span", { className: "value" });
     this.scale = new Segments(
-      "Full colour is the maximum of",
+      "Full colour is the strongest of",
       [
         ["map", "Map", "Each map's own maximum: compares shapes"],
         ["probe", "Probe", "The probe's maximum over the whole run"],
