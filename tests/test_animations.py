@@ -73,7 +73,7 @@ def test_scale_and_score_are_the_monitors(tmp_path, monkeypatch):
     write_animations(monitor, tmp_path)
     write_animations(watched(score=lambda output, classes: output[:, 0]), tmp_path)
     assert seen[0] == (monitor.probes, monitor.history, "run", "probability")
-    assert seen[1][2:] == ("probe", "score")
+    assert seen[1][2:] == ("map", "score")
 
 
 def test_hostile_names_stay_in_the_folder(tmp_path):

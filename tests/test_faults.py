@@ -345,7 +345,7 @@ def test_what_happens_between_the_check_and_the_write_ends_no_training(
         events = EventAccumulator(str(path)).Reload()
         # Everything the run logged, and the monitor's scalars, with no half record between.
         assert [one.step for one in events.Scalars("train_loss")] == [*range(STEPS[-1])]
-        assert len(events.Scalars("ablation_cam/drift")) == len(STEPS)
+        assert len(events.Scalars("ablation_cam/concentration")) == len(STEPS)
         assert events.Tags()["images"] == []
 
 

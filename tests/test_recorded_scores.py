@@ -101,6 +101,7 @@ def test_a_score_that_cannot_be_recorded_of_a_tensor_is_still_propagated():
     torch.testing.assert_close(result.drops, expected.drops, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*no channel moves the score by more than its rounding")
 def test_the_drop_of_a_picked_logit_is_not_a_difference():
     # The scores are so large that float32 has no digit left for a difference of them.
     torch.manual_seed(0)
