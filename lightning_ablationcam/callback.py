@@ -66,8 +66,12 @@ class AblationCAMMonitor(Callback):
     processes (DDP) each explains its share of the probes, and the first one writes.
 
     Args:
-        target_layer: Dotted name in the LightningModule (``"model.layer4"``), the module itself, or
-            ``"auto"``, the last layer with a spatial map that reaches the score.
+        target_layer: The value that is explained: dotted name of a module in the LightningModule
+            (``"model.layer4"``) or the module itself, for what it returns;
+            ``"model.bn:activation"`` for what the pointwise operations after it make of that,
+            ``"model.pool:input"`` for what it is given, ``"model.act#-1"`` for one of several
+            calls; or ``"auto"``, the last spatial value that reaches the score, after its
+            activation.
         probes: A :class:`~lightning_ablationcam.ProbeSet`, a callable ``(trainer, module) ->
             ProbeSet``, or a number of images to keep from the validation batches as they pass by,
             balanced over the classes.

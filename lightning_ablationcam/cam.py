@@ -75,9 +75,12 @@ def ablation_cam(
 
     Args:
         model: Any module that maps ``inputs`` to logits of shape (N, C).
-        target_layer: Dotted name, the module itself, or ``"auto"``: the last layer with a spatial
-            map that still reaches the score (for a transformer with a class token the last block's
-            first norm).
+        target_layer: The value that is explained: dotted name of a module (``"layer4"``) or the
+            module itself, for what it returns; ``"bn:activation"`` for what the pointwise
+            operations after it make of that, ``"pool:input"`` for what it is given, ``"act#-1"``
+            for one of several calls; or ``"auto"``, the last spatial value that still reaches the
+            score, after its activation (for a transformer with a class token the last block's
+            first norm). ``result.layer`` says which it was.
         inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype.
         classes: None for each image's predicted class, an int for all images, or N ints.
         score: ``"logit"``, ``"probability"`` (see :class:`AblationResult`), ``"contrast"`` (the

@@ -26,7 +26,7 @@ class AblationResult:
         scores: (N,) class score of the intact model.
         ablated_scores: (N, K) ``scores - drops``.
         classes: (N,) int64, the classes explained.
-        layer: Dotted name of the target layer.
+        layer: The value explained, as ``target_layer`` takes it, such as ``"bn:activation"``.
         engine: ``"propagate"`` or ``"replay"``, the engine that computed the drops.
         predicted: (N,) int64 class that the model predicts: the one with the largest logit, or,
             where it returns one logit, 1 if that is positive and else 0. None where the model's
