@@ -38,7 +38,7 @@ def test_ours_and_the_runs_stand_in_one_file_in_order(tmp_path):
     for step in range(20):
         writer.add_scalar("run", step, step)
         ours.add(number("ours", step), step)
-    ours.flush()
+    writer.flush()
     assert steps_in(events_in(tmp_path)) == {"run": [*range(20)], "ours": [*range(20)]}
     writer.close()
     assert steps_in(events_in(tmp_path))["run"] == [*range(20)]

@@ -55,10 +55,6 @@ class EventFile:
         else:
             self._writer._get_file_writer().add_summary(summary, step)
 
-    def flush(self) -> None:
-        """Flush what was written to disk."""
-        self._writer.flush()
-
 
 def append(path: str, record: bytes) -> None:
     """Append to a file, all or nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any
@@ -24,18 +25,18 @@ MAX_NAME_LENGTH = 120
 """Characters of a probe's name that its tag keeps at most."""
 
 
-class TensorBoard:
-    """Writes pictures as JPEG, which TensorBoard serves as it is, at a fifth of PNG's size.
+class _Board(ABC):
+    """What is the same whatever writes the event file.
 
     Args:
-        logger: A ``TensorBoardLogger`` that writes with torch's ``SummaryWriter``.
+        logger: A ``TensorBoardLogger``.
         tag: The monitor's tag.
     """
 
     def __init__(self, logger: Any, tag: str) -> None:
-        self._file = EventFile(logger.experiment)
+        self._writer: Any = logger.experiment
         self._tag = tag
-        self.place = str(logger.experiment.log_dir)
+        self.place = str(self._writer.log_dir)
 
     def spelled(self, names: Sequence[str]) -> list[str]:
         """Each on one line, see :func:`tag_names`."""
@@ -45,6 +46,27 @@ class TensorBoard:
         """Raise an ``OSError`` where there is too little room, before anything is drawn."""
         check_room(self.place)
         check_quota(self.place)
+
+    @abstractmethod
+    def write_picture(self, kind: Kind, name: str, picture: NDArray[np.uint8], step: int) -> None:
+        """Write one picture, (H, W, 3) uint8."""
+
+    def flush(self) -> None:
+        """Bring what was written to disk."""
+        self._writer.flush()
+
+
+class TensorBoard(_Board):
+    """Writes pictures as JPEG, which TensorBoard serves as it is, at a fifth of PNG's size.
+
+    Args:
+        logger: A ``TensorBoardLogger`` that writes with torch's ``SummaryWriter``.
+        tag: The monitor's tag.
+    """
+
+    def __init__(self, logger: Any, tag: str) -> None:
+        super().__init__(logger, tag)
+        self._file = EventFile(self._writer)
 
     def write_picture(self, kind: Kind, name: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture, (H, W, 3) uint8."""
@@ -58,10 +80,6 @@ class TensorBoard:
         """Write a record of the tab."""
         self._write(summary_value(self._tag + suffix, strings), step)
 
-    def flush(self) -> None:
-        """Bring what was written to disk."""
-        self._file.flush()
-
     def _write_image(self, tag: str, file: bytes, step: int) -> None:
         with Image.open(BytesIO(file)) as opened:
             width, height = opened.size
@@ -74,7 +92,7 @@ class TensorBoard:
         self._file.add(summary_pb2.Summary(value=[value]), step)
 
 
-class PlainTensorBoard:
+class PlainTensorBoard(_Board):
     """Writes pictures through any writer that has ``add_image``, such as tensorboardX's.
 
     Such a writer makes the same files, but takes only its own message types; so it gets neither
@@ -86,32 +104,17 @@ class PlainTensorBoard:
     """
 
     def __init__(self, logger: Any, tag: str) -> None:
-        self._writer: Any = logger.experiment
-        self._tag = tag
-        self.place = str(self._writer.log_dir)
+        super().__init__(logger, tag)
         rank_zero_warn(
             f"ablation_cam: the TensorBoardLogger writes with {type(self._writer).__module__}; "
             "pictures are written as PNG, about five times larger, and there is no Ablation-CAM "
             "tab. Install tensorboard to have both."
         )
 
-    def spelled(self, names: Sequence[str]) -> list[str]:
-        """Each on one line, see :func:`tag_names`."""
-        return tag_names(names)
-
-    def check_room(self) -> None:
-        """Raise an ``OSError`` where there is too little room, before anything is drawn."""
-        check_room(self.place)
-        check_quota(self.place)
-
     def write_picture(self, kind: Kind, name: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture, (H, W, 3) uint8."""
         check_room(self.place, picture.nbytes)
         self._writer.add_image(_tag_of(self._tag, kind, name), picture, step, dataformats="HWC")
-
-    def flush(self) -> None:
-        """Bring what was written to disk."""
-        self._writer.flush()
 
 
 def tensorboard(logger: Any, tag: str) -> Backend:

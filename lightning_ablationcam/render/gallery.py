@@ -15,12 +15,7 @@ from lightning_ablationcam.render.legend import legend_block
 from lightning_ablationcam.render.overlays import blend
 from lightning_ablationcam.render.sizes import fit
 from lightning_ablationcam.render.style import GAP
-from lightning_ablationcam.render.validation import (
-    check_heat,
-    check_lines,
-    check_picture,
-    check_same_length,
-)
+from lightning_ablationcam.render.validation import check_tiles
 
 SIDE = 224
 MAX_COLUMNS = 6
@@ -53,30 +48,16 @@ def gallery(
         >>> gallery(pictures, heats, [["cat"], ["dog"]], "maximum").dtype
         dtype('uint8')
     """
-    if not len(pictures):
-        raise ValueError("pictures must hold at least one picture, got none")
-    check_same_length(len(heats), len(pictures), "heats", "pictures")
-    check_same_length(len(captions), len(pictures), "captions", "pictures")
-    tiles = [
-        _tile(picture, heat, caption, number)
-        for number, (picture, heat, caption) in enumerate(
-            zip(pictures, heats, captions, strict=True)
-        )
-    ]
+    check_tiles(pictures, heats, captions)
+    tiles = [_tile(*parts) for parts in zip(pictures, heats, captions, strict=True)]
     rows = [row(tiles[i : i + MAX_COLUMNS], GAP) for i in range(0, len(tiles), MAX_COLUMNS)]
     body = column(rows, 2 * GAP)
     return np.array(framed(column([body, legend_block(legend, body.width)], 2 * GAP)))
 
 
 def _tile(
-    picture: NDArray[np.uint8],
-    heat: NDArray[np.floating[Any]],
-    caption: Sequence[str],
-    number: int,
+    picture: NDArray[np.uint8], heat: NDArray[np.floating[Any]], caption: Sequence[str]
 ) -> Image.Image:
-    check_picture(picture, f"pictures[{number}]")
-    check_heat(heat, f"heats[{number}]")
-    check_lines(caption, f"captions[{number}]")
     plain = fit(Image.fromarray(picture), SIDE)
     shown = [centered(image, SIDE) for image in (plain, blend(plain, heat))]
     return column([*shown, caption_block(caption, SIDE)], GAP)

@@ -16,12 +16,7 @@ from lightning_ablationcam.render.legend import legend_block
 from lightning_ablationcam.render.overlays import blend
 from lightning_ablationcam.render.sizes import fit
 from lightning_ablationcam.render.style import CARD, GAP, SEAM
-from lightning_ablationcam.render.validation import (
-    check_heat,
-    check_lines,
-    check_picture,
-    check_same_length,
-)
+from lightning_ablationcam.render.validation import check_lines, check_tiles
 
 SIDE = 112
 ASPECT = 4 / 3
@@ -57,7 +52,8 @@ def overview_grid(
         >>> grid.dtype
         dtype('uint8')
     """
-    _check(pictures, heats, captions, title)
+    check_tiles(pictures, heats, captions)
+    check_lines(title, "title")
     tiles = [
         _tile(fit(Image.fromarray(picture), SIDE), heat, caption)
         for picture, heat, caption in zip(pictures, heats, captions, strict=True)
@@ -83,20 +79,3 @@ def _columns(count: int, width: int, height: int) -> int:
         return abs(log(columns * width / (rows * height) / ASPECT))
 
     return min(range(1, count + 1), key=distance)
-
-
-def _check(
-    pictures: NDArray[np.uint8],
-    heats: NDArray[np.floating[Any]],
-    captions: Sequence[Sequence[str]],
-    title: Sequence[str],
-) -> None:
-    if len(pictures) == 0:
-        raise ValueError("pictures must hold at least one picture, got none")
-    check_same_length(len(heats), len(pictures), "heats", "pictures")
-    check_same_length(len(captions), len(pictures), "captions", "pictures")
-    for number, caption in enumerate(captions):
-        check_picture(pictures[number], f"pictures[{number}]")
-        check_heat(heats[number], f"heats[{number}]")
-        check_lines(caption, f"captions[{number}]")
-    check_lines(title, "title")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def check_picture(picture: object, name: str = "picture") -> None:
@@ -30,6 +32,20 @@ def check_lines(lines: Sequence[str], name: str) -> None:
     # A string is itself a sequence of strings: it would be drawn one letter a line.
     if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
         raise TypeError(f"{name} must be a sequence of strings, one a line, got {lines!r:.80}")
+
+
+def check_tiles(
+    pictures: NDArray[Any], heats: NDArray[Any], captions: Sequence[Sequence[str]]
+) -> None:
+    """Raise unless there is a picture, and for each a map and lines of text, all well formed."""
+    if len(pictures) == 0:
+        raise ValueError("pictures must hold at least one picture, got none")
+    check_same_length(len(heats), len(pictures), "heats", "pictures")
+    check_same_length(len(captions), len(pictures), "captions", "pictures")
+    for number, caption in enumerate(captions):
+        check_picture(pictures[number], f"pictures[{number}]")
+        check_heat(heats[number], f"heats[{number}]")
+        check_lines(caption, f"captions[{number}]")
 
 
 def check_same_length(count: int, expected: int, name: str, what: str) -> None:

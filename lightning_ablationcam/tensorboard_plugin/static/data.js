@@ -267,15 +267,6 @@ export class Evolution {
   }
 
   /**
-   * Whether a number is known at any step.
-   *
-   * @param {string} field
-   */
-  has(field) {
-    return this.steps.some((step) => step[field] !== null);
-  }
-
-  /**
    * The probability of any class of a probe, or null where it was not recorded.
    *
    * @param {number|null} index Of the class.
