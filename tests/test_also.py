@@ -175,6 +175,7 @@ def test_scores_of_your_own_of_logits_have_a_rival():
         (("best",), ValueError, "asks for 'best'; expected a list"),
         ((None,), TypeError, "asks for None"),
         (("rival", "rival"), ValueError, "names 'rival' twice"),
+        (range(9), ValueError, "has 9 entries; expected 8 at most"),
         (("label",), ValueError, "also='label': there are no labels"),
         (([0, 1],), ValueError, r"also has shape \(2,\); expected None, an int or one int"),
         ((9,), ValueError, "classes contains 9"),

@@ -152,6 +152,11 @@ def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
         (("history", "passes", 0, "classes"), torch.zeros(3), r"passes\[0\].classes is a tensor"),
         (("history", "passes"), [{}] * 65, "has 65 entries; expected 64 at most"),
         (("probes", "fingerprint"), None, "not of which probes"),
+        (
+            ("history", "passes", 0, "also", "rival", "heatmaps"),
+            torch.ones(3, 2, 2),
+            "also.'rival' has maps of another size than the pass",
+        ),
         (("probes", "kept", "inputs"), torch.zeros(4, 3, 8, 8), "labels is a tensor"),
         (("scalars", "drift"), float("inf"), "scalars.'drift' is inf; expected a finite number"),
         (("scalars", "drift"), 10**400, "is a huge number"),
