@@ -498,12 +498,12 @@ class AblationCAMMonitor(Callback):
             self._say_started(result, seconds)
 
     def _say_started(self, result: AblationResult, seconds: float) -> None:
-        count, height, width = result.heatmaps.shape
+        count, *sizes = result.heatmaps.shape
         places = ", ".join(self._publisher.places)
         rank_zero_info(
             f"ablation_cam: watching {count} probes at {result.layer!r} "
-            f"({result.drops.shape[1]} channels, {height}x{width}), {result.engine} engine, "
-            f"{seconds:.1f} s a pass"
+            f"({result.drops.shape[1]} channels, {'x'.join(map(str, sizes))}), {result.engine} "
+            f"engine, {seconds:.1f} s a pass"
             + (f"; pictures under '{self.tag}' in {places}" if places else "")
         )
 

@@ -13,6 +13,7 @@ from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.method.wanted import Also
+from lightning_ablationcam.network.inputs import rows_of
 from lightning_ablationcam.network.isolation import warn
 from lightning_ablationcam.network.layers import LayerError
 from lightning_ablationcam.options import Options
@@ -136,7 +137,7 @@ class Explainer:
             return explain_classes(
                 module,
                 self._layer,
-                execution.inputs(probes.inputs[rows]),
+                execution.inputs(rows_of(probes.inputs, rows)),
                 self._wanted_classes(probes, rows),
                 replace(self._options, forward=forward, also=self._also(rows), reference=reference),
                 tell,
