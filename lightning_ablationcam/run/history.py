@@ -75,6 +75,11 @@ class Pass:
     also: Mapping[str, Further] = field(default_factory=dict)
 
     @property
+    def map_shape(self) -> tuple[int, ...]:
+        """The shape of a heatmap, such as (h, w)."""
+        return self.heatmaps.shape[1:]
+
+    @property
     def strength(self) -> NDArray[np.float64]:
         """(N,) the balance; 1 in passes from before it was measured, and where it is not finite."""
         balance = self.measures.get("balance", np.ones(len(self.scores)))
