@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,13 @@ _LAYOUT_HELP = (
 # None; class; class and distillation; registers with and without a class token. A longer list would
 # find a grid in any number of tokens.
 _PREFIXES = (0, 1, 2, 4, 5, 8, 9)
+
+
+TargetLayer: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
+"""What is explained: a layer by name or itself, or several."""
+
+MAX_LAYERS = 8
+"""How many layers are explained at once at most: each has maps that are kept and written."""
 
 
 class LayerError(ValueError):
@@ -74,12 +81,36 @@ def check_layout(layout: str) -> None:
         raise ValueError(f"layout={shown(layout)} is not known; choose {_LAYOUT_HELP}")
 
 
+def several(target_layer: TargetLayer) -> list[str | nn.Module]:
+    """The target layers as a list; a module that is itself a sequence of modules is one layer."""
+    return [target_layer] if isinstance(target_layer, (str, nn.Module)) else list(target_layer)
+
+
 def check_target_layer(target_layer: object) -> None:
-    """Raise a ``TypeError`` unless ``target_layer`` is a name or a module."""
-    if not isinstance(target_layer, (str, nn.Module)):
-        raise TypeError(
-            f"target_layer={shown(target_layer)} is a {type(target_layer).__name__}; expected "
-            "'auto', a dotted name or an nn.Module"
+    """Raise unless ``target_layer`` is a name or a module, or a list of such.
+
+    Raises:
+        TypeError: If it is of another kind.
+        ValueError: If a list is empty, too long, or names one of them twice.
+    """
+    is_list = isinstance(target_layer, (list, tuple))
+    layers: list[Any] = list(target_layer) if is_list else [target_layer]  # type: ignore[call-overload]
+    for layer in layers:
+        if not isinstance(layer, (str, nn.Module)):
+            raise TypeError(
+                f"target_layer={shown(layer)} is a {type(layer).__name__}; expected 'auto', a "
+                "dotted name or an nn.Module, or a list of such"
+            )
+    if not 1 <= len(layers) <= MAX_LAYERS:
+        raise ValueError(
+            f"target_layer={shown(target_layer)} has {len(layers)} entries; expected 1 to "
+            f"{MAX_LAYERS}"
+        )
+    keys = [layer if isinstance(layer, str) else id(layer) for layer in layers]
+    twice = [layer for layer, key in zip(layers, keys, strict=True) if keys.count(key) > 1]
+    if twice:
+        raise ValueError(
+            f"target_layer={shown(target_layer)} names {shown(twice[0])} twice; once is enough"
         )
 
 
