@@ -167,7 +167,7 @@ class ProbeSource:
                     **self._display,
                 )
                 _check_fit(probes, self._classes, self._needs_labels)
-            except ValueError:
+            except (TypeError, ValueError):
                 return False  # mean and std have other channels, or classes is "label" now.
             if probes.fingerprint == state["fingerprint"]:
                 self.settle(probes)
