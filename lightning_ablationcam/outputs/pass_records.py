@@ -58,8 +58,8 @@ def probes_record(
     from lightning_ablationcam.measures.registry import MEASURES
 
     count = len(probes)
-    is_known = probes.label_kind == "class" and probes.labels is not None
-    labels = probes.labels.tolist() if is_known else [None] * count
+    classes = probes.labels if probes.label_kind == "class" else None
+    labels = [None] * count if classes is None else classes.tolist()
     return ProbesRecord(
         fingerprint=probes.fingerprint,
         layer=layer,

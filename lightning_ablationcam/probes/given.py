@@ -78,7 +78,7 @@ def checked_inputs(inputs: Any, chosen: str | None, copy: Copy) -> tuple[Inputs,
             f"shown={shown(chosen)} is not among the inputs: "
             f"{', '.join(repr(path) for path, _ in tensors(given))}"
         )
-    check_inputs(given, chosen)
+    check_inputs(given)
     path = picture_path(given, chosen)
     _check_picture(f"inputs[{path!r}]", picture_of(given, path))
     return mapped(given, copy), path
