@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from lightning_ablationcam.engine.program import Program
 from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, Recording, record
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
-from lightning_ablationcam.method.ablations import Ablation, ablate, channel_sums
+from lightning_ablationcam.method.ablations import Ablation, Moments, ablate, is_over_reference
 from lightning_ablationcam.method.balance import balance_of
 from lightning_ablationcam.method.head import Head, head_of
 from lightning_ablationcam.method.heatmaps import weighted_heatmaps
@@ -88,8 +88,9 @@ def ablation_cam(
             ``(output, classes) -> (N,)``. A network of one logit has the classes 0 and 1, and the
             logit of class 0 is its negative.
         ablation: What takes a channel's place: ``"zero"``, ``"mean"`` (the channel's mean over
-            ``reference``), a number that the channel is scaled by, or a callable ``(activations) ->
-            activations``.
+            ``reference``), ``"noise"`` (Gaussian noise of the channel's mean and standard deviation
+            over ``reference``, always the same, for all images alike), a number that the channel is
+            scaled by, or a callable ``(activations) -> activations``.
         groups: (K,) integer labels; channels of one label are ablated together and share their
             drop and weight.
         layout: Where channels and positions are in the layer's output: ``"auto"``, ``"NCHW"``,
@@ -104,8 +105,9 @@ def ablation_cam(
         also: Further classes to explain from the same recording, in ``result.also``: ``"rival"``
             (the class with the highest score other than the first), ``"predicted"``, an int, or
             one int for each image. On a tail that ends linearly they cost next to nothing.
-        reference: The images over which ``ablation="mean"`` takes means, default ``inputs``: a
-            tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        reference: The images over which ``ablation="mean"`` and ``"noise"`` take means and
+            deviations, default ``inputs``: a tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+            An image that is not finite at the layer is left out.
 
     Returns:
         The result, on the CPU.
@@ -182,7 +184,7 @@ def explain_classes(
         target = resolve_target(
             model, target_layer, inputs, score_of, layout=options.layout, forward=options.run
         )
-        task = _with_means(_Task(model, target, options), inputs)
+        task = _with_moments(_Task(model, target, options), inputs)
         result = joined(_in_chunks(task, inputs, wanted))
     vanished = 0 if result.vanished is None else int(result.vanished.sum())
     if vanished:
@@ -221,7 +223,7 @@ class _Task:
     model: nn.Module
     target: Target
     options: Options
-    means: Tensor | None = None
+    moments: Moments | None = None
 
     def record(self, inputs: Tensor, wanted: Wanted | None = None) -> Recording:
         """Run the model once on some images; scores of the user's own are recorded with it."""
@@ -238,23 +240,22 @@ class _Task:
         )
 
 
-def _with_means(task: _Task, inputs: Tensor) -> _Task:
-    """The task with what it replaces channels by, where that is their mean over a reference set."""
-    if task.options.ablation != "mean" or callable(task.options.ablation):
+def _with_moments(task: _Task, inputs: Tensor) -> _Task:
+    """The task with the channels' moments over the reference set, where they replace channels."""
+    if not is_over_reference(task.options.ablation):
         return task
     reference = task.options.reference_inputs
     images = inputs if reference is None else reference.to(inputs)
     size = len(images) if uses_batch_statistics(task.model) else REFERENCE_BATCH
-    total, count = torch.zeros((), dtype=torch.float64, device=inputs.device), 0
+    found: list[Moments] = []
     for start in range(0, len(images), size):
         rows = images[start : start + size]
         activations = record(
             task.model, task.target, rows, task.options.run, tail=False
         ).activations
         where = infer_layout(task.options.layout, activations.shape, rows.shape)
-        sums, many = channel_sums(activations, where.channel_dim)
-        total, count = total + sums, count + many
-    return replace(task, means=total / count)
+        found.append(Moments.of(activations, where.channel_dim))
+    return replace(task, moments=reduce(Moments.joined, found))
 
 
 def _called_scores(
@@ -340,7 +341,7 @@ def _question(
 ) -> Question:
     options, activations = task.options, recording.activations
     owners = _owners(options.groups, activations.shape[channel_dim], activations.device)
-    ablated = ablate(activations, options.ablation, channel_dim, task.means)
+    ablated = ablate(activations, options.ablation, channel_dim, task.moments)
     scores, columns = recording.scores, reading.columns
     if scores is None:
         images = torch.arange(len(inputs), device=activations.device)

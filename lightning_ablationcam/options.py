@@ -35,7 +35,7 @@ class Options:
         memory_budget: Bytes one batch may use.
         forward: ``(model, inputs) -> output``; None becomes a call of the model.
         also: Further classes.
-        reference: What ``ablation="mean"`` takes means over.
+        reference: What ``ablation="mean"`` and ``"noise"`` take means and deviations over.
 
     Raises:
         TypeError: If one is of the wrong kind.

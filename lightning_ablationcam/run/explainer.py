@@ -12,6 +12,7 @@ from torch import nn
 from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.engine.replay import uses_batch_statistics
+from lightning_ablationcam.method.ablations import is_over_reference
 from lightning_ablationcam.method.wanted import Also
 from lightning_ablationcam.network.isolation import warn
 from lightning_ablationcam.network.layers import LayerError
@@ -124,7 +125,7 @@ class Explainer:
     ) -> AblationResult:
         run = self._options.run
         reference = self._options.reference_inputs
-        if self._options.ablation == "mean" and not callable(self._options.ablation):
+        if is_over_reference(self._options.ablation):
             # All probes, also where this rank explains only some of them.
             reference = execution.inputs(probes.inputs if reference is None else reference)
 
