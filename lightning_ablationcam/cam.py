@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.ending import last_activation
 from lightning_ablationcam.engine.layer_search import resolve_target
 from lightning_ablationcam.engine.pairs import changed_pairs
-from lightning_ablationcam.engine.program import Program
+from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, Recording, record
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
@@ -28,14 +28,19 @@ from lightning_ablationcam.method.scores import Classes, Score, called_score, ha
 from lightning_ablationcam.method.wanted import EXPLAINED, Also, Wanted
 from lightning_ablationcam.method.weights import channel_weights
 from lightning_ablationcam.network.isolation import isolated, warn
-from lightning_ablationcam.network.layers import check_target_layer, infer_layout
+from lightning_ablationcam.network.layers import Layout, check_target_layer, infer_layout
 from lightning_ablationcam.network.memory import is_out_of_memory
 from lightning_ablationcam.network.targets import Target
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
 
+T = TypeVar("T")
+
 MAX_TOP = 5
 """How many of the classes with the highest scores a result holds."""
+
+MAX_KEPT_BYTES = 256 * 2**20
+"""Most bytes of channel maps that a result holds; of more images it holds none."""
 
 REFERENCE_BATCH = 32
 """How many images of a reference set are run at once."""
@@ -132,7 +137,7 @@ def ablation_cam(
         doi 10.1109/WACV45572.2020.9093360.
     """
     options = Options(
-        score, ablation, groups, layout, engine, memory_budget, forward, also, reference
+        score, ablation, groups, layout, engine, memory_budget, forward, also, reference, True
     )
     result = explain_classes(model, target_layer, inputs, classes, options, warn)
     if result.fallback is not None:
@@ -169,23 +174,14 @@ def explain_classes(
         The result, on the CPU.
     """
     check_target_layer(target_layer)
-    _check_inputs(model, inputs)
+    check_inputs(model, inputs)
     wanted = Wanted.of(classes, options.also, len(inputs), inputs.device, labels)
     with isolated(model, tell):
         if inputs.is_inference():
             inputs = inputs.clone()
 
-        def score_of(output: Any, first: int) -> Tensor:
-            head = head_of(output, first)
-            mine = Wanted(wanted.first).rows(slice(first)).classes(head, output, first)
-            reading = Reading.of(head, options.score, mine, output)
-            return reading.scores(output, torch.arange(first, device=mine.device))[:, 0]
-
-        target = resolve_target(
-            model, target_layer, inputs, score_of, layout=options.layout, forward=options.run
-        )
-        task = _with_moments(_Task(model, target, options), inputs)
-        result = joined(_in_chunks(task, inputs, wanted))
+        task = prepared(model, target_layer, inputs, wanted, options)
+        result = joined(in_chunks(task, inputs, wanted, _explain))
     vanished = 0 if result.vanished is None else int(result.vanished.sum())
     if vanished:
         tell(
@@ -200,7 +196,8 @@ def explain_classes(
     return result
 
 
-def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
+def check_inputs(model: nn.Module, inputs: Tensor) -> None:
+    """Raise a ``TypeError`` or ``ValueError`` unless they are a model and at least one image."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model={shown(model)}; expected an nn.Module")
     if not isinstance(inputs, Tensor):
@@ -217,13 +214,27 @@ def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What is the same for all images."""
+class Task:
+    """What is the same for all images.
+
+    Attributes:
+        model: The model.
+        target: The value that is explained.
+        options: How.
+        images: How many images there are.
+        moments: Those of the channels over a reference set, where they replace channels.
+    """
 
     model: nn.Module
     target: Target
     options: Options
+    images: int
     moments: Moments | None = None
+
+    def kept(self, maps: Tensor) -> Tensor | None:
+        """The maps of some images as the result holds them, if it does."""
+        size = self.images * maps[0].numel() * torch.float32.itemsize
+        return maps.float().cpu() if self.options.keep_maps and size <= MAX_KEPT_BYTES else None
 
     def record(self, inputs: Tensor, wanted: Wanted | None = None) -> Recording:
         """Run the model once on some images; scores of the user's own are recorded with it."""
@@ -240,7 +251,28 @@ class _Task:
         )
 
 
-def _with_moments(task: _Task, inputs: Tensor) -> _Task:
+def prepared(
+    model: nn.Module,
+    target_layer: str | nn.Module,
+    inputs: Tensor,
+    wanted: Wanted,
+    options: Options,
+) -> Task:
+    """Find the target, and what replaces channels: all that is the same for all images."""
+
+    def score_of(output: Any, first: int) -> Tensor:
+        head = head_of(output, first)
+        mine = Wanted(wanted.first).rows(slice(first)).classes(head, output, first)
+        reading = Reading.of(head, options.score, mine, output)
+        return reading.scores(output, torch.arange(first, device=mine.device))[:, 0]
+
+    target = resolve_target(
+        model, target_layer, inputs, score_of, layout=options.layout, forward=options.run
+    )
+    return _with_moments(Task(model, target, options, len(inputs)), inputs)
+
+
+def _with_moments(task: Task, inputs: Tensor) -> Task:
     """The task with the channels' moments over the reference set, where they replace channels."""
     if not is_over_reference(task.options.ablation):
         return task
@@ -272,7 +304,9 @@ def _called_scores(
     return torch.stack([called_score(score, output, each) for each in given], dim=1)
 
 
-def _in_chunks(task: _Task, inputs: Tensor, wanted: Wanted) -> list[AblationResult]:
+def in_chunks(
+    task: Task, inputs: Tensor, wanted: Wanted, explain: Callable[[Task, Tensor, Wanted], T]
+) -> list[T]:
     """Explain as many images at a time as the budget allows, half as many when memory runs out.
 
     Where the model normalises by the statistics of the batch, the images stay together.
@@ -280,12 +314,12 @@ def _in_chunks(task: _Task, inputs: Tensor, wanted: Wanted) -> list[AblationResu
     size, budget = len(inputs), task.options.memory_budget
     if budget is not None and size > 1 and not uses_batch_statistics(task.model):
         size = max(1, min(size, int(budget * IMAGES_SHARE) // _bytes_of_image(task, inputs)))
-    results: list[AblationResult] = []
+    results: list[T] = []
     done = 0
     while done < len(inputs):
         rows = slice(done, done + size)
         try:
-            results.append(_explain(task, inputs[rows], wanted.rows(rows)))
+            results.append(explain(task, inputs[rows], wanted.rows(rows)))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(task.model):
                 raise
@@ -295,7 +329,7 @@ def _in_chunks(task: _Task, inputs: Tensor, wanted: Wanted) -> list[AblationResu
     return results
 
 
-def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
+def _bytes_of_image(task: Task, inputs: Tensor) -> int:
     """What one more image costs before any group is ablated."""
     recording = task.record(inputs[:1])
     layer = 4 * recording.activations.nbytes
@@ -305,7 +339,31 @@ def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
     return layer + max(intact, kept)
 
 
-def _explain(task: _Task, inputs: Tensor, wanted: Wanted) -> AblationResult:
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is asked of some images.
+
+    Attributes:
+        recording: Their intact forward pass.
+        tail: What of it is propagated through.
+        where: Where the value holds channels and positions.
+        head: How the output is read.
+        classes: (N, Q) int64, the classes explained.
+        roles: Q names of them.
+        question: The question that the engines answer.
+    """
+
+    recording: Recording
+    tail: Program | PropagationError
+    where: Layout
+    head: Head
+    classes: Tensor
+    roles: tuple[str, ...]
+    question: Question
+
+
+def ask(task: Task, inputs: Tensor, wanted: Wanted) -> Asked:
+    """Run the model once on some images, and say what is asked of them."""
     options, recording = task.options, task.record(inputs, wanted)
     activations, count = recording.activations, len(inputs)
     where = infer_layout(options.layout, activations.shape, inputs.shape)
@@ -313,31 +371,41 @@ def _explain(task: _Task, inputs: Tensor, wanted: Wanted) -> AblationResult:
     head = _head(recording, count)
     classes = wanted.classes(head, recording.output, count).to(activations.device)
     reading = Reading.of(head, options.score, classes, recording.output)
-    question = _question(task, inputs, recording, reading, where.channel_dim)
-    drops, engine, fallback = find_drops(
-        question,
+    return Asked(
+        recording,
         recording.tail if recording.scored is None else recording.scored,
-        engine=options.engine,
-        memory_budget=options.memory_budget,
+        where,
+        head,
+        classes,
+        (EXPLAINED, *(name for name, _ in wanted.also)),
+        _question(task, inputs, recording, reading, where.channel_dim),
     )
-    maps = where.maps(activations)
+
+
+def _explain(task: Task, inputs: Tensor, wanted: Wanted) -> AblationResult:
+    options, asked = task.options, ask(task, inputs, wanted)
+    recording, question, classes = asked.recording, asked.question, asked.classes
+    drops, engine, fallback = find_drops(
+        question, asked.tail, engine=options.engine, memory_budget=options.memory_budget
+    )
+    maps = asked.where.maps(recording.activations)
     results = [
         AblationResult(
             **_found(drops[..., place], question.owners, question.scores[:, place], maps),
-            **_sayings(head, recording.output, classes[:, place], options.score),
+            **_sayings(asked.head, recording.output, classes[:, place], options.score),
             classes=classes[:, place].cpu(),
             layer=str(recording.tap),
             engine=engine,
             fallback=fallback,
             role=role,
         )
-        for place, role in enumerate([EXPLAINED, *(name for name, _ in wanted.also)])
+        for place, role in enumerate(asked.roles)
     ]
-    return replace(results[0], also=tuple(results[1:]))
+    return replace(results[0], also=tuple(results[1:]), channel_maps=task.kept(maps))
 
 
 def _question(
-    task: _Task, inputs: Tensor, recording: Recording, reading: Reading, channel_dim: int
+    task: Task, inputs: Tensor, recording: Recording, reading: Reading, channel_dim: int
 ) -> Question:
     options, activations = task.options, recording.activations
     owners = _owners(options.groups, activations.shape[channel_dim], activations.device)

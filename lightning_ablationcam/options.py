@@ -36,6 +36,8 @@ class Options:
         forward: ``(model, inputs) -> output``; None becomes a call of the model.
         also: Further classes.
         reference: What ``ablation="mean"`` and ``"noise"`` take means and deviations over.
+        keep_maps: Whether the result holds the channels' maps. The passes of a run do not: their
+            maps would be moved off the device and between ranks for nothing.
 
     Raises:
         TypeError: If one is of the wrong kind.
@@ -56,6 +58,7 @@ class Options:
     forward: Forward | None = None
     also: Also = ()
     reference: Any = None
+    keep_maps: bool = False
 
     def __post_init__(self) -> None:
         check_score(self.score)

@@ -47,6 +47,10 @@ class AblationResult:
             where ``probabilities`` is. T is 5, or the number of classes.
         top_probabilities: (N, T) their probabilities.
         also: What was found for the further classes, from the same recording.
+        channel_maps: (N, K, h, w) float32, the channels' own maps, for
+            :func:`~lightning_ablationcam.group_channels`; (N, K, d, h, w) for three spatial
+            dimensions. None where they would take more than 256 MiB, in the monitor's results, and
+            in those of ``also``, whose maps are the same.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -69,6 +73,7 @@ class AblationResult:
     top_classes: Tensor | None = None
     top_probabilities: Tensor | None = None
     also: tuple[AblationResult, ...] = ()
+    channel_maps: Tensor | None = None
 
     def draw(
         self, pictures: NDArray[np.uint8], class_names: Sequence[str] | None = None
