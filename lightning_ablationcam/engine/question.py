@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -30,7 +30,8 @@ class Question:
         activations: That value for these inputs.
         ablated: The same with every channel ablated.
         channel_dim: The dimension of ``activations`` that holds the channels.
-        owners: (K,) int64 in 0 ... G-1, the group of each channel.
+        owners: (K,) int64 in 0 ... G-1, the group of each channel; ``NOBODY`` for channels that
+            are never ablated, whose ``ablated`` values are those of ``activations``.
         changed: (N, G) whether ablation changes a pair at all; the others have a drop of exactly
             zero and are not run.
         score_of: Reads class scores off a model output.
@@ -39,6 +40,10 @@ class Question:
             sign, up to a constant: (N, Q, M) int64 columns, and (N, Q, M) signs. None for any other
             score.
         precise: Whether the score is to be read off in float64.
+        alike: What stands for ``owners`` in what is remembered of the program, so that many
+            questions of one kind are checked and measured once. None for the owners themselves.
+        computed: Whether the network computes ``activations`` from the inputs; else they are put
+            in its place, and ``output`` and ``scores`` are what follows from them.
     """
 
     model: nn.Module
@@ -55,3 +60,5 @@ class Question:
     scores: Tensor
     columns: tuple[Tensor, Tensor] | None
     precise: bool
+    alike: Hashable = None
+    computed: bool = True

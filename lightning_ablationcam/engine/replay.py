@@ -114,7 +114,11 @@ class Replay:
         asked = self.question
         row = slice(image, image + 1)
         prefix = Prefix(asked.model, asked.tap.target, asked.inputs[row], asked.forward)
-        intact = asked.score_of(prefix.output, torch.tensor([image], device=groups.device))
+        alone = torch.tensor([image], device=groups.device)
+        if asked.computed:
+            intact = asked.score_of(prefix.output, alone)
+        else:
+            intact = self._scores(alone, asked.activations[row], asked.inputs[row])
         ndim = asked.activations.ndim
         owner_map = along(asked.owners, ndim, asked.channel_dim)
 
