@@ -12,8 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.arguments import check_count, shown, whole_numbers
-from lightning_ablationcam.cam import Asked, Task, ask, in_chunks, prepared, replay_notice
-from lightning_ablationcam.cam import check_inputs as check_model_and_inputs
+from lightning_ablationcam.cam import (
+    Asked,
+    Setting,
+    ask,
+    checked_wanted,
+    in_chunks,
+    prepared,
+    replay_notice,
+)
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.owners import NOBODY
 from lightning_ablationcam.engine.pairs import along
@@ -21,10 +28,12 @@ from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, run
 from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.method.ablations import Ablation
+from lightning_ablationcam.method.heads.meaning import AnyTask
+from lightning_ablationcam.method.heads.vectors import Embeddings
 from lightning_ablationcam.method.scores import Classes, Score
 from lightning_ablationcam.method.wanted import Wanted
+from lightning_ablationcam.network.inputs import Inputs, count_of, plain
 from lightning_ablationcam.network.isolation import isolated, warn
-from lightning_ablationcam.network.layers import check_target_layer
 from lightning_ablationcam.options import Engine, Options
 
 Channels: TypeAlias = int | Sequence[int] | Tensor | np.ndarray
@@ -42,7 +51,7 @@ ROUNDING = 16
 def interaction(
     model: nn.Module,
     target_layer: str | nn.Module,
-    inputs: Tensor,
+    inputs: Inputs,
     classes: Classes = None,
     *,
     channels: Channels = 16,
@@ -54,6 +63,10 @@ def interaction(
     memory_budget: int | None = None,
     forward: Forward | None = None,
     reference: Any = None,
+    output: str | int | None = None,
+    task: AnyTask = "auto",
+    embeddings: Embeddings = None,
+    masks: Tensor | None = None,
 ) -> InteractionResult:
     """Find the pairs of channels whose joint drop differs most from the sum of their drops.
 
@@ -77,7 +90,7 @@ def interaction(
         model: As in :func:`~lightning_ablationcam.ablation_cam`, and so are all arguments but the
             next two.
         target_layer: The value whose channels are paired.
-        inputs: (N, ...) tensor the model is fed.
+        inputs: What the model is fed for N images.
         classes: None for each image's predicted class, an int for all, or N ints.
         channels: Which channels are paired: the indices of some, or how many of the most important
             ones, all if there are fewer. What is ranked is how much a channel changes the score, as
@@ -96,6 +109,10 @@ def interaction(
             recorded twice.
         forward: ``(model, inputs) -> output``.
         reference: The images over which ``ablation="mean"`` and ``"noise"`` take their means.
+        output: Which part of what the model returns are the logits.
+        task: What the logits mean.
+        embeddings: What the model's embeddings are compared with.
+        masks: For segmentation, the region over which the mean is taken.
 
     Returns:
         The result, on the CPU.
@@ -125,16 +142,24 @@ def interaction(
     _check_channels(channels)
     check_count("top", top)
     options = Options(
-        score, ablation, None, layout, engine, memory_budget, forward, reference=reference
+        score,
+        ablation,
+        None,
+        layout,
+        engine,
+        memory_budget,
+        forward,
+        (),
+        reference,
+        output,
+        task,
+        embeddings,
     )
-    check_target_layer(target_layer)
-    check_model_and_inputs(model, inputs)
-    wanted = Wanted.of(classes, (), len(inputs), inputs.device)
+    wanted = checked_wanted(model, target_layer, inputs, classes, options, masks=masks)
     with isolated(model):
-        if inputs.is_inference():
-            inputs = inputs.clone()
-        task = prepared(model, target_layer, inputs, wanted, options)
-        result = _Interactions(task, channels, int(top)).find(inputs, wanted)
+        inputs = plain(inputs)
+        setting = prepared(model, target_layer, inputs, wanted, options, masks)
+        result = _Interactions(setting, channels, int(top)).find(inputs, wanted)
     if result.fallback is not None:
         warn(replay_notice(result.fallback))
     return result
@@ -257,48 +282,48 @@ class _Interactions:
     """Asks the engine about one network.
 
     Args:
-        task: What is the same for all images.
+        setting: What is the same for all images.
         channels: Which channels are paired.
         top: How many pairs are listed.
     """
 
-    def __init__(self, task: Task, channels: Channels, top: int) -> None:
-        self._task = task
+    def __init__(self, setting: Setting, channels: Channels, top: int) -> None:
+        self._setting = setting
         self._wanted = int(channels) if isinstance(channels, numbers.Integral) else channels
         self._top = top
-        self._engine: str = task.options.engine
+        self._engine: str = setting.options.engine
         self._fallback: str | None = None
         self._recorded: list[Asked] = []
 
-    def find(self, inputs: Tensor, wanted: Wanted) -> InteractionResult:
+    def find(self, inputs: Inputs, wanted: Wanted) -> InteractionResult:
         """Choose the channels, and pair them."""
         if isinstance(self._wanted, int):
-            strengths = torch.cat(in_chunks(self._task, inputs, wanted, self._strengths))
+            strengths = torch.cat(in_chunks(self._setting, inputs, wanted, self._strengths))
             # An image that is not finite says nothing of the others' channels.
             ranked = strengths.nan_to_num(0, 0, 0).sum(dim=0).argsort(descending=True, stable=True)
             channels = ranked[: min(self._wanted, len(ranked))]
         else:
             channels = _indices(self._wanted)
 
-        def pair(task: Task, inputs: Tensor, wanted: Wanted) -> InteractionResult:
-            return self._paired(self._ask(task, inputs, wanted), channels)
+        def pair(setting: Setting, inputs: Inputs, wanted: Wanted) -> InteractionResult:
+            return self._paired(self._ask(setting, inputs, wanted), channels)
 
-        return _joined(in_chunks(self._task, inputs, wanted, pair))
+        return _joined(in_chunks(self._setting, inputs, wanted, pair))
 
-    def _ask(self, task: Task, inputs: Tensor, wanted: Wanted) -> Asked:
+    def _ask(self, setting: Setting, inputs: Inputs, wanted: Wanted) -> Asked:
         """What is asked of some images; all of them are recorded once."""
         recorded = self._recorded
-        if recorded and len(inputs) == task.images:
+        if recorded and count_of(inputs) == setting.images:
             return recorded[0]
         recorded.clear()
-        asked = ask(task, inputs, wanted)
-        if len(inputs) == task.images:
+        asked = ask(setting, inputs, wanted)
+        if count_of(inputs) == setting.images:
             recorded.append(asked)
         return asked
 
-    def _strengths(self, task: Task, inputs: Tensor, wanted: Wanted) -> Tensor:
+    def _strengths(self, setting: Setting, inputs: Inputs, wanted: Wanted) -> Tensor:
         """(N, K) float64, how much each channel changes the score among different others."""
-        asked = self._ask(task, inputs, wanted)
+        asked = self._ask(setting, inputs, wanted)
         question = asked.question
         strengths = self._drops(asked, question).abs()
         half = _half(len(question.owners)).to(question.activations.device)
@@ -338,7 +363,7 @@ class _Interactions:
             interaction=effect.cpu(),
             rounding=_rounding(question, drops, joint).cpu(),
             scores=question.scores[:, 0].cpu(),
-            classes=asked.classes[:, 0].cpu(),
+            classes=asked.reading.classes[:, 0].cpu(),
             layer=str(asked.recording.tap),
             engine="propagate" if self._engine == "auto" else self._engine,
             fallback=self._fallback,
@@ -347,7 +372,7 @@ class _Interactions:
 
     def _drops(self, asked: Asked, question: Question) -> Tensor:
         """(N, G) drops; once one has to be replayed, so are all that follow."""
-        budget = self._task.options.memory_budget
+        budget = self._setting.options.memory_budget
         drops, engine, fallback = find_drops(
             question, asked.tail, engine=self._engine, memory_budget=budget
         )

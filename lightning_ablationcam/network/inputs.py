@@ -90,6 +90,17 @@ def picture_path(inputs: Inputs, chosen: str | None = None) -> str:
     return candidates[0]
 
 
+def likeliest_picture(inputs: Inputs) -> Tensor:
+    """The tensor that heatmaps lie over; where that cannot be told, the first of most dimensions.
+
+    Enough to compare the proportions of a layer's output with.
+    """
+    try:
+        return picture_of(inputs)
+    except ValueError:
+        return max((tensor for _, tensor in tensors(inputs)), key=lambda tensor: tensor.ndim)
+
+
 def picture_of(inputs: Inputs, chosen: str | None = None) -> Tensor:
     """The tensor that heatmaps lie over; see :func:`picture_path`."""
     return (
@@ -99,7 +110,7 @@ def picture_of(inputs: Inputs, chosen: str | None = None) -> Tensor:
     )
 
 
-def check_inputs(inputs: Inputs, chosen: str | None = None) -> None:
+def check_inputs(inputs: Inputs) -> None:
     """Raise unless every tensor has a row for each image.
 
     Raises:
@@ -118,7 +129,7 @@ def check_inputs(inputs: Inputs, chosen: str | None = None) -> None:
         if not is_dense(tensor):
             name = f"inputs[{path!r}]" if path else "inputs"
             raise TypeError(f"{name}={shown(tensor)} is sparse or has no values; expected a tensor")
-    picture = picture_of(inputs, chosen)
+    picture = likeliest_picture(inputs)
     if picture.ndim < 2 or not len(picture):
         raise ValueError(
             f"inputs has shape {tuple(picture.shape)}; expected at least one image, (N, C, H, W)"
