@@ -10,14 +10,15 @@ from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
-from torch import nn
 
 from lightning_ablationcam.arguments import check_choice, check_flag, is_a, shown
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.method.ablations import Ablation
+from lightning_ablationcam.method.heads.meaning import AnyTask
+from lightning_ablationcam.method.heads.vectors import Embeddings
 from lightning_ablationcam.method.scores import Score
 from lightning_ablationcam.method.wanted import Also
-from lightning_ablationcam.network.layers import check_target_layer
+from lightning_ablationcam.network.layers import TargetLayer, check_target_layer, several
 from lightning_ablationcam.network.targets import find_target
 from lightning_ablationcam.options import Engine, Options
 from lightning_ablationcam.outputs.pictures import score_name
@@ -71,7 +72,9 @@ class AblationCAMMonitor(Callback):
             ``"model.bn:activation"`` for what the pointwise operations after it make of that,
             ``"model.pool:input"`` for what it is given, ``"model.act#-1"`` for one of several
             calls; or ``"auto"``, the last spatial value that reaches the score, after its
-            activation.
+            activation. Of a list of such the first counts, in scalars and pictures; the tab and
+            the report show the others beside it, and ``"fused"``, the geometric mean of all maps on
+            the finest grid.
         probes: A :class:`~lightning_ablationcam.ProbeSet`, a callable ``(trainer, module) ->
             ProbeSet``, or a number of images to keep from the validation batches as they pass by,
             balanced over the classes.
@@ -106,6 +109,10 @@ class AblationCAMMonitor(Callback):
             they are nearly all of what a monitor writes.
         reference: The images over which ``ablation="mean"`` and ``"noise"`` take means and
             deviations, default the probes: a tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        output: As in :func:`~lightning_ablationcam.ablation_cam`.
+        task: As in :func:`~lightning_ablationcam.ablation_cam`; ``"auto"`` also goes by the labels
+            of the probes.
+        embeddings: As in :func:`~lightning_ablationcam.ablation_cam`.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
@@ -120,7 +127,7 @@ class AblationCAMMonitor(Callback):
 
     def __init__(
         self,
-        target_layer: str | nn.Module = "auto",
+        target_layer: TargetLayer = "auto",
         probes: Probes = DEFAULT_PROBES,
         *,
         classes: ExplainedClasses = "label",
@@ -141,6 +148,9 @@ class AblationCAMMonitor(Callback):
         tag: str = "ablation_cam",
         pictures: bool = True,
         reference: Any = None,
+        output: str | int | None = None,
+        task: AnyTask = "auto",
+        embeddings: Embeddings = None,
     ) -> None:
         self.options = Options(
             score=score,
@@ -151,6 +161,9 @@ class AblationCAMMonitor(Callback):
             forward=forward,
             also=also,
             reference=reference,
+            output=output,
+            task=task,
+            embeddings=embeddings,
         )
         check_choice("scale", scale, SCALES)
         check_choice("on_error", on_error, ("warn", "raise"))
@@ -329,8 +342,9 @@ class AblationCAMMonitor(Callback):
                 f"{type(module).__name__} defines no forward, so the probes cannot be run; define "
                 "it, or pass forward=lambda module, inputs: ... that returns the logits"
             )
-        if not is_auto(self.target_layer):
-            find_target(module, self.target_layer)
+        for layer in several(self.target_layer):
+            if not is_auto(layer):
+                find_target(module, layer)
         loggers: list[Any] = trainer.loggers
         if not trainer.fast_dev_run and not has_backend(loggers):  # type: ignore[attr-defined]
             self._fit.notices.warn(

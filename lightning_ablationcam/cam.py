@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from lightning_ablationcam.engine.layer_search import resolve_target
 from lightning_ablationcam.engine.pairs import changed_pairs
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.question import Question
-from lightning_ablationcam.engine.recorder import Forward, Recording, record
+from lightning_ablationcam.engine.recorder import Forward, Recording, record_all
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
 from lightning_ablationcam.method.ablations import Ablation, Moments, ablate, is_over_reference
 from lightning_ablationcam.method.balance import balance_of
@@ -40,7 +40,13 @@ from lightning_ablationcam.network.inputs import (
     rows_of,
 )
 from lightning_ablationcam.network.isolation import isolated, warn
-from lightning_ablationcam.network.layers import Layout, check_target_layer, infer_layout
+from lightning_ablationcam.network.layers import (
+    Layout,
+    TargetLayer,
+    check_target_layer,
+    infer_layout,
+    several,
+)
 from lightning_ablationcam.network.memory import is_out_of_memory
 from lightning_ablationcam.network.targets import Target
 from lightning_ablationcam.options import Engine, Groups, Options
@@ -52,7 +58,7 @@ MAX_TOP = 5
 """How many of the classes with the highest scores a result holds."""
 
 MAX_KEPT_BYTES = 256 * 2**20
-"""Most bytes of channel maps that a result holds; of more images it holds none."""
+"""Most bytes of channel maps that a result holds, of all layers; of more it holds none."""
 
 REFERENCE_BATCH = 32
 """How many images of a reference set are run at once."""
@@ -66,7 +72,7 @@ IMAGES_SHARE = 0.5
 
 def ablation_cam(
     model: nn.Module,
-    target_layer: str | nn.Module,
+    target_layer: TargetLayer,
     inputs: Inputs,
     classes: Classes = None,
     *,
@@ -101,7 +107,9 @@ def ablation_cam(
             operations after it make of that, ``"pool:input"`` for what it is given, ``"act#-1"``
             for one of several calls; or ``"auto"``, the last spatial value that still reaches the
             score, after its activation (for a transformer with a class token the last block's
-            first norm). ``result.layer`` says which it was.
+            first norm). ``result.layer`` says which it was. A list of such is explained in one
+            recording: ``result.layers`` holds what was found for each, and ``result.fused()`` is
+            one finer map of them all.
         inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype; or a dict,
             tuple or list of such, with a row for each image in all of them. A dict is handed to
             ``forward`` by name where that has parameters of these names.
@@ -150,7 +158,7 @@ def ablation_cam(
             the class at each place. Default where the model predicts the class.
 
     Returns:
-        The result, on the CPU.
+        The result, on the CPU; of a list of layers that of the first, and all in its ``layers``.
 
     Raises:
         TypeError: If an argument is of the wrong kind, or the model returns no tensor.
@@ -199,7 +207,7 @@ def replay_notice(reason: str) -> str:
 
 def explain_classes(
     model: nn.Module,
-    target_layer: str | nn.Module,
+    target_layer: TargetLayer,
     inputs: Inputs,
     classes: Classes,
     options: Options,
@@ -223,7 +231,7 @@ def explain_classes(
         declared: What the labels say of the task, where the model itself says nothing.
 
     Returns:
-        The result, on the CPU.
+        The result, on the CPU; those of further layers are in its ``further``.
     """
     wanted = checked_wanted(model, target_layer, inputs, classes, options, labels, masks)
     with isolated(model, tell):
@@ -236,7 +244,7 @@ def explain_classes(
 
 def checked_wanted(
     model: nn.Module,
-    target_layer: str | nn.Module,
+    target_layer: TargetLayer,
     inputs: Inputs,
     classes: Classes,
     options: Options,
@@ -265,14 +273,14 @@ def checked_wanted(
 
 def prepared(
     model: nn.Module,
-    target_layer: str | nn.Module,
+    target_layer: TargetLayer,
     inputs: Inputs,
     wanted: Wanted,
     options: Options,
     masks: Tensor | None = None,
     declared: Task | None = None,
 ) -> Setting:
-    """Find the target and what replaces channels: all that is the same for all images.
+    """Find the targets and what replaces channels: all that is the same for all images.
 
     Args:
         model: As in :func:`explain_classes`, and so are the others.
@@ -290,15 +298,12 @@ def prepared(
         options.embeddings,
         None if masks is None else masks_as_given(masks).to(device),
     )
-    target = resolve_target(
-        model,
-        target_layer,
-        inputs,
-        partial(_reader, meaning, wanted, options),
-        layout=options.layout,
-        forward=options.run,
-    )
-    return _with_moments(Setting(model, target, options, meaning, count_of(inputs)), inputs)
+    reader = partial(_reader, meaning, wanted, options)
+    targets = [
+        resolve_target(model, each, inputs, reader, layout=options.layout, forward=options.run)
+        for each in several(target_layer)
+    ]
+    return _with_moments(Setting(model, targets, options, meaning, count_of(inputs)), inputs)
 
 
 def _reader(
@@ -337,37 +342,43 @@ class Setting:
 
     Attributes:
         model: The model.
-        target: The value that is explained.
+        targets: The values that are explained.
         options: How.
         meaning: What the model's output means.
         images: How many images there are.
-        moments: Those of the channels over a reference set, where they replace channels.
+        moments: For each target those of its channels over a reference set, where they replace
+            channels.
     """
 
     model: nn.Module
-    target: Target
+    targets: Sequence[Target]
     options: Options
     meaning: Meaning
     images: int
-    moments: Moments | None = None
+    moments: Sequence[Moments] = ()
 
     def kept(self, maps: Tensor) -> Tensor | None:
         """The maps of some images as the result holds them, if it does."""
         size = self.images * maps[0].numel() * torch.float32.itemsize
-        return maps.float().cpu() if self.options.keep_maps and size <= MAX_KEPT_BYTES else None
+        fits = size <= MAX_KEPT_BYTES // len(self.targets)
+        return maps.float().cpu() if self.options.keep_maps and fits else None
 
     def rows(self, rows: slice) -> Setting:
         """The same for some of the images."""
         return replace(self, meaning=self.meaning.rows(rows))
 
-    def record(self, inputs: Inputs, wanted: Wanted | None = None) -> Recording:
-        """Run the model once on some images; scores of the user's own are recorded with it."""
+    def record(self, inputs: Inputs, wanted: Wanted | None = None) -> list[Recording]:
+        """Run the model once on some images; scores of the user's own are recorded with it.
+
+        Returns:
+            A recording for each target.
+        """
         score, read = self.options.score, None
         if callable(score) and wanted is not None:
             read = partial(_called_scores, score, wanted, self.meaning, count_of(inputs))
-        return record(
+        return record_all(
             self.model,
-            self.target,
+            self.targets,
             inputs,
             self.options.run,
             tail=self.options.engine != "replay",
@@ -383,13 +394,15 @@ def _with_moments(setting: Setting, inputs: Inputs) -> Setting:
     images = inputs if reference is None else _like(inputs, reference)
     many, picture = count_of(images), likeliest_picture(images)
     size = many if uses_batch_statistics(setting.model) else REFERENCE_BATCH
-    found: list[Moments] = []
+    found: list[list[Moments]] = [[] for _ in setting.targets]
     for start in range(0, many, size):
         rows = rows_of(images, slice(start, start + size))
-        value = record(setting.model, setting.target, rows, run, tail=False).activations
-        where = infer_layout(setting.options.layout, value.shape, picture.shape)
-        found.append(Moments.of(value, where.channel_dim))
-    return replace(setting, moments=reduce(Moments.joined, found))
+        recordings = record_all(setting.model, setting.targets, rows, run, tail=False)
+        for mine, recording in zip(found, recordings, strict=True):
+            value = recording.activations
+            where = infer_layout(setting.options.layout, value.shape, picture.shape)
+            mine.append(Moments.of(value, where.channel_dim))
+    return replace(setting, moments=[reduce(Moments.joined, mine) for mine in found])
 
 
 def _like(inputs: Inputs, reference: Inputs) -> Inputs:
@@ -451,23 +464,21 @@ def in_chunks(
 
 def _bytes_of_image(setting: Setting, inputs: Inputs) -> int:
     """What one more image costs before any group is ablated."""
-    recording = setting.record(rows_of(inputs, slice(1)))
-    layer = 4 * recording.activations.nbytes
+    recordings = setting.record(rows_of(inputs, slice(1)))
+    layers = sum(4 * recording.activations.nbytes for recording in recordings)
     intact = bytes_per_image(setting.model, inputs, setting.options.run)
     # Propagation keeps what the intact network computes in its tail.
-    kept = recording.tail.nbytes if isinstance(recording.tail, Program) else 0
-    return layer + max(intact, kept)
+    tails = [each.tail.nbytes for each in recordings if isinstance(each.tail, Program)]
+    return layers + max(intact, *tails, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What is asked of some images.
+    """What is asked of some images at one target.
 
     Attributes:
         recording: Their intact forward pass.
-        tail: What of it is propagated through.
         where: Where the value holds channels and positions.
-        head: What the output means.
         reading: How the scores of Q classes are read.
         absent: (N, Q) where an image has no such class.
         roles: Q names of the classes.
@@ -475,69 +486,83 @@ class Asked:
     """
 
     recording: Recording
-    tail: Program | PropagationError
     where: Layout
-    head: Head
     reading: Reading
     absent: Tensor
-    roles: tuple[str, ...]
+    roles: Sequence[str]
     question: Question
 
+    @property
+    def tail(self) -> Program | PropagationError:
+        """What is propagated through."""
+        recording = self.recording
+        return recording.tail if recording.scored is None else recording.scored
 
-def ask(setting: Setting, inputs: Inputs, wanted: Wanted) -> Asked:
-    """Run the model once on some images, and say what is asked of them."""
-    options, recording = setting.options, setting.record(inputs, wanted)
-    activations, count = recording.activations, count_of(inputs)
-    where = infer_layout(options.layout, activations.shape, likeliest_picture(inputs).shape)
-    head = _head(setting.meaning, recording, count)
+
+def ask(setting: Setting, inputs: Inputs, wanted: Wanted) -> list[Asked]:
+    """Run the model once on some images, and say what is asked of them at each target."""
+    recordings, count = setting.record(inputs, wanted), count_of(inputs)
+    output = recordings[0].output
+    head = _head(setting.meaning, recordings[0], count)
     wanted = wanted.known_for(head)
-    classes = wanted.classes(head, recording.output, count).to(activations.device)
-    reading = Reading.of(head, options.score, classes.clamp(min=0), recording.output, wanted.beside)
-    return Asked(
-        recording,
-        recording.tail if recording.scored is None else recording.scored,
-        where,
-        head,
-        reading,
-        classes < 0,
-        (EXPLAINED, *(name for name, _ in wanted.also)),
-        _question(setting, inputs, recording, reading, where.channel_dim),
-    )
+    classes = wanted.classes(head, output, count).to(recordings[0].activations.device)
+    reading = Reading.of(head, setting.options.score, classes.clamp(min=0), output, wanted.beside)
+    roles = [EXPLAINED, *(name for name, _ in wanted.also)]
+    asked = []
+    for place, recording in enumerate(recordings):
+        shape, picture = recording.activations.shape, likeliest_picture(inputs)
+        where = infer_layout(setting.options.layout, shape, picture.shape)
+        moments = setting.moments[place] if setting.moments else None
+        question = _question(setting, inputs, recording, reading, where.channel_dim, moments)
+        asked.append(Asked(recording, where, reading, classes < 0, roles, question))
+    return asked
 
 
 def _explain(setting: Setting, inputs: Inputs, wanted: Wanted) -> AblationResult:
-    options, asked = setting.options, ask(setting, inputs, wanted)
-    recording, question, reading = asked.recording, asked.question, asked.reading
-    drops, engine, fallback = find_drops(
-        question, asked.tail, engine=options.engine, memory_budget=options.memory_budget
-    )
-    absent = asked.absent
-    # What an image does not have has no map: it is unknown, not cold.
-    scores = question.scores.masked_fill(absent, torch.nan)
-    drops = drops.masked_fill(absent[:, None], torch.nan)
-    maps = asked.where.maps(recording.activations)
-    results = [
-        AblationResult(
-            **_found(drops[..., place], question.owners, scores[:, place], maps),
-            **_sayings(reading, place, recording.output),
-            classes=reading.classes[:, place].masked_fill(absent[:, place], -1).cpu(),
-            layer=str(recording.tap),
-            engine=engine,
-            fallback=fallback,
-            role=role,
-            task=asked.head.task,
+    """Explain some images: the first target, and in ``further`` the others."""
+    results = []
+    for asked in ask(setting, inputs, wanted):
+        drops, engine, fallback = find_drops(
+            asked.question,
+            asked.tail,
+            engine=setting.options.engine,
+            memory_budget=setting.options.memory_budget,
         )
-        for place, role in enumerate(asked.roles)
-    ]
-    return replace(results[0], also=tuple(results[1:]), channel_maps=setting.kept(maps))
+        maps = asked.where.maps(asked.recording.activations)
+        how = {"engine": engine, "fallback": fallback}
+        named = [_of_role(asked, place, drops, maps, **how) for place in range(len(asked.roles))]
+        kept = setting.kept(maps)
+        results.append(replace(named[0], also=tuple(named[1:]), channel_maps=kept))
+    return replace(results[0], further=tuple(results[1:]))
+
+
+def _of_role(asked: Asked, place: int, drops: Tensor, maps: Tensor, **how: Any) -> AblationResult:
+    """The result for one of the classes; of images that do not have it, it is not known."""
+    question, reading, missing = asked.question, asked.reading, asked.absent[:, place]
+    scores = question.scores[:, place].masked_fill(missing, torch.nan)
+    drops = drops[..., place].masked_fill(missing[:, None], torch.nan)
+    return AblationResult(
+        **_found(drops, question.owners, scores, maps),
+        **_sayings(reading, place, asked.recording.output),
+        classes=reading.classes[:, place].masked_fill(missing, -1).cpu(),
+        layer=str(asked.recording.tap),
+        role=asked.roles[place],
+        **how,
+        task=reading.heads[place].task,
+    )
 
 
 def _question(
-    setting: Setting, inputs: Inputs, recording: Recording, reading: Reading, channel_dim: int
+    setting: Setting,
+    inputs: Inputs,
+    recording: Recording,
+    reading: Reading,
+    channel_dim: int,
+    moments: Moments | None,
 ) -> Question:
     options, activations = setting.options, recording.activations
     owners = _owners(options.groups, activations.shape[channel_dim], activations.device)
-    ablated = ablate(activations, options.ablation, channel_dim, setting.moments)
+    ablated = ablate(activations, options.ablation, channel_dim, moments)
     scores, columns = recording.scores, reading.columns
     if scores is None:
         images = torch.arange(count_of(inputs), device=activations.device)

@@ -34,6 +34,7 @@ from lightning_ablationcam.method.scores import Classes, Score
 from lightning_ablationcam.method.wanted import Wanted
 from lightning_ablationcam.network.inputs import Inputs, count_of, plain
 from lightning_ablationcam.network.isolation import isolated, warn
+from lightning_ablationcam.network.layers import check_target_layer
 from lightning_ablationcam.options import Engine, Options
 
 Channels: TypeAlias = int | Sequence[int] | Tensor | np.ndarray
@@ -139,6 +140,9 @@ def interaction(
         >>> print(*result.pairs(0))
         0 + 1: together 9, alone 0 and 0: stand in for each other
     """
+    check_target_layer(target_layer)
+    if not isinstance(target_layer, (str, nn.Module)):
+        raise TypeError(f"target_layer={shown(target_layer)}; expected one layer, not several")
     _check_channels(channels)
     check_count("top", top)
     options = Options(
@@ -316,7 +320,7 @@ class _Interactions:
         if recorded and count_of(inputs) == setting.images:
             return recorded[0]
         recorded.clear()
-        asked = ask(setting, inputs, wanted)
+        (asked,) = ask(setting, inputs, wanted)
         if count_of(inputs) == setting.images:
             recorded.append(asked)
         return asked

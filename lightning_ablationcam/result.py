@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from lightning_ablationcam.method.fusion import fused_heatmaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,7 @@ class AblationResult:
         regions: (N, H, W) bool, where the mean logit of a segmentation was taken, at the resolution
             of the model's output; None for anything else.
         also: What was found for the further classes, from the same recording.
+        further: What was found for further layers, from the same recording; see :attr:`layers`.
         channel_maps: (N, K, h, w) float32, the channels' own maps, for
             :func:`~lightning_ablationcam.group_channels`; (N, K, d, h, w) for three spatial
             dimensions. None where they would take more than 256 MiB, in the monitor's results, and
@@ -79,7 +82,33 @@ class AblationResult:
     task: str | None = None
     regions: Tensor | None = None
     also: tuple[AblationResult, ...] = ()
+    further: tuple[AblationResult, ...] = ()
     channel_maps: Tensor | None = None
+
+    @property
+    def layers(self) -> tuple[AblationResult, ...]:
+        """The results of all layers that were asked for, in their order; of one layer itself."""
+        return (replace(self, further=()), *self.further)
+
+    def fused(self) -> Tensor:
+        """One map of the maps of all layers, on the finest of their grids.
+
+        Their geometric mean; see :func:`~lightning_ablationcam.method.fusion.fused_heatmaps`.
+
+        Returns:
+            (N, H, W) float32 between 0 and 1.
+
+        Example:
+            >>> from lightning_ablationcam import ablation_cam
+            >>> model = torch.nn.Sequential(
+            ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3, stride=2),
+            ...     torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 4, 2),
+            ... )
+            >>> result = ablation_cam(model, ["1", "3"], torch.rand(2, 3, 8, 8))
+            >>> [tuple(each.heatmaps.shape) for each in result.layers], result.fused().shape
+            ([(2, 6, 6), (2, 2, 2)], torch.Size([2, 6, 6]))
+        """
+        return fused_heatmaps([each.heatmaps for each in self.layers])
 
     def draw(
         self, pictures: NDArray[np.uint8], class_names: Sequence[str] | None = None
@@ -149,7 +178,7 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
     tensors: dict[str, Any] = {
         name: None if any(value is None for value in values) else torch.cat(values)
         for name, values in columns.items()
-        if name not in ("layer", "engine", "fallback", "role", "task", "also")
+        if name not in ("layer", "engine", "fallback", "role", "task", "also", "further")
     }
     return AblationResult(
         **tensors,
@@ -159,4 +188,5 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
         role=parts[0].role,
         task=parts[0].task,
         also=tuple(joined(each) for each in zip(*columns["also"], strict=True)),
+        further=tuple(joined(each) for each in zip(*columns["further"], strict=True)),
     )

@@ -184,3 +184,16 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
     with pytest.raises(ImportError, match=r"pip install 'lightning-ablationcam\[groups\]'"):
         group_channels(result, 2)
+
+
+def test_each_layer_holds_its_maps(monkeypatch):
+    model, x = seeded(Skip()), images()
+    result = ablation_cam(model, ["conv", "mix"], x)
+    for each, layer in zip(result.layers, ("conv", "mix"), strict=True):
+        torch.testing.assert_close(each.channel_maps, output_of(model, layer, x))
+    # The budget is that of all layers.
+    monkeypatch.setattr("lightning_ablationcam.cam.MAX_KEPT_BYTES", 3 * 6 * 64 * 4)
+    kept = [
+        each.channel_maps is not None for each in ablation_cam(model, ["conv", "mix"], x).layers
+    ]
+    assert kept == [False, True]

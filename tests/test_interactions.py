@@ -145,6 +145,38 @@ def test_scores(engine):
     assert_score("contrast", lambda output, c: output[0, c] - output[0, rivals[c]])
 
 
+def test_tasks_and_inputs():
+    class Segments(Skip):
+        def forward(self, image, shift):
+            x = F.relu(self.conv(F.relu(self.stem(image))))
+            x = F.relu(self.mix(x + shift.view(-1, 1, 1, 1)))
+            return {"logits": self.head(x.movedim(1, -1)).movedim(-1, 1)}
+
+    model, x, shift = seeded(Segments()), images(), torch.tensor([0.1, 0.2, 0.3])
+    masks = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(4)) > 0.5
+    given = {"channels": range(4), "masks": masks, "task": "segmentation"}
+    result = interaction(model, "conv", {"image": x, "shift": shift}, CLASSES, **given)
+
+    class Fed(nn.Module):
+        """The same for one image, whose number is in its corner."""
+
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, image):
+            (row,) = (k for k in range(3) if torch.equal(image[0], x[k].to(image)))
+            maps = self.model(image, shift[row : row + 1].to(image))["logits"]
+            return maps[:, :, masks[row]].mean(2)
+
+    reference = interaction_reference(Fed(), "model.conv", x, CLASSES, range(4))
+    assert_equals_reference(result, reference)
+    slow = interaction(
+        model, "conv", {"image": x, "shift": shift}, CLASSES, engine="replay", **given
+    )
+    assert_equals_reference(slow, reference)
+
+
 def test_layouts():
     x = images()
     model = seeded(ChannelsLast())
@@ -434,6 +466,7 @@ def test_bad_arguments_name_argument_value_and_choices():
     assert "top=0; expected a whole number" in message(ValueError, top=0)
     assert "closest names: 'conv'" in message(ValueError, target_layer="convs")
     assert "target_layer=3" in message(TypeError, target_layer=3)
+    assert "expected one layer, not several" in message(TypeError, target_layer=["conv", "mix"])
     assert "inputs=3" in message(TypeError, inputs=3)
     assert "classes contains 9" in message(ValueError, classes=9)
     result = interaction(model, "conv", x)

@@ -15,7 +15,7 @@ from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.method.ablations import is_over_reference
 from lightning_ablationcam.method.wanted import Also
 from lightning_ablationcam.network.isolation import warn
-from lightning_ablationcam.network.layers import LayerError
+from lightning_ablationcam.network.layers import LayerError, TargetLayer, several
 from lightning_ablationcam.options import Options
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses
@@ -43,13 +43,13 @@ class Explainer:
 
     def __init__(
         self,
-        target_layer: str | nn.Module,
+        target_layer: TargetLayer,
         classes: ExplainedClasses,
         options: Options,
         ranks: Ranks | None = None,
     ) -> None:
-        self._wanted = target_layer
-        self._layer = target_layer
+        self._wanted = several(target_layer)
+        self._layers = several(target_layer)
         self._classes = classes
         self._options = options
         self._ranks = Ranks() if ranks is None else ranks
@@ -80,13 +80,13 @@ class Explainer:
         parts = self._shares(module, len(probes), explain_rows)
         if any(isinstance(part, LayerError) for part in parts):
             # If another layer is found, the user is told and the history starts afresh.
-            self._layer = self._wanted
+            self._layers = self._wanted
             parts = self._shares(module, len(probes), explain_rows)
         result = joined([part for part in parts if isinstance(part, AblationResult)])
-        if result.drops.nan_to_num(0, 0, 0).any():
+        if all(each.drops.nan_to_num(0, 0, 0).any() for each in result.layers):
             # Otherwise the layer has no effect, as before a head that is still all zeros: keep
             # nothing, so that the next pass searches again.
-            self._layer = result.layer
+            self._layers = [each.layer for each in result.layers]
         return result
 
     def _shares(
@@ -98,9 +98,10 @@ class Explainer:
             For each rank its result, None if it has no share, or the error if the layer that "auto"
             had found is gone. All ranks get the error, so that they search again together.
         """
-        was_found = is_auto(self._wanted) and not is_auto(self._layer)
+        searching = any(map(is_auto, self._layers))
+        was_found = any(map(is_auto, self._wanted)) and not searching
         # Ranks that search for the layer on their own could find different ones.
-        split = not is_auto(self._layer) and not uses_batch_statistics(module)
+        split = not searching and not uses_batch_statistics(module)
         rows = self._ranks.rows(count, split=split)
 
         def explain_mine() -> AblationResult | LayerError | None:
@@ -136,7 +137,7 @@ class Explainer:
         with execution.whole():
             return explain_classes(
                 module,
-                self._layer,
+                self._layers,
                 execution.inputs(probes.inputs[rows]),
                 self._wanted_classes(probes, rows),
                 replace(self._options, forward=forward, also=self._also(rows), reference=reference),
