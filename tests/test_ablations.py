@@ -162,3 +162,11 @@ def test_moments_do_not_depend_on_how_images_are_batched(sizes, shift):
 def test_a_channel_of_one_value_is_not_changed_by_noise_of_it():
     activations = torch.full((2, 3, 2, 2), 0.1)
     assert torch.equal(ablate(activations, "noise", 1, Moments.of(activations, 1)), activations)
+
+
+def test_each_of_several_layers_gets_noise_of_its_own():
+    x = images()
+    both = ablation_cam(seeded(Skip()), ["conv", "mix"], x, CLASSES, ablation="noise")
+    for found, layer in zip(both.layers, ("conv", "mix"), strict=True):
+        alone = ablation_cam(seeded(Skip()), layer, x, CLASSES, ablation="noise")
+        torch.testing.assert_close(found.drops, alone.drops, rtol=1e-4, atol=1e-5)
