@@ -108,8 +108,8 @@ class AblationCAMMonitor(Callback):
         tag: First part of all tags. Two monitors in one Trainer need two.
         pictures: Whether to draw pictures for TensorBoard's Images. The tab does not need them, and
             they are nearly all of what a monitor writes.
-        reference: The images over which ``ablation="mean"`` takes means, default the probes: a
-            tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        reference: The images over which ``ablation="mean"`` and ``"noise"`` take means and
+            deviations, default the probes: a tensor or a :class:`~lightning_ablationcam.ProbeSet`.
         output: As in :func:`~lightning_ablationcam.ablation_cam`.
         task: As in :func:`~lightning_ablationcam.ablation_cam`; ``"auto"`` also goes by the labels
             of the probes.

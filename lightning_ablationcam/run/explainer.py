@@ -12,6 +12,7 @@ from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.engine.recorder import RejectedError
 from lightning_ablationcam.engine.replay import uses_batch_statistics
+from lightning_ablationcam.method.ablations import is_over_reference
 from lightning_ablationcam.network.inputs import rows_of
 from lightning_ablationcam.network.isolation import warn
 from lightning_ablationcam.network.layers import LayerError, TargetLayer, several
@@ -154,7 +155,7 @@ class Explainer:
         tell: Callable[[str], None],
     ) -> AblationResult:
         reference = self._options.reference
-        if self._options.takes_reference:
+        if is_over_reference(self._options.ablation):
             # All probes, also where this rank explains only some of them.
             images = probes if reference is None else reference
             fed = way.fed(images) if isinstance(images, ProbeSet) else images
