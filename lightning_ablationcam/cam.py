@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from functools import partial, reduce
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,11 @@ from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.ending import last_activation
 from lightning_ablationcam.engine.layer_search import resolve_target
 from lightning_ablationcam.engine.pairs import changed_pairs
-from lightning_ablationcam.engine.program import Program
+from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, Recording, record_all
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
-from lightning_ablationcam.method.ablations import Ablation, ablate, channel_sums
+from lightning_ablationcam.method.ablations import Ablation, Moments, ablate, is_over_reference
 from lightning_ablationcam.method.balance import balance_of
 from lightning_ablationcam.method.heads.base import Head, Task
 from lightning_ablationcam.method.heads.meaning import AnyTask, Meaning, check_masks, masks_as_given
@@ -41,6 +41,7 @@ from lightning_ablationcam.network.inputs import (
 )
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import (
+    Layout,
     TargetLayer,
     check_target_layer,
     infer_layout,
@@ -51,8 +52,13 @@ from lightning_ablationcam.network.targets import Target
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
 
+T = TypeVar("T")
+
 MAX_TOP = 5
 """How many of the classes with the highest scores a result holds."""
+
+MAX_KEPT_BYTES = 256 * 2**20
+"""Most bytes of channel maps that a result holds, of all layers; of more it holds none."""
 
 REFERENCE_BATCH = 32
 """How many images of a reference set are run at once."""
@@ -114,8 +120,9 @@ def ablation_cam(
             ``(output, classes) -> (N,)``. A network of one logit has the classes 0 and 1, and the
             logit of class 0 is its negative.
         ablation: What takes a channel's place: ``"zero"``, ``"mean"`` (the channel's mean over
-            ``reference``), a number that the channel is scaled by, or a callable ``(activations) ->
-            activations``.
+            ``reference``), ``"noise"`` (Gaussian noise of the channel's mean and standard deviation
+            over ``reference``, always the same, for all images alike), a number that the channel is
+            scaled by, or a callable ``(activations) -> activations``.
         groups: (K,) integer labels; channels of one label are ablated together and share their
             drop and weight.
         layout: Where channels and positions are in the layer's output: ``"auto"``, ``"NCHW"``,
@@ -130,8 +137,9 @@ def ablation_cam(
         also: Further classes to explain from the same recording, in ``result.also``: ``"rival"``
             (the class with the highest score other than the first), ``"predicted"``, an int, or
             one int for each image. On a tail that ends linearly they cost next to nothing.
-        reference: The images over which ``ablation="mean"`` takes means, default ``inputs``: a
-            tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        reference: The images over which ``ablation="mean"`` and ``"noise"`` take means and
+            deviations, default ``inputs``: a tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+            An image that is not finite at the layer is left out.
         output: Which part of what the model returns are the logits, where that is a dict, tuple,
             dataclass or ``ModelOutput``: a name, a place, or both joined by dots (``"0.logits"``).
             Default what is called ``logits``, ``logits_per_image``, ``out``, ``preds``, ``pred`` or
@@ -184,6 +192,7 @@ def ablation_cam(
         output,
         task,
         embeddings,
+        keep_maps=True,
     )
     result = explain_classes(model, target_layer, inputs, classes, options, warn, masks=masks)
     if result.fallback is not None:
@@ -224,29 +233,77 @@ def explain_classes(
     Returns:
         The result, on the CPU; those of further layers are in its ``further``.
     """
-    check_target_layer(target_layer)
-    _check_model_and_inputs(model, inputs)
-    count = count_of(inputs)
-    check_masks(masks, count)
-    device = likeliest_picture(inputs).device
-    wanted = Wanted.of(classes, options.also, count, device, labels)
+    wanted = checked_wanted(model, target_layer, inputs, classes, options, labels, masks)
     with isolated(model, tell):
         inputs = plain(inputs)
-        meaning = Meaning(
-            options.task,
-            declared_task(model) or declared,
-            options.embeddings,
-            None if masks is None else masks_as_given(masks).to(device),
-        )
-        reader = partial(_reader, meaning, wanted, options)
-        targets = [
-            resolve_target(model, each, inputs, reader, layout=options.layout, forward=options.run)
-            for each in several(target_layer)
-        ]
-        task = _with_means(_Task(model, targets, options, meaning), inputs)
-        result = joined(_in_chunks(task, inputs, wanted))
+        setting = prepared(model, target_layer, inputs, wanted, options, masks, declared)
+        result = joined(in_chunks(setting, inputs, wanted, _explain))
     _tell_what_is_missing(result, options, tell)
     return result
+
+
+def checked_wanted(
+    model: nn.Module,
+    target_layer: TargetLayer,
+    inputs: Inputs,
+    classes: Classes,
+    options: Options,
+    labels: Mapping[str, Tensor] | None = None,
+    masks: Tensor | None = None,
+) -> Wanted:
+    """The classes that are asked for, if all arguments are right as far as that needs no forward.
+
+    Args:
+        model: As in :func:`explain_classes`, and so are the others.
+        target_layer: Likewise.
+        inputs: Likewise.
+        classes: Likewise.
+        options: Likewise.
+        labels: Likewise.
+        masks: Likewise.
+    """
+    check_target_layer(target_layer)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model={shown(model)}; expected an nn.Module")
+    check_inputs(inputs)
+    count = count_of(inputs)
+    check_masks(masks, count)
+    return Wanted.of(classes, options.also, count, likeliest_picture(inputs).device, labels)
+
+
+def prepared(
+    model: nn.Module,
+    target_layer: TargetLayer,
+    inputs: Inputs,
+    wanted: Wanted,
+    options: Options,
+    masks: Tensor | None = None,
+    declared: Task | None = None,
+) -> Setting:
+    """Find the targets and what replaces channels: all that is the same for all images.
+
+    Args:
+        model: As in :func:`explain_classes`, and so are the others.
+        target_layer: Likewise.
+        inputs: Likewise.
+        wanted: The classes that are asked for.
+        options: Likewise.
+        masks: Likewise.
+        declared: Likewise.
+    """
+    device = likeliest_picture(inputs).device
+    meaning = Meaning(
+        options.task,
+        declared_task(model) or declared,
+        options.embeddings,
+        None if masks is None else masks_as_given(masks).to(device),
+    )
+    reader = partial(_reader, meaning, wanted, options)
+    targets = [
+        resolve_target(model, each, inputs, reader, layout=options.layout, forward=options.run)
+        for each in several(target_layer)
+    ]
+    return _with_moments(Setting(model, targets, options, meaning, count_of(inputs)), inputs)
 
 
 def _reader(
@@ -279,23 +336,34 @@ def _tell_what_is_missing(
         )
 
 
-def _check_model_and_inputs(model: nn.Module, inputs: Inputs) -> None:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model={shown(model)}; expected an nn.Module")
-    check_inputs(inputs)
-
-
 @dataclass(frozen=True)
-class _Task:
-    """What is the same for all images."""
+class Setting:
+    """What is the same for all images.
+
+    Attributes:
+        model: The model.
+        targets: The values that are explained.
+        options: How.
+        meaning: What the model's output means.
+        images: How many images there are.
+        moments: For each target those of its channels over a reference set, where they replace
+            channels.
+    """
 
     model: nn.Module
     targets: Sequence[Target]
     options: Options
     meaning: Meaning
-    means: Sequence[Tensor | None] = ()
+    images: int
+    moments: Sequence[Moments] = ()
 
-    def rows(self, rows: slice) -> _Task:
+    def kept(self, maps: Tensor) -> Tensor | None:
+        """The maps of some images as the result holds them, if it does."""
+        size = self.images * maps[0].numel() * torch.float32.itemsize
+        fits = size <= MAX_KEPT_BYTES // len(self.targets)
+        return maps.float().cpu() if self.options.keep_maps and fits else None
+
+    def rows(self, rows: slice) -> Setting:
         """The same for some of the images."""
         return replace(self, meaning=self.meaning.rows(rows))
 
@@ -318,26 +386,23 @@ class _Task:
         )
 
 
-def _with_means(task: _Task, inputs: Inputs) -> _Task:
-    """The task with what it replaces channels by, where that is their mean over a reference set."""
-    if task.options.ablation != "mean" or callable(task.options.ablation):
-        return task
-    reference = task.options.reference_inputs
+def _with_moments(setting: Setting, inputs: Inputs) -> Setting:
+    """The same with the channels' moments over the reference set, where they replace channels."""
+    if not is_over_reference(setting.options.ablation):
+        return setting
+    reference, run = setting.options.reference_inputs, setting.options.run
     images = inputs if reference is None else _like(inputs, reference)
     many, picture = count_of(images), likeliest_picture(images)
-    size = many if uses_batch_statistics(task.model) else REFERENCE_BATCH
-    nothing = torch.zeros((), dtype=torch.float64, device=picture.device)
-    totals, counts = [nothing for _ in task.targets], [0 for _ in task.targets]
+    size = many if uses_batch_statistics(setting.model) else REFERENCE_BATCH
+    found: list[list[Moments]] = [[] for _ in setting.targets]
     for start in range(0, many, size):
         rows = rows_of(images, slice(start, start + size))
-        recordings = record_all(task.model, task.targets, rows, task.options.run, tail=False)
-        for place, recording in enumerate(recordings):
-            activations = recording.activations
-            where = infer_layout(task.options.layout, activations.shape, picture.shape)
-            sums, numbers = channel_sums(activations, where.channel_dim)
-            totals[place], counts[place] = totals[place] + sums, counts[place] + numbers
-    means = [total / count for total, count in zip(totals, counts, strict=True)]
-    return replace(task, means=means)
+        recordings = record_all(setting.model, setting.targets, rows, run, tail=False)
+        for mine, recording in zip(found, recordings, strict=True):
+            value = recording.activations
+            where = infer_layout(setting.options.layout, value.shape, picture.shape)
+            mine.append(Moments.of(value, where.channel_dim))
+    return replace(setting, moments=[reduce(Moments.joined, mine) for mine in found])
 
 
 def _like(inputs: Inputs, reference: Inputs) -> Inputs:
@@ -368,23 +433,28 @@ def _called_scores(
     return torch.stack([called_score(score, output, each) for each in given], dim=1)
 
 
-def _in_chunks(task: _Task, inputs: Inputs, wanted: Wanted) -> list[AblationResult]:
+def in_chunks(
+    setting: Setting,
+    inputs: Inputs,
+    wanted: Wanted,
+    explain: Callable[[Setting, Inputs, Wanted], T],
+) -> list[T]:
     """Explain as many images at a time as the budget allows, half as many when memory runs out.
 
     Where the model normalises by the statistics of the batch, the images stay together.
     """
-    count, budget = count_of(inputs), task.options.memory_budget
+    count, budget = count_of(inputs), setting.options.memory_budget
     size = count
-    if budget is not None and size > 1 and not uses_batch_statistics(task.model):
-        size = max(1, min(size, int(budget * IMAGES_SHARE) // _bytes_of_image(task, inputs)))
-    results: list[AblationResult] = []
+    if budget is not None and size > 1 and not uses_batch_statistics(setting.model):
+        size = max(1, min(size, int(budget * IMAGES_SHARE) // _bytes_of_image(setting, inputs)))
+    results: list[T] = []
     done = 0
     while done < count:
         rows = slice(done, done + size)
         try:
-            results.append(_explain(task.rows(rows), rows_of(inputs, rows), wanted.rows(rows)))
+            results.append(explain(setting.rows(rows), rows_of(inputs, rows), wanted.rows(rows)))
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(task.model):
+            if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(setting.model):
                 raise
             size = (size + 1) // 2
         else:
@@ -392,90 +462,107 @@ def _in_chunks(task: _Task, inputs: Inputs, wanted: Wanted) -> list[AblationResu
     return results
 
 
-def _bytes_of_image(task: _Task, inputs: Inputs) -> int:
+def _bytes_of_image(setting: Setting, inputs: Inputs) -> int:
     """What one more image costs before any group is ablated."""
-    recordings = task.record(rows_of(inputs, slice(1)))
+    recordings = setting.record(rows_of(inputs, slice(1)))
     layers = sum(4 * recording.activations.nbytes for recording in recordings)
-    intact = bytes_per_image(task.model, inputs, task.options.run)
+    intact = bytes_per_image(setting.model, inputs, setting.options.run)
     # Propagation keeps what the intact network computes in its tail.
     tails = [each.tail.nbytes for each in recordings if isinstance(each.tail, Program)]
     return layers + max(intact, *tails, 0)
 
 
-def _explain(task: _Task, inputs: Inputs, wanted: Wanted) -> AblationResult:
-    """Explain some images: the first target, and in ``further`` the others."""
-    recordings, count = task.record(inputs, wanted), count_of(inputs)
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is asked of some images at one target.
+
+    Attributes:
+        recording: Their intact forward pass.
+        where: Where the value holds channels and positions.
+        reading: How the scores of Q classes are read.
+        absent: (N, Q) where an image has no such class.
+        roles: Q names of the classes.
+        question: The question that the engines answer.
+    """
+
+    recording: Recording
+    where: Layout
+    reading: Reading
+    absent: Tensor
+    roles: Sequence[str]
+    question: Question
+
+    @property
+    def tail(self) -> Program | PropagationError:
+        """What is propagated through."""
+        recording = self.recording
+        return recording.tail if recording.scored is None else recording.scored
+
+
+def ask(setting: Setting, inputs: Inputs, wanted: Wanted) -> list[Asked]:
+    """Run the model once on some images, and say what is asked of them at each target."""
+    recordings, count = setting.record(inputs, wanted), count_of(inputs)
     output = recordings[0].output
-    head = _head(task.meaning, recordings[0], count)
+    head = _head(setting.meaning, recordings[0], count)
     wanted = wanted.known_for(head)
     classes = wanted.classes(head, output, count).to(recordings[0].activations.device)
-    absent = classes < 0
-    reading = Reading.of(head, task.options.score, classes.clamp(min=0), output, wanted.beside)
+    reading = Reading.of(head, setting.options.score, classes.clamp(min=0), output, wanted.beside)
     roles = [EXPLAINED, *(name for name, _ in wanted.also)]
-    results = []
+    asked = []
     for place, recording in enumerate(recordings):
-        means = task.means[place] if task.means else None
-        found = _explain_one(task, inputs, recording, reading, means)
-        of_roles = [_of_role(found, reading, place, absent) for place in range(len(roles))]
-        named = [replace(each, role=role) for each, role in zip(of_roles, roles, strict=True)]
-        results.append(replace(named[0], also=tuple(named[1:])))
+        shape, picture = recording.activations.shape, likeliest_picture(inputs)
+        where = infer_layout(setting.options.layout, shape, picture.shape)
+        moments = setting.moments[place] if setting.moments else None
+        question = _question(setting, inputs, recording, reading, where.channel_dim, moments)
+        asked.append(Asked(recording, where, reading, classes < 0, roles, question))
+    return asked
+
+
+def _explain(setting: Setting, inputs: Inputs, wanted: Wanted) -> AblationResult:
+    """Explain some images: the first target, and in ``further`` the others."""
+    results = []
+    for asked in ask(setting, inputs, wanted):
+        drops, engine, fallback = find_drops(
+            asked.question,
+            asked.tail,
+            engine=setting.options.engine,
+            memory_budget=setting.options.memory_budget,
+        )
+        maps = asked.where.maps(asked.recording.activations)
+        how = {"engine": engine, "fallback": fallback}
+        named = [_of_role(asked, place, drops, maps, **how) for place in range(len(asked.roles))]
+        kept = setting.kept(maps)
+        results.append(replace(named[0], also=tuple(named[1:]), channel_maps=kept))
     return replace(results[0], further=tuple(results[1:]))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The drops of all classes at one target."""
-
-    recording: Recording
-    question: Question
-    maps: Tensor
-    drops: Tensor
-    engine: str
-    fallback: str | None
-
-
-def _explain_one(
-    task: _Task, inputs: Inputs, recording: Recording, reading: Reading, means: Tensor | None
-) -> _Found:
-    options, activations = task.options, recording.activations
-    where = infer_layout(options.layout, activations.shape, likeliest_picture(inputs).shape)
-    question = _question(task, inputs, recording, reading, where.channel_dim, means)
-    drops, engine, fallback = find_drops(
-        question,
-        recording.tail if recording.scored is None else recording.scored,
-        engine=options.engine,
-        memory_budget=options.memory_budget,
-    )
-    return _Found(recording, question, where.maps(activations), drops, engine, fallback)
-
-
-def _of_role(found: _Found, reading: Reading, place: int, absent: Tensor) -> AblationResult:
+def _of_role(asked: Asked, place: int, drops: Tensor, maps: Tensor, **how: Any) -> AblationResult:
     """The result for one of the classes; of images that do not have it, it is not known."""
-    missing = absent[:, place]
-    scores = found.question.scores[:, place].masked_fill(missing, torch.nan)
-    drops = found.drops[..., place].masked_fill(missing[:, None], torch.nan)
+    question, reading, missing = asked.question, asked.reading, asked.absent[:, place]
+    scores = question.scores[:, place].masked_fill(missing, torch.nan)
+    drops = drops[..., place].masked_fill(missing[:, None], torch.nan)
     return AblationResult(
-        **_found(drops, found.question.owners, scores, found.maps),
-        **_sayings(reading, place, found.recording.output),
+        **_found(drops, question.owners, scores, maps),
+        **_sayings(reading, place, asked.recording.output),
         classes=reading.classes[:, place].masked_fill(missing, -1).cpu(),
-        layer=str(found.recording.tap),
-        engine=found.engine,
-        fallback=found.fallback,
+        layer=str(asked.recording.tap),
+        role=asked.roles[place],
+        **how,
         task=reading.heads[place].task,
     )
 
 
 def _question(
-    task: _Task,
+    setting: Setting,
     inputs: Inputs,
     recording: Recording,
     reading: Reading,
     channel_dim: int,
-    means: Tensor | None,
+    moments: Moments | None,
 ) -> Question:
-    options, activations = task.options, recording.activations
+    options, activations = setting.options, recording.activations
     owners = _owners(options.groups, activations.shape[channel_dim], activations.device)
-    ablated = ablate(activations, options.ablation, channel_dim, means)
+    ablated = ablate(activations, options.ablation, channel_dim, moments)
     scores, columns = recording.scores, reading.columns
     if scores is None:
         images = torch.arange(count_of(inputs), device=activations.device)
@@ -485,7 +572,7 @@ def _question(
         places = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)[..., None]
         columns = (places, torch.ones_like(places))
     return Question(
-        model=task.model,
+        model=setting.model,
         tap=recording.tap,
         forward=options.run,
         inputs=inputs,

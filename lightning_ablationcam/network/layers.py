@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from lightning_ablationcam.arguments import shown
 
 LAYOUTS = ("auto", "NCHW", "NHWC", "tokens")
-_TOKEN_FORM = re.compile(r"tokens:(?:(\d{1,6})\+)?(\d{1,6})x(\d{1,6})", re.ASCII)
+_TOKEN_FORM = re.compile(r"tokens:(?:(\d{1,6})\+)?(\d{1,6}(?:x\d{1,6}){1,2})", re.ASCII)
 _LAYOUT_HELP = (
     "'auto', 'NCHW', 'NHWC', 'tokens' or, with the number of prefix tokens and the grid spelled "
-    "out, 'tokens:1+14x14'"
+    "out, 'tokens:1+14x14', 'tokens:1+8x14x14' in three dimensions"
 )
 # None; class; class and distillation; registers with and without a class token. A longer list would
 # find a grid in any number of tokens.
@@ -42,14 +42,14 @@ class Layout:
 
     Attributes:
         kind: ``"NCHW"`` (channels first, one to three spatial dimensions), ``"NHWC"`` (channels
-            last) or ``"tokens"`` (images, tokens, channels).
+            last, two or three of them) or ``"tokens"`` (images, tokens, channels).
         prefix: How many leading tokens belong to no position (class and register tokens).
-        grid: (h, w) of the remaining tokens, row by row. Tokens only.
+        grid: (h, w) or (d, h, w) of the remaining tokens, row by row. Tokens only.
     """
 
     kind: str
     prefix: int = 0
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, ...] | None = None
 
     @property
     def channel_dim(self) -> int:
@@ -72,7 +72,7 @@ class Layout:
     def __str__(self) -> str:
         if self.kind != "tokens" or self.grid is None:
             return self.kind
-        return f"tokens:{self.prefix}+{self.grid[0]}x{self.grid[1]}"
+        return f"tokens:{self.prefix}+{'x'.join(map(str, self.grid))}"
 
 
 def check_layout(layout: str) -> None:
@@ -209,18 +209,19 @@ def infer_layout(layout: str, shape: Sequence[int], image_shape: Sequence[int]) 
     """
     explicit = _TOKEN_FORM.fullmatch(layout)
     if explicit:
-        prefix, rows, columns = (int(part or 0) for part in explicit.groups())
-        if len(shape) != 3 or rows * columns == 0 or shape[1] != prefix + rows * columns:
+        prefix, grid = int(explicit[1] or 0), tuple(map(int, explicit[2].split("x")))
+        positions = math.prod(grid)
+        if len(shape) != 3 or positions == 0 or shape[1] != prefix + positions:
             raise ValueError(
-                f"layout={layout!r} has {prefix + rows * columns} tokens, but the target layer "
+                f"layout={layout!r} has {prefix + positions} tokens, but the target layer "
                 f"returned shape {tuple(shape)}; expected (N, tokens, K)"
             )
-        return Layout("tokens", prefix, (rows, columns))
-    if layout == "NHWC" and len(shape) == 4:
+        return Layout("tokens", prefix, grid)
+    if layout == "NHWC" and len(shape) in (4, 5):
         return Layout("NHWC")
-    if (layout == "NCHW" and len(shape) in (3, 4, 5)) or (layout == "auto" and len(shape) == 5):
+    if layout == "NCHW" and len(shape) in (3, 4, 5):
         return Layout("NCHW")
-    if layout == "auto" and len(shape) == 4:
+    if layout == "auto" and len(shape) in (4, 5):
         return Layout(_channels_first_or_last(shape, image_shape))
     if layout == "auto" and len(shape) == 3 and len(image_shape) == 3:
         return Layout("NCHW")
@@ -323,7 +324,8 @@ def _layout_of_candidate(
 def _channels_first_or_last(shape: Sequence[int], image_shape: Sequence[int]) -> str:
     """Channels-last where the first two of (h, w, K) look like the picture and the last two do not.
 
-    A layer's map keeps the picture's aspect ratio, up to rounding of odd sizes.
+    A layer's map keeps the picture's aspect ratio, up to rounding of odd sizes. The depth of three
+    dimensions is not looked at: a film's frames are often reduced by another factor.
     """
     if len(image_shape) < 2:
         return "NCHW"
@@ -332,7 +334,7 @@ def _channels_first_or_last(shape: Sequence[int], image_shape: Sequence[int]) ->
     def keeps_aspect(h: int, w: int) -> bool:
         return h <= height and w <= width and abs(h * width - w * height) <= max(height, width)
 
-    _, first, second, third = shape
+    *_, first, second, third = shape
     last = keeps_aspect(first, second) and not keeps_aspect(second, third)
     return "NHWC" if last else "NCHW"
 
@@ -343,12 +345,12 @@ def _token_layout(shape: Sequence[int], image_shape: Sequence[int]) -> Layout:
     height, width = image_shape[-2:] if len(image_shape) >= 2 else (0, 0)
     splits = [(prefix, tokens - prefix) for prefix in _PREFIXES if tokens - prefix > 1]
     for prefix, positions in splits:
-        for rows in range(1, positions + 1):
-            columns = positions // rows
-            square_patches = height % rows == width % columns == 0 < height // rows
-            if rows * columns == positions and square_patches:
-                if height // rows == width // columns:
-                    return Layout("tokens", prefix, (rows, columns))
+        if len(image_shape) == 5:
+            solid = _grid_of_volume(positions, image_shape)
+            if solid:
+                return Layout("tokens", prefix, solid)
+        elif grid := _grid_of_picture(positions, height, width):
+            return Layout("tokens", prefix, grid)
     for prefix, positions in splits:
         side = math.isqrt(positions)
         if side * side == positions:
@@ -357,6 +359,33 @@ def _token_layout(shape: Sequence[int], image_shape: Sequence[int]) -> Layout:
         f"layout: {tokens} tokens form no grid for inputs of {height}x{width}; spell out the "
         "number of prefix tokens and the grid, for example layout='tokens:1+14x14'"
     )
+
+
+def _grid_of_picture(positions: int, height: int, width: int) -> tuple[int, int] | None:
+    """(h, w) of square patches that cover a picture."""
+    for rows in range(1, positions + 1):
+        columns = positions // rows
+        square_patches = height % rows == width % columns == 0 < height // rows
+        if rows * columns == positions and square_patches:
+            if height // rows == width // columns:
+                return rows, columns
+    return None
+
+
+def _grid_of_volume(positions: int, image_shape: Sequence[int]) -> tuple[int, int, int] | None:
+    """(d, h, w) of patches that cover a volume or a film, (N, C, D, H, W) or (N, D, C, H, W).
+
+    Several depths may fit; patches are mostly two deep, so that the one nearest to half of the
+    frames is taken.
+    """
+    _, first, second, height, width = image_shape
+    depth = first if second in (1, 3) and first not in (1, 3) else second
+    fitting = [
+        (size, *grid)
+        for size in range(1, depth + 1)
+        if positions % size == 0 and (grid := _grid_of_picture(positions // size, height, width))
+    ]
+    return min(fitting, key=lambda grid: abs(grid[0] - depth / 2), default=None)
 
 
 def _hookable(name: str, module: nn.Module) -> tuple[str, nn.Module]:
