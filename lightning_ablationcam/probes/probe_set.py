@@ -260,7 +260,7 @@ class ProbeSet:
 
         Example:
             >>> ProbeSet(torch.rand(2, 1, 32, 64, 64)).pictures((8, 4, 4)).shape
-            (2, 224, 224, 3)
+            (2, 336, 336, 3)
         """
         return Display(self.mean, self.std, self.bands).pictures(self.images, map_shape)
 
