@@ -26,6 +26,7 @@ from lightning_ablationcam.outputs.publisher import Publisher, has_backend
 from lightning_ablationcam.probes.probe_set import DEFAULT_PROBES, ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.result import AblationResult
+from lightning_ablationcam.run.calling import check_callable_module
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.fit import Fit
 from lightning_ablationcam.run.history import SCALES, History, Scale
@@ -186,6 +187,7 @@ class AblationCAMMonitor(Callback):
                 std=std,
                 class_names=class_names,
                 needs_labels="label" in [entry for entry in also if isinstance(entry, str)],
+                has_labels=embeddings is None and task not in ("regression", "segmentation"),
             ),
             self._explainer(Ranks()),
             self._schedule(),
@@ -335,13 +337,8 @@ class AblationCAMMonitor(Callback):
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         self._publisher = self._new_publisher()
-        inherited = ("LightningModule.forward", "_forward_unimplemented")
-        has_none = type(module).forward.__qualname__ in inherited and "forward" not in vars(module)
-        if self.options.forward is None and has_none:
-            raise ValueError(
-                f"{type(module).__name__} defines no forward, so the probes cannot be run; define "
-                "it, or pass forward=lambda module, inputs: ... that returns the logits"
-            )
+        if self.options.forward is None:
+            check_callable_module(module)
         for layer in several(self.target_layer):
             if not is_auto(layer):
                 find_target(module, layer)
@@ -512,12 +509,14 @@ class AblationCAMMonitor(Callback):
             self._say_started(result, seconds)
 
     def _say_started(self, result: AblationResult, seconds: float) -> None:
-        count, height, width = result.heatmaps.shape
-        places = ", ".join(self._publisher.places)
+        count, *sizes = result.heatmaps.shape
+        places, called = ", ".join(self._publisher.places), self._fit.explainer.says
         rank_zero_info(
             f"ablation_cam: watching {count} probes at {result.layer!r} "
-            f"({result.drops.shape[1]} channels, {height}x{width}), {result.engine} engine, "
-            f"{seconds:.1f} s a pass"
+            f"({result.drops.shape[1]} channels, {'x'.join(map(str, sizes))}), {result.engine} "
+            f"engine, {seconds:.1f} s a pass"
+            + (f"; its task is taken to be {result.task!r}" if result.task else "")
+            + (f"; calls {called}" if called else "")
             + (f"; pictures under '{self.tag}' in {places}" if places else "")
         )
 

@@ -117,7 +117,8 @@ class AblationResult:
 
         Args:
             pictures: (N, H, W, 3) uint8, RGB: the images as they look, for example
-                ``ProbeSet(...).pictures()``.
+                ``ProbeSet(...).pictures()``; for a layer of three spatial dimensions
+                ``ProbeSet(...).pictures(result.heatmaps.shape[1:])``, the slices beside each other.
             class_names: Name of each class index.
 
         Returns:
@@ -125,8 +126,7 @@ class AblationResult:
 
         Raises:
             TypeError: If ``pictures`` is no uint8 array.
-            ValueError: If there are not N of them, or a layer of three spatial dimensions was
-                explained.
+            ValueError: If there are not N of them, or their slices are not those of the maps.
 
         Example:
             >>> from lightning_ablationcam import ablation_cam
@@ -137,16 +137,21 @@ class AblationResult:
             >>> result.draw(np.zeros((2, 32, 32, 3), np.uint8), ["cat", "dog"]).dtype
             dtype('uint8')
         """
-        if self.heatmaps.ndim != 3:
-            raise ValueError(
-                f"heatmaps has shape {tuple(self.heatmaps.shape)}; only maps of two spatial "
-                "dimensions, (N, h, w), can be drawn"
-            )
         # Here, so that whoever draws nothing needs no Pillow.
         from lightning_ablationcam.render.gallery import gallery
+        from lightning_ablationcam.render.mosaic import Mosaic, flat_maps
 
-        peaks = self.heatmaps.amax(dim=(1, 2), keepdim=True)
-        shares = (self.heatmaps / torch.where(peaks > 0, peaks, 1)).numpy()
+        maps = torch.from_numpy(flat_maps(self.heatmaps.numpy()))
+        if self.heatmaps.ndim > 3:
+            depth, height, width = self.heatmaps.shape[1:]
+            if not Mosaic(depth, height, width).fits(np.asarray(pictures)):
+                raise ValueError(
+                    f"pictures, of shape {np.shape(pictures)}, do not show the slices of the "
+                    f"maps, which are {depth}x{height}x{width}; give "
+                    "ProbeSet(...).pictures(result.heatmaps.shape[1:])"
+                )
+        peaks = maps.amax(dim=(1, 2), keepdim=True)
+        shares = (maps / torch.where(peaks > 0, peaks, 1)).numpy()
         captions = [self._caption(row, class_names) for row in range(len(shares))]
         return gallery(pictures, shares, captions, "maximum of each map")
 

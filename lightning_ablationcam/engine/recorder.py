@@ -51,6 +51,10 @@ class Recording:
     scored: Program | None = None
 
 
+class RejectedError(RuntimeError):
+    """The model does not take what it was fed."""
+
+
 def record(
     model: nn.Module,
     target: Target,
@@ -187,7 +191,7 @@ def run(model: nn.Module, inputs: Inputs, forward: Forward) -> Any:
         if is_out_of_memory(error) or isinstance(error, own):
             raise
         reason = str(error) or type(error).__name__
-        raise RuntimeError(
+        raise RejectedError(
             f"{type(model).__name__} rejected the inputs {described(inputs)}: {reason}. They must "
             "be what the model is fed in training; pass forward=(model, inputs) -> logits if it is "
             "called in another way"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,15 +10,18 @@ from torch import nn
 
 from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
+from lightning_ablationcam.engine.recorder import RejectedError
 from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.method.ablations import is_over_reference
-from lightning_ablationcam.method.wanted import Also
+from lightning_ablationcam.network.inputs import rows_of
 from lightning_ablationcam.network.isolation import warn
 from lightning_ablationcam.network.layers import LayerError, TargetLayer, several
 from lightning_ablationcam.options import Options
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses
 from lightning_ablationcam.result import AblationResult, joined
+from lightning_ablationcam.run.asked import Asked
+from lightning_ablationcam.run.calling import Convention, conventions
 from lightning_ablationcam.run.execution import Alone, Execution
 from lightning_ablationcam.run.ranks import Ranks
 
@@ -50,9 +52,15 @@ class Explainer:
     ) -> None:
         self._wanted = several(target_layer)
         self._layers = several(target_layer)
+        self._convention: Convention | None = None
         self._classes = classes
         self._options = options
         self._ranks = Ranks() if ranks is None else ranks
+
+    @property
+    def says(self) -> str | None:
+        """How the module is called, where that is not plainly itself."""
+        return None if self._convention is None else self._convention.says
 
     def explain(
         self,
@@ -73,9 +81,30 @@ class Explainer:
             The result for all probes, the same on every rank.
         """
         how = Alone(module) if execution is None else execution
+        if self._convention is not None:
+            return self._explain_by(self._convention, module, probes, how, tell)
+        ways = conventions(module, probes, self._options.forward)
+        rejections: list[RejectedError] = []
+        for way in ways:
+            try:
+                result = self._explain_by(way, module, probes, how, tell)
+            except RejectedError as error:
+                rejections.append(error)
+                continue
+            self._convention = way
+            return result
+        raise rejections[0]
 
+    def _explain_by(
+        self,
+        way: Convention,
+        module: nn.Module,
+        probes: ProbeSet,
+        execution: Execution,
+        tell: Callable[[str], None],
+    ) -> AblationResult:
         def explain_rows(rows: slice) -> AblationResult:
-            return self._explain_rows(module, probes, rows, how, tell)
+            return self._explain_rows(way, module, probes, rows, execution, tell)
 
         parts = self._shares(module, len(probes), explain_rows)
         if any(isinstance(part, LayerError) for part in parts):
@@ -118,43 +147,34 @@ class Explainer:
 
     def _explain_rows(
         self,
+        way: Convention,
         module: nn.Module,
         probes: ProbeSet,
         rows: slice,
         execution: Execution,
         tell: Callable[[str], None],
     ) -> AblationResult:
-        run = self._options.run
-        reference = self._options.reference_inputs
+        reference = self._options.reference
         if is_over_reference(self._options.ablation):
             # All probes, also where this rank explains only some of them.
-            reference = execution.inputs(probes.inputs if reference is None else reference)
+            images = probes if reference is None else reference
+            fed = way.fed(images) if isinstance(images, ProbeSet) else images
+            reference = execution.inputs(fed)
 
         def forward(model: Any, images: Any) -> Any:
             with execution.forward():
-                return run(model, images)
+                return way.forward(model, images)
 
+        asked = Asked.of(probes, self._classes, self._options.also).rows(rows)
         with execution.whole():
             return explain_classes(
                 module,
                 self._layers,
-                execution.inputs(probes.inputs[rows]),
-                self._wanted_classes(probes, rows),
-                replace(self._options, forward=forward, also=self._also(rows), reference=reference),
+                execution.inputs(rows_of(way.fed(probes), rows)),
+                asked.classes,
+                replace(self._options, forward=forward, also=asked.also, reference=reference),
                 tell,
-                labels=None if probes.labels is None else {"label": probes.labels[rows]},
+                labels=asked.labels,
+                masks=asked.masks,
+                declared=asked.declared,
             )
-
-    def _also(self, rows: slice) -> Also:
-        """The further classes, those that are given for each probe for some of them."""
-        is_one = (str, numbers.Integral)
-        return [entry if isinstance(entry, is_one) else entry[rows] for entry in self._options.also]
-
-    def _wanted_classes(self, probes: ProbeSet, rows: slice) -> Any:
-        """The classes that are explained, as ``ablation_cam`` takes them."""
-        classes = self._classes
-        if classes == "predicted":
-            return None
-        if classes == "label":
-            return None if probes.labels is None else probes.labels[rows]
-        return list(classes)[rows] if isinstance(classes, Sequence) else classes
