@@ -14,6 +14,7 @@ network             the user's model: a layer is found in it, and it is left as 
 engine              the drops of all channels, by propagation or by replay
 options             how an explanation is computed
 result              what it found
+setting             what is asked of a network, before any engine runs
 cam                 ``ablation_cam``
 interactions        ``interaction``: pairs of channels, ablated together
 grouping            ``group_channels``: which channels' maps agree

@@ -12,15 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.arguments import check_count, shown, whole_numbers
-from lightning_ablationcam.cam import (
-    Asked,
-    Setting,
-    ask,
-    checked_wanted,
-    in_chunks,
-    prepared,
-    replay_notice,
-)
+from lightning_ablationcam.cam import replay_notice
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.owners import NOBODY
 from lightning_ablationcam.engine.pairs import along
@@ -36,6 +28,7 @@ from lightning_ablationcam.network.inputs import Inputs, count_of, plain
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import check_target_layer
 from lightning_ablationcam.options import Engine, Options
+from lightning_ablationcam.setting import Asked, Setting, ask, checked_wanted, in_chunks, prepared
 
 Channels: TypeAlias = int | Sequence[int] | Tensor | np.ndarray
 """How many of the most important channels, or the indices of some."""
