@@ -13,9 +13,9 @@ from scipy.spatial.distance import pdist
 from torch import nn
 
 from lightning_ablationcam import ProbeSet, ablation_cam, group_channels
-from lightning_ablationcam.setting import MAX_KEPT_BYTES
 from lightning_ablationcam.options import Options
 from lightning_ablationcam.run.explainer import Explainer
+from lightning_ablationcam.setting import MAX_KEPT_BYTES
 from tests.networks import ChannelsLast, ConvBN, Skip, TinyViT, images, seeded
 from tests.reference import ablation_cam_reference
 from tests.test_cam import CLASSES, assert_equals_reference
