@@ -22,7 +22,7 @@ from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_stat
 from lightning_ablationcam.method.ablations import Ablation, ablate, channel_sums
 from lightning_ablationcam.method.balance import balance_of
 from lightning_ablationcam.method.head import Head, head_of
-from lightning_ablationcam.method.heatmaps import weighted_heatmaps
+from lightning_ablationcam.method.heatmaps import signed_heatmaps
 from lightning_ablationcam.method.reading import Reading
 from lightning_ablationcam.method.scores import Classes, Score, called_score, has_class_columns
 from lightning_ablationcam.method.wanted import EXPLAINED, Also, Wanted
@@ -377,8 +377,10 @@ def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[
     largest = drops.abs().amax(dim=1)
     vanish = (largest > 0) & (largest <= rounding)
     weights = torch.where(vanish[:, None], 0, weights)
+    signed = signed_heatmaps(weights, maps)
     return {
-        "heatmaps": weighted_heatmaps(weights, maps).float().cpu(),
+        "heatmaps": signed.relu().float().cpu(),
+        "signed": signed.float().cpu(),
         "weights": weights.cpu(),
         "drops": drops.cpu(),
         "scores": scores.cpu(),

@@ -47,6 +47,10 @@ class AblationResult:
             where ``probabilities`` is. T is 5, or the number of classes.
         top_probabilities: (N, T) their probabilities.
         also: What was found for the further classes, from the same recording.
+        signed: (N, h, w) float32, likewise: the maps before the ReLU. Below 0 is what speaks
+            against the class; ``heatmaps`` is ``signed.relu()``.
+        regions: (N, H, W) bool, the region whose score is explained, of any resolution, over the
+            whole image. None where the score is of the whole image.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -69,24 +73,34 @@ class AblationResult:
     top_classes: Tensor | None = None
     top_probabilities: Tensor | None = None
     also: tuple[AblationResult, ...] = ()
+    signed: Tensor | None = None
+    regions: Tensor | None = None
 
     def draw(
-        self, pictures: NDArray[np.uint8], class_names: Sequence[str] | None = None
+        self,
+        pictures: NDArray[np.uint8],
+        class_names: Sequence[str] | None = None,
+        *,
+        signed: bool = False,
     ) -> NDArray[np.uint8]:
         """Draw each picture above the same with its heat, each map on a scale of its own.
+
+        The region that is explained, where there is one, is outlined.
 
         Args:
             pictures: (N, H, W, 3) uint8, RGB: the images as they look, for example
                 ``ProbeSet(...).pictures()``.
             class_names: Name of each class index.
+            signed: Whether to draw what speaks against the class too, in colours of its own and
+                on the same scale.
 
         Returns:
             (H', W', 3) uint8, RGB, ready for ``PIL.Image.fromarray``.
 
         Raises:
             TypeError: If ``pictures`` is no uint8 array.
-            ValueError: If there are not N of them, or a layer of three spatial dimensions was
-                explained.
+            ValueError: If there are not N of them, a layer of three spatial dimensions was
+                explained, or ``signed`` maps are asked for and there are none.
 
         Example:
             >>> from lightning_ablationcam import ablation_cam
@@ -102,13 +116,18 @@ class AblationResult:
                 f"heatmaps has shape {tuple(self.heatmaps.shape)}; only maps of two spatial "
                 "dimensions, (N, h, w), can be drawn"
             )
+        if signed and self.signed is None:
+            raise ValueError("signed=True: this result holds no signed maps")
         # Here, so that whoever draws nothing needs no Pillow.
         from lightning_ablationcam.render.gallery import gallery
 
-        peaks = self.heatmaps.amax(dim=(1, 2), keepdim=True)
-        shares = (self.heatmaps / torch.where(peaks > 0, peaks, 1)).numpy()
+        maps = self.signed if signed and self.signed is not None else self.heatmaps
+        peaks = maps.abs().amax(dim=(1, 2), keepdim=True)
+        shares = (maps / torch.where(peaks > 0, peaks, 1)).numpy()
         captions = [self._caption(row, class_names) for row in range(len(shares))]
-        return gallery(pictures, shares, captions, "maximum of each map")
+        what = "largest value of each map" if signed else "maximum of each map"
+        regions = None if self.regions is None else self.regions.numpy()
+        return gallery(pictures, shares, captions, what, signed=signed, regions=regions)
 
     def _caption(self, row: int, class_names: Sequence[str] | None) -> list[str]:
         def name(index: int) -> str:
@@ -116,6 +135,8 @@ class AblationResult:
             return known[index] if 0 <= index < len(known) else f"class {index}"
 
         explained = int(self.classes[row])
+        if explained < 0:  # An image with fewer labels than others.
+            return ["no label" if self.role == "explained" else f"no {self.role}"]
         lines = [name(explained)]
         if self.probabilities is not None:
             lines.append(f"probability {float(self.probabilities[row]):.0%}")
