@@ -106,6 +106,9 @@ class AblationCAMMonitor(Callback):
             they are nearly all of what a monitor writes.
         reference: The images over which ``ablation="mean"`` takes means, default the probes: a
             tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        signed: Whether to show what speaks against the class, too, in colours of its own and on the
+            same scale; the tab and the report can leave it out again. The scalars are those of what
+            speaks for it.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
@@ -141,6 +144,7 @@ class AblationCAMMonitor(Callback):
         tag: str = "ablation_cam",
         pictures: bool = True,
         reference: Any = None,
+        signed: bool = False,
     ) -> None:
         self.options = Options(
             score=score,
@@ -161,6 +165,8 @@ class AblationCAMMonitor(Callback):
         self.scale = scale
         check_flag("pictures", pictures)
         self.pictures = pictures
+        check_flag("signed", signed)
+        self.signed = signed
         self.on_error = on_error
         self.tag = tag.strip("/ ")
         self.result: AblationResult | None = None
@@ -176,6 +182,7 @@ class AblationCAMMonitor(Callback):
             ),
             self._explainer(Ranks()),
             self._schedule(),
+            signed=signed,
         )
         self._publisher = self._new_publisher()
         self._loaded: dict[str, Any] | None = None
@@ -286,6 +293,7 @@ class AblationCAMMonitor(Callback):
             before.passes if goes_on else Passes(),
             ranks,
             of=(weakref.ref(trainer), weakref.ref(pl_module)),
+            signed=self.signed,
         )
         if not goes_on:
             self.result = None

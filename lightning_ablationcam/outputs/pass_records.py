@@ -14,13 +14,19 @@ from lightning_ablationcam.records.format import (
     FurtherRecord,
     HeatRecord,
     ProbesRecord,
+    RegionsRecord,
     quantised,
 )
+from lightning_ablationcam.records.regions import runs_of
 from lightning_ablationcam.render import encode_jpeg, encode_png
 
 if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
     from lightning_ablationcam.run.history import Further, Pass, Scale
+    from lightning_ablationcam.run.regions import Regions
+
+TASKS_WITHOUT_CLASSES = ("regression", "similarity")
+"""What is explained there is a value: nothing is predicted, and no probability is known."""
 
 MAX_SIDE = 256
 """Most pixels of a side of a probe's picture; larger pictures are reduced."""
@@ -29,26 +35,30 @@ MAX_PNG_PIXELS = 64 * 64
 """Pictures of at most this many pixels are PNG: exact, and still small."""
 
 
-def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> ProbesRecord:
+def probes_record(
+    probes: ProbeSet, *, layer: str, scale: Scale, score: str, task: str | None = None
+) -> ProbesRecord:
     """Make the record of the probes of a run.
 
     Args:
         probes: The probes.
         layer: Dotted name of the target layer.
         scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
-        score: What the class score is: ``"logit"``, ``"probability"`` or ``"score"``.
+        score: What the class score is, such as ``"logit"``.
+        task: What the model is for, such as ``"regression"``; None where that is not known.
 
     Returns:
         The record, with pictures of at most :data:`MAX_SIDE` pixels a side.
 
     Raises:
-        RecordError: If ``scale`` or ``score`` is not known.
+        RecordError: If ``scale``, ``score`` or ``task`` is not known.
     """
     # Imported here, since it imports torch, which a report of a log directory does not need.
     from lightning_ablationcam.measures.registry import MEASURES
 
     count = len(probes)
     labels = [None] * count if probes.labels is None else probes.labels.tolist()
+    texts = label_texts(probes)
     return ProbesRecord(
         fingerprint=probes.fingerprint,
         layer=layer,
@@ -59,7 +69,16 @@ def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> 
         pictures=tuple(_encoded(picture) for picture in probes.pictures()),
         class_names=None if probes.class_names is None else tuple(probes.class_names),
         measures=tuple(measure.axis for measure in MEASURES),
+        label_texts=None if texts is None else tuple(texts),
+        task=task,
     )
+
+
+def label_texts(probes: ProbeSet) -> Sequence[str | None] | None:
+    """The labels that are no class index, in words; None where there are none."""
+    of = getattr(probes, "label_texts", None)
+    texts = None if of is None else of()
+    return None if texts is None or all(text is None for text in texts) else texts
 
 
 def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
@@ -78,6 +97,7 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
     from lightning_ablationcam.measures.registry import MEASURES
 
     maps, maxima = quantised(seen.heatmaps)
+    against, against_maxima = _against(seen.signed)
     count, height, width = maps.shape
     unknown = [math.nan] * count
     return HeatRecord(
@@ -98,19 +118,49 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         top_probabilities=None
         if seen.top_probabilities is None
         else tuple(map(_numbers, seen.top_probabilities)),
-        also={role: _further(each) for role, each in seen.also.items()},
+        also={role: _further(each, seen.heatmaps.shape) for role, each in seen.also.items()},
+        against=against,
+        against_maxima=against_maxima,
+        regions=_regions(seen.regions),
     )
 
 
-def _further(each: Further) -> FurtherRecord:
-    maps, maxima = quantised(each.heatmaps)
+def _further(each: Further, shape_of_pass: tuple[int, ...]) -> FurtherRecord:
+    none = each.classes < 0
+    # Of a probe that has no such class nothing is known.
+    heatmaps = np.where(none[:, None, None], np.nan, each.heatmaps)
+    maps, maxima = quantised(heatmaps)
+    count, height, width = maps.shape
+    against, against_maxima = _against(
+        None if each.signed is None else np.where(none[:, None, None], np.nan, each.signed)
+    )
     return FurtherRecord(
         maps=maps.tobytes(),
+        shape=None if maps.shape == shape_of_pass else (count, height, width),
+        against=against,
+        against_maxima=against_maxima,
+        regions=_regions(each.regions),
         maxima=_numbers(maxima),
         classes=_integers(each.classes),
         scores=_numbers(each.scores),
         probabilities=None if each.probabilities is None else _numbers(each.probabilities),
     )
+
+
+def _against(
+    signed: NDArray[Any] | None,
+) -> tuple[bytes | None, tuple[float | None, ...] | None]:
+    """What speaks against the classes, as maps of its own and their maxima."""
+    if signed is None:
+        return None, None
+    maps, maxima = quantised(-signed)
+    return maps.tobytes(), _numbers(maxima)
+
+
+def _regions(regions: Regions | None) -> RegionsRecord | None:
+    if regions is None:
+        return None
+    return RegionsRecord(regions.shape, tuple(map(runs_of, regions.masks())))
 
 
 def _encoded(picture: NDArray[np.uint8]) -> bytes:

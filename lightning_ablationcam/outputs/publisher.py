@@ -54,10 +54,20 @@ class Publisher:
         scale: What 100 % of the colour scale is.
         score: What the class score is called.
         pictures: Whether pictures are drawn; without them there is the tab alone.
+        task: What the model is for, such as ``"regression"``; None where that is not known.
     """
 
-    def __init__(self, tag: str, scale: Scale, score: str, *, pictures: bool = True) -> None:
+    def __init__(
+        self,
+        tag: str,
+        scale: Scale,
+        score: str,
+        *,
+        pictures: bool = True,
+        task: str | None = None,
+    ) -> None:
         self.pictures = pictures
+        self.task = task
         self.tag = tag
         self.scale = scale
         self.score = score
@@ -98,9 +108,8 @@ class Publisher:
         self._record(probes, history.passes[-1], step)
         self._passes += 1
         if self.pictures:
-            self._write(
-                draw_pass(probes, history, scale=self.scale, score=self.score), probes, step
-            )
+            drawn = draw_pass(probes, history, scale=self.scale, score=self.score, task=self.task)
+            self._write(drawn, probes, step)
             # Powers of two have a single bit.
             if self._passes & (self._passes - 1) == 0:
                 self._write_strips(probes, history, step)
@@ -108,7 +117,8 @@ class Publisher:
             backend.flush()
 
     def _write_strips(self, probes: ProbeSet, history: History, step: int) -> None:
-        self._write(draw_evolutions(probes, history, scale=self.scale), probes, step)
+        strips = draw_evolutions(probes, history, scale=self.scale, task=self.task)
+        self._write(strips, probes, step)
         self._strips_at = history.passes[-1].step
 
     def _write(self, drawings: Iterable[Drawing], probes: ProbeSet, step: int) -> None:
@@ -127,7 +137,9 @@ class Publisher:
         described = (probes.fingerprint, seen.layer)
         records = [(HEAT_TAG, encode_heat(heat_record(seen, fingerprint=probes.fingerprint)))]
         if described != self._described:
-            record = probes_record(probes, layer=seen.layer, scale=self.scale, score=self.score)
+            record = probes_record(
+                probes, layer=seen.layer, scale=self.scale, score=self.score, task=self.task
+            )
             records.insert(0, (PROBES_TAG, encode_probes(record)))
         for taker in takers:
             for suffix, strings in records:
@@ -154,7 +166,9 @@ class Publisher:
         takers = [backend for backend in backends if isinstance(backend, TakesAnimations)]
         if takers and len(history.passes) > 1:
             names = [_names(taker, probes) for taker in takers]
-            drawn = draw_animations(probes, history, scale=self.scale, score=self.score)
+            drawn = draw_animations(
+                probes, history, scale=self.scale, score=self.score, task=self.task
+            )
             for name, file in drawn:
                 for taker, spelled in zip(takers, names, strict=True):
                     taker.write_animation(spelled[name], file, step)

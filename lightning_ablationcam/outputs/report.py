@@ -155,11 +155,17 @@ def _of_monitor(monitor: Watched) -> Series:
             "trainer.validate with it first"
         )
     score = monitor.score if isinstance(monitor.score, str) else "score"
-    probes = probes_record(monitor.probes, layer=passes[-1].layer, scale=monitor.scale, score=score)
+    probes = probes_record(
+        monitor.probes,
+        layer=passes[-1].layer,
+        scale=monitor.scale,
+        score=score,
+        task=getattr(monitor, "task", None),
+    )
     heat = [heat_record(seen, fingerprint=probes.fingerprint) for seen in passes]
     stamped = [Stamped(seen.step, None, record) for seen, record in zip(passes, heat, strict=True)]
     notes = []
-    most = most_passes(passes[0].heatmaps.nbytes)
+    most = most_passes(passes[0].nbytes)
     if len(passes) >= most:
         notes.append(
             f"A monitor keeps at most {most} passes over maps of this size. A report of the log "
@@ -185,12 +191,18 @@ def _page(series: Sequence[Series], name: str) -> str:
 
 def _with_contents(series: Series) -> dict[str, Any]:
     pictures = [_data_url(p, picture_type(p)) for p in series.probes.pictures]
-    maps, *also = (
-        _data_url(series.maps_from(0, role), "application/octet-stream")
-        for role in ("", *series.roles)
+
+    def maps_of(role: str, *, against: bool = False) -> str:
+        maps = series.maps_from(0, role, against=against)
+        return _data_url(maps, "application/octet-stream")
+
+    return page_data(
+        series,
+        pictures=pictures,
+        maps=maps_of(""),
+        also_maps={role: maps_of(role) for role in series.roles},
+        against_maps={role: maps_of(role, against=True) for role in series.signed_roles},
     )
-    also_maps = dict(zip(series.roles, also, strict=True))
-    return page_data(series, pictures=pictures, maps=maps, also_maps=also_maps)
 
 
 def _data_url(content: bytes, kind: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.cam import replay_notice
@@ -14,6 +15,7 @@ from lightning_ablationcam.run.execution import Execution
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.history import Further, History, Pass
 from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.regions import Regions
 from lightning_ablationcam.run.scalars import Scalars
 
 
@@ -52,6 +54,7 @@ class Passes:
         step: int,
         epoch: int,
         execution: Execution | None = None,
+        signed: bool = False,
     ) -> AblationResult:
         """Make a pass: explain the probes, and add the result.
 
@@ -63,6 +66,7 @@ class Passes:
             step: How many steps the module has been trained for.
             epoch: The epoch of that step.
             execution: How the module is run; by default by itself.
+            signed: Whether what speaks against the classes is kept, too.
 
         Returns:
             The result for all probes.
@@ -71,10 +75,18 @@ class Passes:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
         result = explainer.explain(module, probes, execution, notices.once)
-        self.add(result, step, epoch, notices)
+        self.add(result, step, epoch, notices, signed=signed)
         return result
 
-    def add(self, result: AblationResult, step: int, epoch: int, notices: Notices) -> None:
+    def add(
+        self,
+        result: AblationResult,
+        step: int,
+        epoch: int,
+        notices: Notices,
+        *,
+        signed: bool = False,
+    ) -> None:
         """Add a pass.
 
         Args:
@@ -82,11 +94,12 @@ class Passes:
             step: ``trainer.global_step``.
             epoch: ``trainer.current_epoch``.
             notices: Tells the user about the pass.
+            signed: Whether what speaks against the classes is kept, too.
 
         Raises:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
-        seen = _as_pass(result, step, epoch)
+        seen = _as_pass(result, step, epoch, signed)
         if result.fallback is not None:
             notices.once(replay_notice(result.fallback))
         broken, count = int((~seen.finite).sum()), len(seen.scores)
@@ -143,9 +156,15 @@ def _size(seen: Pass) -> str:
     return "x".join(map(str, seen.heatmaps.shape[1:]))
 
 
-def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
+def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pass:
     def array(values: Tensor | None) -> Any:
         return None if values is None else values.numpy()
+
+    def other_regions(each: AblationResult) -> Regions | None:
+        mine, theirs = result.regions, each.regions
+        if theirs is None or (mine is not None and torch.equal(mine, theirs)):
+            return None
+        return Regions.of(theirs)
 
     return Pass(
         step=step,
@@ -165,7 +184,11 @@ def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
                 classes=each.classes.numpy(),
                 scores=each.scores.double().numpy(),
                 probabilities=array(each.probabilities),
+                signed=array(each.signed) if signed else None,
+                regions=other_regions(each),
             )
             for each in result.also
         },
+        signed=array(result.signed) if signed else None,
+        regions=None if result.regions is None else Regions.of(result.regions),
     )
