@@ -626,7 +626,7 @@ class TestRoles:
         show(page, at, "step=192")
         assert_close(pixels(card(page, 1)), expected(made, 7, 1, (192, 192)))
         assert [asked for asked in tab_with_roles.asked if "role=" in asked] == []
-        page.get_by_label("Class shown").first.select_option(label="Rival")
+        page.get_by_label("Map shown").first.select_option(label="Rival")
         expect(page.locator(".summary")).to_contain_text("map of: rival")
         settled(page)
         assert_state(page, step="192", role="rival")
@@ -694,7 +694,7 @@ class TestRoles:
 
     def test_no_switch_without_roles(self, page, address):
         show(page, address, "role=rival&probe=1")
-        expect(page.get_by_label("Class shown")).to_have_count(0)
+        expect(page.get_by_label("Map shown")).to_have_count(0)
         expect(page.get_by_text("rival")).to_be_hidden()
         expect(page.locator("dialog .facts").get_by_role("row", name="Explains")).to_be_visible()
         page.keyboard.press("r")
@@ -704,7 +704,7 @@ class TestRoles:
     def test_an_unknown_role_is_the_explained_one(self, page, at, made, role):
         show(page, at, f"step=192&role={role}")
         assert_close(pixels(card(page, 1)), expected(made, 7, 1, (192, 192)))
-        assert page.get_by_label("Class shown").first.input_value() == ""
+        assert page.get_by_label("Map shown").first.input_value() == ""
 
     def test_every_number_stands_beside_its_own_class(self, page, at, made):
         show(page, at, "step=120&probe=1")
