@@ -211,7 +211,7 @@ def evolution(
     """A network that learns: its heat wanders from anywhere to the object, and sharpens.
 
     A role's map is the explained class's, mirrored; the first step has none, as if asked for later.
-    What speaks against a class is its map upside down, three quarters as strong and weaker later on.
+    What speaks against a class lies elsewhere, stronger than its map at first and weaker later.
     """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:cells, 0:cells] / (cells - 1)
@@ -298,9 +298,15 @@ def evolution(
     also = {role: maps[..., ::-1].copy() for role in roles}
     for mirrored in also.values():
         mirrored[0] = 0
-    against = {role: each[..., ::-1, :].copy() for role, each in {"": maps, **also}.items()}
+    against = {role: elsewhere(each) for role, each in {"": maps, **also}.items()}
     pictures = [png(picture(i)) for i in range(probes)]
     return Made(with_addresses(data), maps, pictures, also, against if signed else {})
+
+
+def elsewhere(maps):
+    """Maps that have no heat where the others have much."""
+    half = maps.shape[-1] // 2
+    return np.where(maps < 64, np.roll(maps, (half, half), (-2, -1)), 0).astype(np.uint8)
 
 
 def likely(labels, chosen, probabilities, turn):

@@ -14,7 +14,7 @@ import { percent } from "./text.js";
  * @param {Scene} scene
  */
 function fullColour({ scale, signed, a, b }) {
-  const most = signed ? "largest value of either sign" : "maximum";
+  const most = signed ? "largest value" : "maximum";
   if (scale === "map") return `each map's own ${most}`;
   if (scale === "probe") return `a map's ${most} at its probe's largest balance`;
   const strongest = Math.max(a.evolution.strongestOfAll, b?.evolution.strongestOfAll ?? 0);

@@ -86,7 +86,7 @@ export function drawOutline(context, region) {
   const { width, height } = context.canvas;
   const path = new Path2D();
   path.addPath(pathOf(region), new DOMMatrix([width / region[1], 0, 0, height / region[0], 0, 0]));
-  const thin = Math.max(1, Math.max(width, height) / 200);
+  const thin = Math.max(1.6, Math.max(width, height) / 200);
   context.lineCap = "round";
   for (const [color, wide] of /** @type {[string, number][]} */ ([
     ["#000", thin + 2],
