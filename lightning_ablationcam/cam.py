@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from functools import partial, reduce
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.arguments import is_dense, shown, whole_numbers
+from lightning_ablationcam.arguments import shown, whole_numbers
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.ending import last_activation
 from lightning_ablationcam.engine.layer_search import resolve_target
 from lightning_ablationcam.engine.pairs import changed_pairs
-from lightning_ablationcam.engine.program import Program
+from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.question import Question
-from lightning_ablationcam.engine.recorder import Forward, Recording, record
+from lightning_ablationcam.engine.recorder import Forward, Recording, record_all
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
-from lightning_ablationcam.method.ablations import Ablation, ablate, channel_sums
+from lightning_ablationcam.method.ablations import Ablation, Moments, ablate, is_over_reference
 from lightning_ablationcam.method.balance import balance_of
-from lightning_ablationcam.method.head import Head, head_of
+from lightning_ablationcam.method.heads.base import Head, Task
+from lightning_ablationcam.method.heads.meaning import AnyTask, Meaning, check_masks, masks_as_given
+from lightning_ablationcam.method.heads.vectors import Embeddings
 from lightning_ablationcam.method.heatmaps import signed_heatmaps
 from lightning_ablationcam.method.reading import Reading
-from lightning_ablationcam.method.scores import Classes, Score, called_score, has_class_columns
+from lightning_ablationcam.method.scores import Classes, Score, called_score
 from lightning_ablationcam.method.wanted import EXPLAINED, Also, Wanted
 from lightning_ablationcam.method.weights import channel_weights
+from lightning_ablationcam.network.declared import declared_task
+from lightning_ablationcam.network.inputs import (
+    Inputs,
+    check_inputs,
+    count_of,
+    likeliest_picture,
+    mapped,
+    plain,
+    rows_of,
+)
 from lightning_ablationcam.network.isolation import isolated, warn
-from lightning_ablationcam.network.layers import check_target_layer, infer_layout
+from lightning_ablationcam.network.layers import (
+    Layout,
+    TargetLayer,
+    check_target_layer,
+    infer_layout,
+    several,
+)
 from lightning_ablationcam.network.memory import is_out_of_memory
 from lightning_ablationcam.network.targets import Target
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
 
+T = TypeVar("T")
+
 MAX_TOP = 5
 """How many of the classes with the highest scores a result holds."""
+
+MAX_KEPT_BYTES = 256 * 2**20
+"""Most bytes of channel maps that a result holds, of all layers; of more it holds none."""
 
 REFERENCE_BATCH = 32
 """How many images of a reference set are run at once."""
@@ -49,8 +72,8 @@ IMAGES_SHARE = 0.5
 
 def ablation_cam(
     model: nn.Module,
-    target_layer: str | nn.Module,
-    inputs: Tensor,
+    target_layer: TargetLayer,
+    inputs: Inputs,
     classes: Classes = None,
     *,
     score: Score = "logit",
@@ -62,6 +85,10 @@ def ablation_cam(
     forward: Forward | None = None,
     also: Also = (),
     reference: Any = None,
+    output: str | int | None = None,
+    task: AnyTask = "auto",
+    embeddings: Embeddings = None,
+    masks: Tensor | None = None,
 ) -> AblationResult:
     """Explain class scores by ablating every channel of one layer.
 
@@ -74,22 +101,28 @@ def ablation_cam(
     The model is left as it was found: modes, hooks and random number generators.
 
     Args:
-        model: Any module that maps ``inputs`` to logits of shape (N, C).
+        model: Any module that makes class scores of ``inputs``; see ``task``.
         target_layer: The value that is explained: dotted name of a module (``"layer4"``) or the
             module itself, for what it returns; ``"bn:activation"`` for what the pointwise
             operations after it make of that, ``"pool:input"`` for what it is given, ``"act#-1"``
             for one of several calls; or ``"auto"``, the last spatial value that still reaches the
             score, after its activation (for a transformer with a class token the last block's
-            first norm). ``result.layer`` says which it was.
-        inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype.
-        classes: None for each image's predicted class, an int for all images, or N ints.
+            first norm). ``result.layer`` says which it was. A list of such is explained in one
+            recording: ``result.layers`` holds what was found for each, and ``result.fused()`` is
+            one finer map of them all.
+        inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype; or a dict,
+            tuple or list of such, with a row for each image in all of them. A dict is handed to
+            ``forward`` by name where that has parameters of these names.
+        classes: None for each image's predicted class, an int for all images, or N ints. Where
+            ``task`` has no classes, the column.
         score: ``"logit"``, ``"probability"`` (see :class:`AblationResult`), ``"contrast"`` (the
             class's logit minus its rival's: why this and not that), or a callable
             ``(output, classes) -> (N,)``. A network of one logit has the classes 0 and 1, and the
             logit of class 0 is its negative.
         ablation: What takes a channel's place: ``"zero"``, ``"mean"`` (the channel's mean over
-            ``reference``), a number that the channel is scaled by, or a callable ``(activations) ->
-            activations``.
+            ``reference``), ``"noise"`` (Gaussian noise of the channel's mean and standard deviation
+            over ``reference``, always the same, for all images alike), a number that the channel is
+            scaled by, or a callable ``(activations) -> activations``.
         groups: (K,) integer labels; channels of one label are ablated together and share their
             drop and weight.
         layout: Where channels and positions are in the layer's output: ``"auto"``, ``"NCHW"``,
@@ -104,11 +137,28 @@ def ablation_cam(
         also: Further classes to explain from the same recording, in ``result.also``: ``"rival"``
             (the class with the highest score other than the first), ``"predicted"``, an int, or
             one int for each image. On a tail that ends linearly they cost next to nothing.
-        reference: The images over which ``ablation="mean"`` takes means, default ``inputs``: a
-            tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        reference: The images over which ``ablation="mean"`` and ``"noise"`` take means and
+            deviations, default ``inputs``: a tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+            An image that is not finite at the layer is left out.
+        output: Which part of what the model returns are the logits, where that is a dict, tuple,
+            dataclass or ``ModelOutput``: a name, a place, or both joined by dots (``"0.logits"``).
+            Default what is called ``logits``, ``logits_per_image``, ``out``, ``preds``, ``pred`` or
+            ``output``, else the only tensor of shape (N, C). A callable score reads it all.
+        task: What the logits mean. ``"multiclass"``: (N, C), one class for each image, a softmax.
+            ``"multilabel"``: (N, C), several classes, a sigmoid each. ``"binary"``: (N,) or (N, 1),
+            the class is the side that the network takes. ``"regression"``: the score is the value.
+            ``"segmentation"``: (N, C, H, W), the score is the mean logit of a class over its
+            region. ``"similarity"``: embeddings (N, D), see ``embeddings``. ``"auto"`` goes by what
+            the model declares (``hparams["task"]``, ``config.problem_type``, its loss) and the
+            shape of its output; ``result.task`` says what it took.
+        embeddings: (C, D) vectors to compare embeddings with, such as those of C captions: the
+            score is the cosine, and the class the row; or ``"own"``, the image's own embedding: the
+            drop is how much of it is lost.
+        masks: (N, H, W) for segmentation: bool, the region over which the mean is taken, or int,
+            the class at each place. Default where the model predicts the class.
 
     Returns:
-        The result, on the CPU.
+        The result, on the CPU; of a list of layers that of the first, and all in its ``layers``.
 
     Raises:
         TypeError: If an argument is of the wrong kind, or the model returns no tensor.
@@ -130,9 +180,21 @@ def ablation_cam(
         doi 10.1109/WACV45572.2020.9093360.
     """
     options = Options(
-        score, ablation, groups, layout, engine, memory_budget, forward, also, reference
+        score,
+        ablation,
+        groups,
+        layout,
+        engine,
+        memory_budget,
+        forward,
+        also,
+        reference,
+        output,
+        task,
+        embeddings,
+        keep_maps=True,
     )
-    result = explain_classes(model, target_layer, inputs, classes, options, warn)
+    result = explain_classes(model, target_layer, inputs, classes, options, warn, masks=masks)
     if result.fallback is not None:
         warn(replay_notice(result.fallback))
     return result
@@ -145,12 +207,15 @@ def replay_notice(reason: str) -> str:
 
 def explain_classes(
     model: nn.Module,
-    target_layer: str | nn.Module,
-    inputs: Tensor,
+    target_layer: TargetLayer,
+    inputs: Inputs,
     classes: Classes,
     options: Options,
     tell: Callable[[str], None],
-    labels: Tensor | None = None,
+    *,
+    labels: Mapping[str, Tensor] | None = None,
+    masks: Tensor | None = None,
+    declared: Task | None = None,
 ) -> AblationResult:
     """:func:`ablation_cam` without a warning: that it had to replay is in ``fallback``.
 
@@ -158,79 +223,162 @@ def explain_classes(
         model: As in :func:`ablation_cam`.
         target_layer: Likewise.
         inputs: Likewise.
-        classes: Likewise.
+        classes: Likewise; -1 stands for the predicted class of an image.
         options: The other arguments.
         tell: Is told of what could not be given back to the model.
-        labels: (N,) what ``also="label"`` stands for.
+        labels: (N,) what ``also="label"`` and ``also="label 2"`` stand for; -1 for none.
+        masks: As in :func:`ablation_cam`.
+        declared: What the labels say of the task, where the model itself says nothing.
 
     Returns:
-        The result, on the CPU.
+        The result, on the CPU; those of further layers are in its ``further``.
+    """
+    wanted = checked_wanted(model, target_layer, inputs, classes, options, labels, masks)
+    with isolated(model, tell):
+        inputs = plain(inputs)
+        setting = prepared(model, target_layer, inputs, wanted, options, masks, declared)
+        result = joined(in_chunks(setting, inputs, wanted, _explain))
+    _tell_what_is_missing(result, options, tell)
+    return result
+
+
+def checked_wanted(
+    model: nn.Module,
+    target_layer: TargetLayer,
+    inputs: Inputs,
+    classes: Classes,
+    options: Options,
+    labels: Mapping[str, Tensor] | None = None,
+    masks: Tensor | None = None,
+) -> Wanted:
+    """The classes that are asked for, if all arguments are right as far as that needs no forward.
+
+    Args:
+        model: As in :func:`explain_classes`, and so are the others.
+        target_layer: Likewise.
+        inputs: Likewise.
+        classes: Likewise.
+        options: Likewise.
+        labels: Likewise.
+        masks: Likewise.
     """
     check_target_layer(target_layer)
-    _check_inputs(model, inputs)
-    wanted = Wanted.of(classes, options.also, len(inputs), inputs.device, labels)
-    with isolated(model, tell):
-        if inputs.is_inference():
-            inputs = inputs.clone()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model={shown(model)}; expected an nn.Module")
+    check_inputs(inputs)
+    count = count_of(inputs)
+    check_masks(masks, count)
+    return Wanted.of(classes, options.also, count, likeliest_picture(inputs).device, labels)
 
-        def score_of(output: Any, first: int) -> Tensor:
-            head = head_of(output, first)
-            mine = Wanted(wanted.first).rows(slice(first)).classes(head, output, first)
-            reading = Reading.of(head, options.score, mine, output)
-            return reading.scores(output, torch.arange(first, device=mine.device))[:, 0]
 
-        target = resolve_target(
-            model, target_layer, inputs, score_of, layout=options.layout, forward=options.run
-        )
-        task = _with_means(_Task(model, target, options), inputs)
-        result = joined(_in_chunks(task, inputs, wanted))
+def prepared(
+    model: nn.Module,
+    target_layer: TargetLayer,
+    inputs: Inputs,
+    wanted: Wanted,
+    options: Options,
+    masks: Tensor | None = None,
+    declared: Task | None = None,
+) -> Setting:
+    """Find the targets and what replaces channels: all that is the same for all images.
+
+    Args:
+        model: As in :func:`explain_classes`, and so are the others.
+        target_layer: Likewise.
+        inputs: Likewise.
+        wanted: The classes that are asked for.
+        options: Likewise.
+        masks: Likewise.
+        declared: Likewise.
+    """
+    device = likeliest_picture(inputs).device
+    meaning = Meaning(
+        options.task,
+        declared_task(model) or declared,
+        options.embeddings,
+        None if masks is None else masks_as_given(masks).to(device),
+    )
+    reader = partial(_reader, meaning, wanted, options)
+    targets = [
+        resolve_target(model, each, inputs, reader, layout=options.layout, forward=options.run)
+        for each in several(target_layer)
+    ]
+    return _with_moments(Setting(model, targets, options, meaning, count_of(inputs)), inputs)
+
+
+def _reader(
+    meaning: Meaning, wanted: Wanted, options: Options, output: Any, count: int
+) -> Callable[[Any], Tensor]:
+    """Reads the scores of the first images off an output like this intact one."""
+    first = slice(count)
+    head = meaning.rows(first).head(output, count)
+    classes = Wanted(wanted.first).rows(first).classes(head, output, count)
+    score = "logit" if options.score == "contrast" else options.score
+    reading = Reading.of(head, score, classes, output)
+    images = torch.arange(count, device=classes.device)
+    return lambda other: reading.scores(other, images)[:, 0]
+
+
+def _tell_what_is_missing(
+    result: AblationResult, options: Options, tell: Callable[[str], None]
+) -> None:
     vanished = 0 if result.vanished is None else int(result.vanished.sum())
     if vanished:
         tell(
-            f"no channel moves the score by more than its rounding in {vanished} of {len(inputs)} "
-            f"images at {result.layer!r}, so their maps are empty"
+            f"no channel moves the score by more than its rounding in {vanished} of "
+            f"{len(result.scores)} images at {result.layer!r}, so their maps are empty"
         )
-    if len(result.also) < len(options.also):
+    # That quantities have no rivals needs no saying.
+    if result.task is None and len(result.also) < len(options.also):
         tell(
             f"also={options.also!r}: the output has no column for each class, so nothing but the "
             "classes that are given can be explained"
         )
-    return result
-
-
-def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model={shown(model)}; expected an nn.Module")
-    if not isinstance(inputs, Tensor):
-        raise TypeError(
-            f"inputs={shown(inputs)}; expected a tensor of shape (N, ...). If the "
-            "model takes something else, build it from the tensor in forward=(model, inputs)"
-        )
-    if not is_dense(inputs):
-        raise TypeError(f"inputs={shown(inputs)} is sparse or has no values; expected a tensor")
-    if inputs.ndim < 2 or not len(inputs):
-        raise ValueError(
-            f"inputs has shape {tuple(inputs.shape)}; expected at least one image, (N, C, H, W)"
-        )
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What is the same for all images."""
+class Setting:
+    """What is the same for all images.
+
+    Attributes:
+        model: The model.
+        targets: The values that are explained.
+        options: How.
+        meaning: What the model's output means.
+        images: How many images there are.
+        moments: For each target those of its channels over a reference set, where they replace
+            channels.
+    """
 
     model: nn.Module
-    target: Target
+    targets: Sequence[Target]
     options: Options
-    means: Tensor | None = None
+    meaning: Meaning
+    images: int
+    moments: Sequence[Moments] = ()
 
-    def record(self, inputs: Tensor, wanted: Wanted | None = None) -> Recording:
-        """Run the model once on some images; scores of the user's own are recorded with it."""
+    def kept(self, maps: Tensor) -> Tensor | None:
+        """The maps of some images as the result holds them, if it does."""
+        size = self.images * maps[0].numel() * torch.float32.itemsize
+        fits = size <= MAX_KEPT_BYTES // len(self.targets)
+        return maps.float().cpu() if self.options.keep_maps and fits else None
+
+    def rows(self, rows: slice) -> Setting:
+        """The same for some of the images."""
+        return replace(self, meaning=self.meaning.rows(rows))
+
+    def record(self, inputs: Inputs, wanted: Wanted | None = None) -> list[Recording]:
+        """Run the model once on some images; scores of the user's own are recorded with it.
+
+        Returns:
+            A recording for each target.
+        """
         score, read = self.options.score, None
         if callable(score) and wanted is not None:
-            read = partial(_called_scores, score, wanted, len(inputs))
-        return record(
+            read = partial(_called_scores, score, wanted, self.meaning, count_of(inputs))
+        return record_all(
             self.model,
-            self.target,
+            self.targets,
             inputs,
             self.options.run,
             tail=self.options.engine != "replay",
@@ -238,55 +386,75 @@ class _Task:
         )
 
 
-def _with_means(task: _Task, inputs: Tensor) -> _Task:
-    """The task with what it replaces channels by, where that is their mean over a reference set."""
-    if task.options.ablation != "mean" or callable(task.options.ablation):
-        return task
-    reference = task.options.reference_inputs
-    images = inputs if reference is None else reference.to(inputs)
-    size = len(images) if uses_batch_statistics(task.model) else REFERENCE_BATCH
-    total, count = torch.zeros((), dtype=torch.float64, device=inputs.device), 0
-    for start in range(0, len(images), size):
-        rows = images[start : start + size]
-        activations = record(
-            task.model, task.target, rows, task.options.run, tail=False
-        ).activations
-        where = infer_layout(task.options.layout, activations.shape, rows.shape)
-        sums, many = channel_sums(activations, where.channel_dim)
-        total, count = total + sums, count + many
-    return replace(task, means=total / count)
+def _with_moments(setting: Setting, inputs: Inputs) -> Setting:
+    """The same with the channels' moments over the reference set, where they replace channels."""
+    if not is_over_reference(setting.options.ablation):
+        return setting
+    reference, run = setting.options.reference_inputs, setting.options.run
+    images = inputs if reference is None else _like(inputs, reference)
+    many, picture = count_of(images), likeliest_picture(images)
+    size = many if uses_batch_statistics(setting.model) else REFERENCE_BATCH
+    found: list[list[Moments]] = [[] for _ in setting.targets]
+    for start in range(0, many, size):
+        rows = rows_of(images, slice(start, start + size))
+        recordings = record_all(setting.model, setting.targets, rows, run, tail=False)
+        for mine, recording in zip(found, recordings, strict=True):
+            value = recording.activations
+            where = infer_layout(setting.options.layout, value.shape, picture.shape)
+            mine.append(Moments.of(value, where.channel_dim))
+    return replace(setting, moments=[reduce(Moments.joined, mine) for mine in found])
+
+
+def _like(inputs: Inputs, reference: Inputs) -> Inputs:
+    """A reference set on the device of the inputs, and floats in their dtype."""
+    picture = likeliest_picture(inputs)
+
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.to(picture.device, picture.dtype if tensor.is_floating_point() else None)
+
+    return mapped(plain(reference), moved)
 
 
 def _called_scores(
-    score: Callable[[Any, Tensor], Tensor], wanted: Wanted, count: int, output: Any
+    score: Callable[[Any, Tensor], Tensor],
+    wanted: Wanted,
+    meaning: Meaning,
+    count: int,
+    output: Any,
 ) -> Tensor | None:
     """(N, Q) the user's scores; None where the output decides on classes, and cannot be asked.
 
     While the tail is recorded, a class that is read off the output would be a part of it.
     """
-    known = wanted.known_for(output, count)
+    known = wanted.known_for(meaning.head(output, count))
     if known.first is None or known.depends_on_output:
         return None
-    given = [known.first, *(each for _, each in known.also if each is not None)]
+    given = [known.first, *(each.clamp(min=0) for _, each in known.also if each is not None)]
     return torch.stack([called_score(score, output, each) for each in given], dim=1)
 
 
-def _in_chunks(task: _Task, inputs: Tensor, wanted: Wanted) -> list[AblationResult]:
+def in_chunks(
+    setting: Setting,
+    inputs: Inputs,
+    wanted: Wanted,
+    explain: Callable[[Setting, Inputs, Wanted], T],
+) -> list[T]:
     """Explain as many images at a time as the budget allows, half as many when memory runs out.
 
     Where the model normalises by the statistics of the batch, the images stay together.
     """
-    size, budget = len(inputs), task.options.memory_budget
-    if budget is not None and size > 1 and not uses_batch_statistics(task.model):
-        size = max(1, min(size, int(budget * IMAGES_SHARE) // _bytes_of_image(task, inputs)))
-    results: list[AblationResult] = []
+    count, budget = count_of(inputs), setting.options.memory_budget
+    size = count
+    if budget is not None and size > 1 and not uses_batch_statistics(setting.model):
+        size = max(1, min(size, int(budget * IMAGES_SHARE) // _bytes_of_image(setting, inputs)))
+    results: list[T] = []
     done = 0
-    while done < len(inputs):
+    while done < count:
         rows = slice(done, done + size)
         try:
-            results.append(_explain(task, inputs[rows], wanted.rows(rows)))
+            results.append(explain(setting.rows(rows), rows_of(inputs, rows), wanted.rows(rows)))
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(task.model):
+            if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(setting.model):
                 raise
             size = (size + 1) // 2
         else:
@@ -294,63 +462,117 @@ def _in_chunks(task: _Task, inputs: Tensor, wanted: Wanted) -> list[AblationResu
     return results
 
 
-def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
+def _bytes_of_image(setting: Setting, inputs: Inputs) -> int:
     """What one more image costs before any group is ablated."""
-    recording = task.record(inputs[:1])
-    layer = 4 * recording.activations.nbytes
-    intact = bytes_per_image(task.model, inputs, task.options.run)
+    recordings = setting.record(rows_of(inputs, slice(1)))
+    layers = sum(4 * recording.activations.nbytes for recording in recordings)
+    intact = bytes_per_image(setting.model, inputs, setting.options.run)
     # Propagation keeps what the intact network computes in its tail.
-    kept = recording.tail.nbytes if isinstance(recording.tail, Program) else 0
-    return layer + max(intact, kept)
+    tails = [each.tail.nbytes for each in recordings if isinstance(each.tail, Program)]
+    return layers + max(intact, *tails, 0)
 
 
-def _explain(task: _Task, inputs: Tensor, wanted: Wanted) -> AblationResult:
-    options, recording = task.options, task.record(inputs, wanted)
-    activations, count = recording.activations, len(inputs)
-    where = infer_layout(options.layout, activations.shape, inputs.shape)
-    wanted = wanted.known_for(recording.output, count)
-    head = _head(recording, count)
-    classes = wanted.classes(head, recording.output, count).to(activations.device)
-    reading = Reading.of(head, options.score, classes, recording.output)
-    question = _question(task, inputs, recording, reading, where.channel_dim)
-    drops, engine, fallback = find_drops(
-        question,
-        recording.tail if recording.scored is None else recording.scored,
-        engine=options.engine,
-        memory_budget=options.memory_budget,
-    )
-    maps = where.maps(activations)
-    results = [
-        AblationResult(
-            **_found(drops[..., place], question.owners, question.scores[:, place], maps),
-            **_sayings(head, recording.output, classes[:, place], options.score),
-            classes=classes[:, place].cpu(),
-            layer=str(recording.tap),
-            engine=engine,
-            fallback=fallback,
-            role=role,
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is asked of some images at one target.
+
+    Attributes:
+        recording: Their intact forward pass.
+        where: Where the value holds channels and positions.
+        reading: How the scores of Q classes are read.
+        absent: (N, Q) where an image has no such class.
+        roles: Q names of the classes.
+        question: The question that the engines answer.
+    """
+
+    recording: Recording
+    where: Layout
+    reading: Reading
+    absent: Tensor
+    roles: Sequence[str]
+    question: Question
+
+    @property
+    def tail(self) -> Program | PropagationError:
+        """What is propagated through."""
+        recording = self.recording
+        return recording.tail if recording.scored is None else recording.scored
+
+
+def ask(setting: Setting, inputs: Inputs, wanted: Wanted) -> list[Asked]:
+    """Run the model once on some images, and say what is asked of them at each target."""
+    recordings, count = setting.record(inputs, wanted), count_of(inputs)
+    output = recordings[0].output
+    head = _head(setting.meaning, recordings[0], count)
+    wanted = wanted.known_for(head)
+    classes = wanted.classes(head, output, count).to(recordings[0].activations.device)
+    reading = Reading.of(head, setting.options.score, classes.clamp(min=0), output, wanted.beside)
+    roles = [EXPLAINED, *(name for name, _ in wanted.also)]
+    asked = []
+    for place, recording in enumerate(recordings):
+        shape, picture = recording.activations.shape, likeliest_picture(inputs)
+        where = infer_layout(setting.options.layout, shape, picture.shape)
+        moments = setting.moments[place] if setting.moments else None
+        question = _question(setting, inputs, recording, reading, where.channel_dim, moments)
+        asked.append(Asked(recording, where, reading, classes < 0, roles, question))
+    return asked
+
+
+def _explain(setting: Setting, inputs: Inputs, wanted: Wanted) -> AblationResult:
+    """Explain some images: the first target, and in ``further`` the others."""
+    results = []
+    for asked in ask(setting, inputs, wanted):
+        drops, engine, fallback = find_drops(
+            asked.question,
+            asked.tail,
+            engine=setting.options.engine,
+            memory_budget=setting.options.memory_budget,
         )
-        for place, role in enumerate([EXPLAINED, *(name for name, _ in wanted.also)])
-    ]
-    return replace(results[0], also=tuple(results[1:]))
+        maps = asked.where.maps(asked.recording.activations)
+        how = {"engine": engine, "fallback": fallback}
+        named = [_of_role(asked, place, drops, maps, **how) for place in range(len(asked.roles))]
+        kept = setting.kept(maps)
+        results.append(replace(named[0], also=tuple(named[1:]), channel_maps=kept))
+    return replace(results[0], further=tuple(results[1:]))
+
+
+def _of_role(asked: Asked, place: int, drops: Tensor, maps: Tensor, **how: Any) -> AblationResult:
+    """The result for one of the classes; of images that do not have it, it is not known."""
+    question, reading, missing = asked.question, asked.reading, asked.absent[:, place]
+    scores = question.scores[:, place].masked_fill(missing, torch.nan)
+    drops = drops[..., place].masked_fill(missing[:, None], torch.nan)
+    return AblationResult(
+        **_found(drops, question.owners, scores, maps),
+        **_sayings(reading, place, asked.recording.output),
+        classes=reading.classes[:, place].masked_fill(missing, -1).cpu(),
+        layer=str(asked.recording.tap),
+        role=asked.roles[place],
+        **how,
+        task=reading.heads[place].task,
+    )
 
 
 def _question(
-    task: _Task, inputs: Tensor, recording: Recording, reading: Reading, channel_dim: int
+    setting: Setting,
+    inputs: Inputs,
+    recording: Recording,
+    reading: Reading,
+    channel_dim: int,
+    moments: Moments | None,
 ) -> Question:
-    options, activations = task.options, recording.activations
+    options, activations = setting.options, recording.activations
     owners = _owners(options.groups, activations.shape[channel_dim], activations.device)
-    ablated = ablate(activations, options.ablation, channel_dim, task.means)
+    ablated = ablate(activations, options.ablation, channel_dim, moments)
     scores, columns = recording.scores, reading.columns
     if scores is None:
-        images = torch.arange(len(inputs), device=activations.device)
+        images = torch.arange(count_of(inputs), device=activations.device)
         scores = reading.scores(recording.output, images)
     elif recording.scored is not None:
         # The recorded tail ends in the scores: each is a column of its own.
         places = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)[..., None]
         columns = (places, torch.ones_like(places))
     return Question(
-        model=task.model,
+        model=setting.model,
         tap=recording.tap,
         forward=options.run,
         inputs=inputs,
@@ -364,6 +586,7 @@ def _question(
         scores=scores,
         columns=columns,
         precise=options.score == "probability",
+        linear=reading.linear if columns is None and reading.is_affine else None,
     )
 
 
@@ -390,29 +613,19 @@ def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[
     }
 
 
-def _head(recording: Recording, count: int) -> Head:
+def _head(meaning: Meaning, recording: Recording, count: int) -> Head:
     output, program = recording.output, recording.tail
-    if not isinstance(program, Program) or not has_class_columns(output, count):
-        return head_of(output, count)
-    return head_of(output, count, last_activation(program))
+    activation = last_activation(program) if isinstance(program, Program) else None
+    return meaning.head(output, count, activation)
 
 
-def _sayings(head: Head, output: Any, classes: Tensor, score: Score) -> dict[str, Any]:
-    """What captions say of an output, on the CPU; nothing where it is no (N, C) tensor."""
-    count = len(classes)
-    if not has_class_columns(output, count):
-        return {}
-    predicted, probabilities = head.says(output, classes, score)
-    if probabilities is None:
-        return {"predicted": predicted.cpu()}
-    top = head.top(output, count, MAX_TOP)
-    likely = [head.probabilities(output, column) for column in top.T]
-    return {
-        "predicted": predicted.cpu(),
-        "probabilities": probabilities.cpu(),
-        "top_classes": top.cpu(),
-        "top_probabilities": torch.stack(likely, dim=1).cpu(),
-    }
+def _sayings(reading: Reading, place: int, output: Any) -> dict[str, Any]:
+    """What captions say of an output, and the region that is explained, on the CPU."""
+    head = reading.heads[place]
+    said = head.says(output, reading.classes[:, place], reading.score, MAX_TOP)
+    found = {name: None if value is None else value.cpu() for name, value in vars(said).items()}
+    region = getattr(head, "region", None)
+    return {**found, "regions": None if region is None else region.cpu()}
 
 
 def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:

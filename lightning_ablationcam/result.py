@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from lightning_ablationcam.method.fusion import fused_heatmaps
+
+_ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +50,18 @@ class AblationResult:
         top_classes: (N, T) int64, the classes with the highest scores, the highest first; None
             where ``probabilities`` is. T is 5, or the number of classes.
         top_probabilities: (N, T) their probabilities.
+        task: What the model's output was taken to mean, such as ``"multiclass"``; None where only a
+            score of your own can read it.
+        regions: (N, H, W) bool, where the mean logit of a segmentation was taken, at the resolution
+            of the model's output; None for anything else.
         also: What was found for the further classes, from the same recording.
+        further: What was found for further layers, from the same recording; see :attr:`layers`.
+        channel_maps: (N, K, h, w) float32, the channels' own maps, for
+            :func:`~lightning_ablationcam.group_channels`; (N, K, d, h, w) for three spatial
+            dimensions. None where they would take more than 256 MiB, in the monitor's results, and
+            in those of ``also``, whose maps are the same.
         signed: (N, h, w) float32, likewise: the maps before the ReLU. Below 0 is what speaks
             against the class; ``heatmaps`` is ``signed.relu()``.
-        regions: (N, H, W) bool, the region whose score is explained, of any resolution, over the
-            whole image. None where the score is of the whole image.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -72,9 +83,37 @@ class AblationResult:
     role: str = "explained"
     top_classes: Tensor | None = None
     top_probabilities: Tensor | None = None
-    also: tuple[AblationResult, ...] = ()
-    signed: Tensor | None = None
+    task: str | None = None
     regions: Tensor | None = None
+    also: tuple[AblationResult, ...] = ()
+    further: tuple[AblationResult, ...] = ()
+    channel_maps: Tensor | None = None
+    signed: Tensor | None = None
+
+    @property
+    def layers(self) -> tuple[AblationResult, ...]:
+        """The results of all layers that were asked for, in their order; of one layer itself."""
+        return (replace(self, further=()), *self.further)
+
+    def fused(self) -> Tensor:
+        """One map of the maps of all layers, on the finest of their grids.
+
+        Their geometric mean; see :func:`~lightning_ablationcam.method.fusion.fused_heatmaps`.
+
+        Returns:
+            (N, H, W) float32 between 0 and 1.
+
+        Example:
+            >>> from lightning_ablationcam import ablation_cam
+            >>> model = torch.nn.Sequential(
+            ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3, stride=2),
+            ...     torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 4, 2),
+            ... )
+            >>> result = ablation_cam(model, ["1", "3"], torch.rand(2, 3, 8, 8))
+            >>> [tuple(each.heatmaps.shape) for each in result.layers], result.fused().shape
+            ([(2, 6, 6), (2, 2, 2)], torch.Size([2, 6, 6]))
+        """
+        return fused_heatmaps([each.heatmaps for each in self.layers])
 
     def draw(
         self,
@@ -89,7 +128,8 @@ class AblationResult:
 
         Args:
             pictures: (N, H, W, 3) uint8, RGB: the images as they look, for example
-                ``ProbeSet(...).pictures()``.
+                ``ProbeSet(...).pictures()``; for a layer of three spatial dimensions
+                ``ProbeSet(...).pictures(result.heatmaps.shape[1:])``, the slices beside each other.
             class_names: Name of each class index.
             signed: Whether to draw what speaks against the class too, in colours of its own and
                 on the same scale.
@@ -99,8 +139,8 @@ class AblationResult:
 
         Raises:
             TypeError: If ``pictures`` is no uint8 array.
-            ValueError: If there are not N of them, a layer of three spatial dimensions was
-                explained, or ``signed`` maps are asked for and there are none.
+            ValueError: If there are not N of them, their slices are not those of the maps, or
+                ``signed`` maps are asked for and there are none.
 
         Example:
             >>> from lightning_ablationcam import ablation_cam
@@ -111,22 +151,28 @@ class AblationResult:
             >>> result.draw(np.zeros((2, 32, 32, 3), np.uint8), ["cat", "dog"]).dtype
             dtype('uint8')
         """
-        if self.heatmaps.ndim != 3:
-            raise ValueError(
-                f"heatmaps has shape {tuple(self.heatmaps.shape)}; only maps of two spatial "
-                "dimensions, (N, h, w), can be drawn"
-            )
         if signed and self.signed is None:
             raise ValueError("signed=True: this result holds no signed maps")
         # Here, so that whoever draws nothing needs no Pillow.
         from lightning_ablationcam.render.gallery import gallery
+        from lightning_ablationcam.render.mosaic import Mosaic, flat_maps
 
-        maps = self.signed if signed and self.signed is not None else self.heatmaps
+        chosen = self.signed if signed and self.signed is not None else self.heatmaps
+        maps = torch.from_numpy(flat_maps(chosen.numpy()))
+        if self.heatmaps.ndim > 3:
+            depth, height, width = self.heatmaps.shape[1:]
+            if not Mosaic(depth, height, width).fits(np.asarray(pictures)):
+                raise ValueError(
+                    f"pictures, of shape {np.shape(pictures)}, do not show the slices of the "
+                    f"maps, which are {depth}x{height}x{width}; give "
+                    "ProbeSet(...).pictures(result.heatmaps.shape[1:])"
+                )
         peaks = maps.abs().amax(dim=(1, 2), keepdim=True)
         shares = (maps / torch.where(peaks > 0, peaks, 1)).numpy()
         captions = [self._caption(row, class_names) for row in range(len(shares))]
         what = "largest value of each map" if signed else "maximum of each map"
-        regions = None if self.regions is None else self.regions.numpy()
+        drawable = self.regions is not None and self.regions.ndim == 3
+        regions = self.regions.bool().numpy() if drawable and self.regions is not None else None
         return gallery(pictures, shares, captions, what, signed=signed, regions=regions)
 
     def _caption(self, row: int, class_names: Sequence[str] | None) -> list[str]:
@@ -136,13 +182,29 @@ class AblationResult:
 
         explained = int(self.classes[row])
         if explained < 0:  # An image with fewer labels than others.
-            return ["no label" if self.role == "explained" else f"no {self.role}"]
+            return [_none_of(self.role)]
+        if self.task in ("regression", "similarity"):
+            value = f"{float(self.scores[row]):.3g}"
+            return [name(explained), value] if class_names else [value]
         lines = [name(explained)]
         if self.probabilities is not None:
             lines.append(f"probability {float(self.probabilities[row]):.0%}")
         if self.predicted is not None and int(self.predicted[row]) != explained:
             lines.append(f"predicted {name(int(self.predicted[row]))}")
         return lines
+
+
+def _none_of(role: str) -> str:
+    """That an image has nothing under a role.
+
+    Example:
+        >>> _none_of("label 2"), _none_of("rival")
+        ('no second label', 'no rival')
+    """
+    name, _, place = role.partition(" ")
+    if name == "label" and place.isdecimal() and 2 <= int(place) < 2 + len(_ORDINALS):
+        return f"no {_ORDINALS[int(place) - 2]} label"
+    return "no label" if role == "explained" else f"no {role}"
 
 
 def joined(parts: Sequence[AblationResult]) -> AblationResult:
@@ -159,7 +221,7 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
     tensors: dict[str, Any] = {
         name: None if any(value is None for value in values) else torch.cat(values)
         for name, values in columns.items()
-        if name not in ("layer", "engine", "fallback", "role", "also")
+        if name not in ("layer", "engine", "fallback", "role", "task", "also", "further")
     }
     return AblationResult(
         **tensors,
@@ -167,5 +229,7 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
         engine="replay" if "replay" in columns["engine"] else "propagate",
         fallback=next((reason for reason in columns["fallback"] if reason is not None), None),
         role=parts[0].role,
+        task=parts[0].task,
         also=tuple(joined(each) for each in zip(*columns["also"], strict=True)),
+        further=tuple(joined(each) for each in zip(*columns["further"], strict=True)),
     )

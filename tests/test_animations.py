@@ -64,7 +64,7 @@ def test_a_string_is_a_folder_and_files_are_replaced(tmp_path):
 def test_scale_and_score_are_the_monitors(tmp_path, monkeypatch):
     seen = []
 
-    def drawn(probes, history, *, scale, score, task):
+    def drawn(probes, history, *, scale, score):
         seen.append((probes, history, scale, score))
         return [(name, b"") for name in probes.names]
 

@@ -46,7 +46,13 @@ def test_old_checkpoints_are_seen_as_a_fit_is():
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize(
     "options",
-    [{"also": ("label",)}, {"also": ([3, 2, 1, 0], 1)}, {"ablation": "mean"}, {}],
+    [
+        {"also": ("label",)},
+        {"also": ([3, 2, 1, 0], 1)},
+        {"ablation": "mean"},
+        {"ablation": "noise"},
+        {},
+    ],
     ids=str,
 )
 def test_a_rank_explains_its_probes_as_one_process_would(options, rank):
@@ -65,5 +71,5 @@ def test_a_rank_explains_its_probes_as_one_process_would(options, rank):
 
 def test_labels_are_asked_for_only_where_there_are_some():
     explainer = Explainer("conv", "predicted", Options(also=("label",)))
-    with pytest.raises(ValueError, match="also='label': there are no labels"):
+    with pytest.raises(ValueError, match="also='label': there are no such labels"):
         explainer.explain(seeded(ConvBN()), ProbeSet(images(2)))

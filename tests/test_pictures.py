@@ -214,16 +214,18 @@ def test_a_value_is_said_without_classes_and_predictions(monkeypatch):
             drawing, name, lambda *args, name=name, **_: seen.setdefault(name, args)
         )
     _, history = story(passes=1)
-    history.passes[0] = replace(history.passes[0], predicted=None, probabilities=None)
+    history.passes[0] = replace(
+        history.passes[0], predicted=None, probabilities=None, task="regression"
+    )
     probes = Worded(torch.rand(2, 3, 32, 32), names=["p", "q"])
-    passes = drawing.draw_pass(probes, history, scale="map", score="value", task="regression")
-    strips = drawing.draw_evolutions(probes, history, scale="map", task="regression")
+    passes = drawing.draw_pass(probes, history, scale="map", score="logit")
+    strips = drawing.draw_evolutions(probes, history, scale="map")
     assert len([*passes, *strips]) == 5
     assert seen["probe_picture"][2] == ["p", "value 3.5 · balance 100%", "label 25.0"]
     assert seen["overview_grid"][2] == [["p", "3.5"], ["q", "-1"]]
     assert seen["evolution_strip"][2] == [["step 0", "3.5", "balance 100%"]]
     named = Worded(torch.rand(2, 3, 32, 32), names=["p", "q"], class_names=["height", "age"])
-    list(drawing.draw_pass(named, history, scale="map", score="value", task="regression"))
+    list(drawing.draw_pass(named, history, scale="map", score="logit"))
 
 
 def test_labels_in_words_take_the_place_of_an_index(monkeypatch):
@@ -231,8 +233,8 @@ def test_labels_in_words_take_the_place_of_an_index(monkeypatch):
     monkeypatch.setattr(drawing, "probe_picture", lambda *args, **_: seen.append(args[2]))
     _, history = story(passes=1)
     last = history.passes[0]
-    history.passes[0] = replace(last, classes=np.array([1, -1]))
+    history.passes[0] = replace(last, classes=np.array([1, -1]), task="multilabel")
     probes = Worded(torch.rand(2, 3, 32, 32), names=["p", "q"], class_names=["ant", "bee"])
-    list(drawing.draw_pass(probes, history, scale="map", score="logit", task="multilabel"))
+    list(drawing.draw_pass(probes, history, scale="map", score="logit"))
     assert seen[0][2] == "predicted bee, label 25.0"
     assert seen[1][1:] == ["logit -1 · balance 100% · no label", "predicted ant, label cat, dog"]

@@ -344,18 +344,21 @@ class TestOutlines:
         assert (rows.min(), columns.min()) == pytest.approx((55, 55), abs=2)
         assert (rows.max(), columns.max()) == pytest.approx((112, 112), abs=2)
 
-    def test_a_region_that_is_the_whole_picture_is_framed(self):
-        shown = overlay(flat(90, 50, 50), np.zeros((1, 1)), region=np.ones((8, 8), bool))
-        for edge in (shown[0], shown[-1], shown[:, 0], shown[:, -1]):
+    def test_it_is_whole_where_the_region_ends_with_the_picture(self):
+        region = np.ones((8, 8), bool)
+        region[:, 6:] = False
+        shown = overlay(flat(90, 64, 64), np.zeros((1, 1)), region=region)
+        for edge in (shown[0, :46], shown[-1, :46], shown[:, 0]):
             assert edge.min() > 200
-        assert (shown[5:-5, 5:-5] == 90).all()
+        assert (shown[5:-5, 5:42] == 90).all()
+        assert (shown[:, 52:] == 90).all()
 
     def test_the_smallest_region_is_not_lost(self):
         region = np.zeros((500, 500), bool)
         region[250, 250] = True
         assert change(flat(90), overlay(flat(90), np.zeros((1, 1)), region=region)).max() > 60
 
-    @pytest.mark.parametrize("region", [None, np.zeros((5, 5), bool)])
+    @pytest.mark.parametrize("region", [None, np.zeros((5, 5), bool), np.ones((5, 5), bool)])
     def test_no_region_changes_nothing(self, region):
         picture = noise(4, 56, 56)
         assert np.array_equal(overlay(picture, np.zeros((1, 1)), region=region), picture)

@@ -10,7 +10,11 @@ import torch
 from torch import nn
 
 from lightning_ablationcam import ablation_cam
+from lightning_ablationcam.outputs.pass_records import heat_record, named_score
+from lightning_ablationcam.records.format import decode_heat, encode_heat
 from lightning_ablationcam.result import joined
+from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.passes import Passes
 from tests.networks import ConvBN, Skip, TinyViT, images, seeded
 from tests.reference import ablation_cam_reference
 
@@ -119,6 +123,41 @@ def test_a_drawing_says_what_it_cannot_do():
 
 
 def test_an_image_without_a_second_label_says_so():
-    result = a_result(classes=torch.tensor([1, -1]), role="second label")
+    result = a_result(classes=torch.tensor([1, -1]), role="label 2")
     assert result._caption(0, ["a", "b"])[0] == "b"
     assert result._caption(1, ["a", "b"]) == ["no second label"]
+
+
+def test_a_value_is_said_as_a_value():
+    result = a_result(task="regression", scores=torch.tensor([23.14, -0.5]))
+    assert result._caption(0, None) == ["23.1"]
+    assert result._caption(1, ["age", "height"]) == ["height", "-0.5"]
+
+
+def test_several_layers_become_maps_beside_the_first():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(),
+        nn.Linear(4 * 16, 2),
+    )  # fmt: skip
+    result = ablation_cam(seeded(model), ["3", "1"], torch.rand(2, 3, 8, 8), 1, also=("rival",))
+    passes = Passes()
+    passes.add(result, 1, 0, Notices(), signed=True)
+    (seen,) = passes.history.passes
+    assert list(seen.also) == ["rival", "1", "fused"]
+    assert seen.also["1"].signed.shape == (2, 6, 6)
+    assert seen.also["fused"].signed is None
+    record = heat_record(seen, fingerprint="f")
+    assert record.also["1"].shape == record.also["fused"].shape == (2, 6, 6)
+    assert record.also["rival"].shape is None
+    assert decode_heat(encode_heat(record)) == record
+
+
+def test_of_a_segmentation_the_region_is_kept():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    result = ablation_cam(seeded(model), "1", torch.rand(2, 3, 16, 16), task="segmentation")
+    passes = Passes()
+    passes.add(result, 1, 0, Notices())
+    (seen,) = passes.history.passes
+    assert seen.task == "segmentation"
+    assert np.array_equal(seen.regions.masks(), result.regions.bool().numpy())
+    assert named_score("logit", seen) == "mean logit"

@@ -414,7 +414,8 @@ class TestAddress:
             "run": small[1].data["run"], "tag": "ablation_cam", "step": "96", "compare": "side",
             "brun": "version_0", "btag": "ablation_cam", "bstep": "120", "together": "no",
             "colors": "magma", "opacity": "60", "scale": "run", "search": "a b&c=d#e", "class": "1",
-            "role": "class 3", "sides": "for", "prediction": "wrong", "sort": "name", "size": "l", "speed": "8",
+            "role": "class 3", "sides": "for", "prediction": "wrong", "sort": "name", "size": "l",
+            "speed": "8",
         }  # fmt: skip
         show(page, address)
         module = page.evaluate("document.querySelector('link').href").replace(
@@ -1046,7 +1047,9 @@ class TestRegions:
     def test_the_strip_has_them_too(self, page, at):
         show(page, at, "opacity=0&probe=1")
         page.locator(".strip").scroll_into_view_if_needed()
-        page.wait_for_function("document.querySelector('.strip button:last-child canvas').width > 9")
+        page.wait_for_function(
+            "document.querySelector('.strip button:last-child canvas').width > 9"
+        )
         settled(page)
         frames = [pixels(page.locator(".strip button canvas").nth(i)) for i in (0, 4)]
         lit = [np.nonzero((frame.min(axis=2) > 200).any(axis=0))[0].mean() for frame in frames]
@@ -1123,15 +1126,15 @@ class TestWords:
             assert row.inner_text().split() == ["Explains", "age"]
 
     def test_a_probe_with_fewer_labels_says_so(self, page):
-        made = evolution(probes=2, steps=3, roles=("second label",))
+        made = evolution(probes=2, steps=3, roles=("label 2",))
         for entry in made.data["steps"][1:]:
-            entry["also"]["second label"] = {
-                **entry["also"]["second label"], "classes": [-1, 1],
+            entry["also"]["label 2"] = {
+                **entry["also"]["label 2"], "classes": [-1, 1],
                 "maxima": [None, 1.0], "scores": [None, 1.0], "probabilities": [None, 0.5],
             }  # fmt: skip
         with served(Tab().put(made)) as url:
-            show(page, url, "role=second+label&probe=0")
-            assert page.get_by_label("Map shown").first.input_value() == "second label"
+            show(page, url, "role=label+2&probe=0")
+            assert page.get_by_label("Map shown").first.input_value() == "label 2"
             rows = page.locator(".card .facts").get_by_role("row", name="Explains")
             assert rows.nth(0).inner_text().split("\t")[-1].strip() == "no second label"
             assert rows.nth(1).inner_text().split()[1:] == ["cat", "50.0", "%"]

@@ -50,8 +50,7 @@ def write_animations(monitor: Watched, folder: str | Path) -> list[Path]:
     place.mkdir(parents=True, exist_ok=True)
     files = [place / f"{stem}.gif" for stem in file_stems(probes.names)]
     score = score_name(monitor.score)
-    task = getattr(monitor, "task", None)
-    drawn = draw_animations(probes, history, scale=monitor.scale, score=score, task=task)
+    drawn = draw_animations(probes, history, scale=monitor.scale, score=score)
     for file, (_, animation) in zip(files, drawn, strict=True):
         with replaced(file) as partial:
             partial.write_bytes(animation)

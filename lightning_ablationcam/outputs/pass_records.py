@@ -19,6 +19,7 @@ from lightning_ablationcam.records.format import (
 )
 from lightning_ablationcam.records.regions import runs_of
 from lightning_ablationcam.render import encode_jpeg, encode_png
+from lightning_ablationcam.render.mosaic import flat_maps
 
 if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
@@ -36,7 +37,13 @@ MAX_PNG_PIXELS = 64 * 64
 
 
 def probes_record(
-    probes: ProbeSet, *, layer: str, scale: Scale, score: str, task: str | None = None
+    probes: ProbeSet,
+    *,
+    layer: str,
+    scale: Scale,
+    score: str,
+    map_shape: Sequence[int] | None = None,
+    task: str | None = None,
 ) -> ProbesRecord:
     """Make the record of the probes of a run.
 
@@ -45,6 +52,8 @@ def probes_record(
         layer: Dotted name of the target layer.
         scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
         score: What the class score is, such as ``"logit"``.
+        map_shape: Shape of the heatmaps that lie over the pictures, as
+            :meth:`ProbeSet.pictures` takes it.
         task: What the model is for, such as ``"regression"``; None where that is not known.
 
     Returns:
@@ -57,8 +66,9 @@ def probes_record(
     from lightning_ablationcam.measures.registry import MEASURES
 
     count = len(probes)
-    labels = [None] * count if probes.labels is None else probes.labels.tolist()
-    texts = label_texts(probes)
+    classes = probes.labels if probes.label_kind == "class" else None
+    labels = [None] * count if classes is None else classes.tolist()
+    texts = other_labels(probes)
     return ProbesRecord(
         fingerprint=probes.fingerprint,
         layer=layer,
@@ -66,7 +76,7 @@ def probes_record(
         score=score,
         names=tuple(probes.names),
         labels=tuple(labels),
-        pictures=tuple(_encoded(picture) for picture in probes.pictures()),
+        pictures=tuple(_encoded(picture) for picture in probes.pictures(map_shape)),
         class_names=None if probes.class_names is None else tuple(probes.class_names),
         measures=tuple(measure.axis for measure in MEASURES),
         label_texts=None if texts is None else tuple(texts),
@@ -74,11 +84,19 @@ def probes_record(
     )
 
 
-def label_texts(probes: ProbeSet) -> Sequence[str | None] | None:
+def other_labels(probes: ProbeSet) -> Sequence[str | None] | None:
     """The labels that are no class index, in words; None where there are none."""
-    of = getattr(probes, "label_texts", None)
-    texts = None if of is None else of()
+    texts = None if probes.label_kind == "class" else probes.label_texts()
     return None if texts is None or all(text is None for text in texts) else texts
+
+
+def named_score(score: str, seen: Pass) -> str:
+    """What the class score of a pass is called, by what the model is for."""
+    if score != "logit" or seen.task is None:
+        return score
+    value = "value" if seen.regions is None else "mean value"
+    named = {"segmentation": "mean logit", "regression": value, "similarity": "similarity"}
+    return named.get(seen.task, score)
 
 
 def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
@@ -96,7 +114,7 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
     """
     from lightning_ablationcam.measures.registry import MEASURES
 
-    maps, maxima = quantised(seen.heatmaps)
+    maps, maxima = quantised(flat_maps(seen.heatmaps))
     against, against_maxima = _against(seen.signed)
     count, height, width = maps.shape
     unknown = [math.nan] * count
@@ -118,7 +136,7 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         top_probabilities=None
         if seen.top_probabilities is None
         else tuple(map(_numbers, seen.top_probabilities)),
-        also={role: _further(each, seen.heatmaps.shape) for role, each in seen.also.items()},
+        also={role: _further(each, maps.shape) for role, each in seen.also.items()},
         against=against,
         against_maxima=against_maxima,
         regions=_regions(seen.regions),
@@ -126,14 +144,11 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
 
 
 def _further(each: Further, shape_of_pass: tuple[int, ...]) -> FurtherRecord:
-    none = each.classes < 0
     # Of a probe that has no such class nothing is known.
-    heatmaps = np.where(none[:, None, None], np.nan, each.heatmaps)
-    maps, maxima = quantised(heatmaps)
+    none = (each.classes < 0)[:, None, None]
+    maps, maxima = quantised(np.where(none, np.nan, flat_maps(each.heatmaps)))
     count, height, width = maps.shape
-    against, against_maxima = _against(
-        None if each.signed is None else np.where(none[:, None, None], np.nan, each.signed)
-    )
+    against, against_maxima = _against(each.signed, none)
     return FurtherRecord(
         maps=maps.tobytes(),
         shape=None if maps.shape == shape_of_pass else (count, height, width),
@@ -148,12 +163,13 @@ def _further(each: Further, shape_of_pass: tuple[int, ...]) -> FurtherRecord:
 
 
 def _against(
-    signed: NDArray[Any] | None,
+    signed: NDArray[Any] | None, unknown: NDArray[np.bool_] | None = None
 ) -> tuple[bytes | None, tuple[float | None, ...] | None]:
     """What speaks against the classes, as maps of its own and their maxima."""
     if signed is None:
         return None, None
-    maps, maxima = quantised(-signed)
+    flat = -flat_maps(signed)
+    maps, maxima = quantised(flat if unknown is None else np.where(unknown, np.nan, flat))
     return maps.tobytes(), _numbers(maxima)
 
 

@@ -9,7 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_ablationcam.outputs.pass_records import TASKS_WITHOUT_CLASSES, label_texts
+from lightning_ablationcam.outputs.pass_records import (
+    TASKS_WITHOUT_CLASSES,
+    named_score,
+)
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.render import (
     MAX_ANIMATION_FRAMES,
@@ -19,6 +22,7 @@ from lightning_ablationcam.render import (
     probe_animation,
     probe_picture,
 )
+from lightning_ablationcam.render.mosaic import flat_maps
 from lightning_ablationcam.run.history import History, Pass, Scale
 from lightning_ablationcam.selection import evenly_chosen
 
@@ -53,9 +57,7 @@ class Drawing:
     picture: NDArray[np.uint8]
 
 
-def draw_pass(
-    probes: ProbeSet, history: History, *, scale: Scale, score: str, task: str | None = None
-) -> Iterator[Drawing]:
+def draw_pass(probes: ProbeSet, history: History, *, scale: Scale, score: str) -> Iterator[Drawing]:
     """Draw the newest pass: one overview, then each probe.
 
     Both signs are drawn where the history holds both, and the outlines of regions where it has any.
@@ -65,15 +67,15 @@ def draw_pass(
         history: At least one pass over them.
         scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
         score: What the class score is called, such as ``"logit"``.
-        task: What the model is for, such as ``"regression"``; None where that is not known.
 
     Yields:
         The drawings, one after the other, so that they need not all be held at once.
     """
-    pictures, newest = probes.pictures(), history.passes[-1]
-    heats, signed = history.scaled(-1, scale, signed=history.signed), history.signed
+    newest, signed = history.passes[-1], history.signed
+    pictures = probes.pictures(newest.map_shape)
+    heats = flat_maps(history.scaled(-1, scale, signed=signed))
     of_all, of_one = _full_scale(scale, signed)
-    say, regions = _Captions(probes, task), _masks(newest)
+    say, regions = _Captions(probes, newest.task), _masks(newest)
     captions = [[name, say.short(newest, row)] for row, name in enumerate(probes.names)]
     title = [_when(newest), newest.layer]
     grid = overview_grid(pictures, heats, captions, title, of_all, signed=signed, regions=regions)
@@ -87,17 +89,16 @@ def draw_pass(
         yield Drawing("probes", name, drawn)
 
 
-def draw_evolutions(
-    probes: ProbeSet, history: History, *, scale: Scale, task: str | None = None
-) -> Iterator[Drawing]:
+def draw_evolutions(probes: ProbeSet, history: History, *, scale: Scale) -> Iterator[Drawing]:
     """Draw each probe from the first pass to the newest, in a strip; likewise."""
-    pictures, newest = probes.pictures(), history.passes[-1]
+    newest = history.passes[-1]
+    pictures = probes.pictures(newest.map_shape)
     shown = evenly_chosen(len(history.passes), MAX_FRAMES)
     frames = [history.passes[index] for index in shown]
-    heats = [history.scaled(index, scale, signed=history.signed) for index in shown]
+    heats = [flat_maps(history.scaled(i, scale, signed=history.signed)) for i in shown]
     masks = [_masks(frame) for frame in frames]
     _, of_one = _full_scale(scale, history.signed)
-    say = _Captions(probes, task)
+    say = _Captions(probes, newest.task)
     for row, name in enumerate(probes.names):
         captions = [say.below_a_frame(frame, row) for frame in frames]
         title = [name, f"epochs {frames[0].epoch} to {newest.epoch} · {newest.layer}"]
@@ -110,7 +111,7 @@ def draw_evolutions(
 
 
 def draw_animations(
-    probes: ProbeSet, history: History, *, scale: Scale, score: str, task: str | None = None
+    probes: ProbeSet, history: History, *, scale: Scale, score: str
 ) -> Iterator[tuple[str, bytes]]:
     """Draw one animation of each probe, from the first pass to the newest.
 
@@ -121,20 +122,19 @@ def draw_animations(
         history: At least one pass over them.
         scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
         score: What the class score is called, such as ``"logit"``.
-        task: What the model is for; None where that is not known.
 
     Yields:
         A probe's name and its GIF file, one after the other, so that they need not all be held at
         once.
     """
-    pictures = probes.pictures()
+    pictures = probes.pictures(history.passes[-1].map_shape)
     shown = evenly_chosen(len(history.passes), MAX_ANIMATION_FRAMES)
     frames = [history.passes[index] for index in shown]
-    heats = [history.scaled(index, scale, signed=history.signed) for index in shown]
+    heats = [flat_maps(history.scaled(i, scale, signed=history.signed)) for i in shown]
     masks = [_masks(frame) for frame in frames]
     progress = [frame.step / max(frames[-1].step, 1) for frame in frames]
     _, of_one = _full_scale(scale, history.signed)
-    say = _Captions(probes, task)
+    say = _Captions(probes, frames[-1].task)
     for row, name in enumerate(probes.names):
         captions = [[name, _when(frame), *say.whole(frame, row, score)] for frame in frames]
         heat = [each[row] for each in heats]
@@ -175,12 +175,13 @@ ProbesRecord`.
 
     def __init__(self, probes: ProbeSet, task: str | None) -> None:
         self._probes = probes
-        self._texts = label_texts(probes)
+        self._texts = probes.label_texts()
         self._has_classes = task not in TASKS_WITHOUT_CLASSES
 
     def whole(self, seen: Pass, row: int, score: str) -> list[str]:
         """The class explained with its score and support, and what the model says."""
-        number, strength = f"{score} {seen.scores[row]:.3g}", _strength(seen, row)
+        number = f"{named_score(score, seen)} {seen.scores[row]:.3g}"
+        strength = _strength(seen, row)
         what = self._class_and_probability(seen, row)
         said = [" · ".join(filter(None, [number, strength, what])), self._verdict(seen, row)]
         return said if self._has_classes else [line for line in said if line]
@@ -217,15 +218,9 @@ ProbesRecord`.
             predicted = int(seen.predicted[row])
             name = self._probes.class_name(predicted)
             said.append(f"predicted {name}{_sure(seen, row, predicted)}")
-        if label := self._label(row):
+        if (label := self._texts[row]) is not None:
             said.append(f"label {label}")
         return ", ".join(said)
-
-    def _label(self, row: int) -> str:
-        text = None if self._texts is None else self._texts[row]
-        if text is not None or self._probes.labels is None:
-            return text or ""
-        return self._probes.class_name(int(self._probes.labels[row]))
 
 
 def _masks(seen: Pass) -> Sequence[NDArray[np.bool_]] | None:

@@ -9,7 +9,11 @@ from typing import Any
 from lightning_ablationcam.arguments import is_a
 from lightning_ablationcam.outputs.backend import Backend, TakesAnimations, TakesRecords
 from lightning_ablationcam.outputs.folder import Folder
-from lightning_ablationcam.outputs.pass_records import heat_record, probes_record
+from lightning_ablationcam.outputs.pass_records import (
+    heat_record,
+    named_score,
+    probes_record,
+)
 from lightning_ablationcam.outputs.pictures import (
     Drawing,
     draw_animations,
@@ -54,20 +58,10 @@ class Publisher:
         scale: What 100 % of the colour scale is.
         score: What the class score is called.
         pictures: Whether pictures are drawn; without them there is the tab alone.
-        task: What the model is for, such as ``"regression"``; None where that is not known.
     """
 
-    def __init__(
-        self,
-        tag: str,
-        scale: Scale,
-        score: str,
-        *,
-        pictures: bool = True,
-        task: str | None = None,
-    ) -> None:
+    def __init__(self, tag: str, scale: Scale, score: str, *, pictures: bool = True) -> None:
         self.pictures = pictures
-        self.task = task
         self.tag = tag
         self.scale = scale
         self.score = score
@@ -108,7 +102,7 @@ class Publisher:
         self._record(probes, history.passes[-1], step)
         self._passes += 1
         if self.pictures:
-            drawn = draw_pass(probes, history, scale=self.scale, score=self.score, task=self.task)
+            drawn = draw_pass(probes, history, scale=self.scale, score=self.score)
             self._write(drawn, probes, step)
             # Powers of two have a single bit.
             if self._passes & (self._passes - 1) == 0:
@@ -117,7 +111,7 @@ class Publisher:
             backend.flush()
 
     def _write_strips(self, probes: ProbeSet, history: History, step: int) -> None:
-        strips = draw_evolutions(probes, history, scale=self.scale, task=self.task)
+        strips = draw_evolutions(probes, history, scale=self.scale)
         self._write(strips, probes, step)
         self._strips_at = history.passes[-1].step
 
@@ -138,7 +132,12 @@ class Publisher:
         records = [(HEAT_TAG, encode_heat(heat_record(seen, fingerprint=probes.fingerprint)))]
         if described != self._described:
             record = probes_record(
-                probes, layer=seen.layer, scale=self.scale, score=self.score, task=self.task
+                probes,
+                layer=seen.layer,
+                scale=self.scale,
+                score=named_score(self.score, seen),
+                map_shape=seen.map_shape,
+                task=seen.task,
             )
             records.insert(0, (PROBES_TAG, encode_probes(record)))
         for taker in takers:
@@ -166,9 +165,7 @@ class Publisher:
         takers = [backend for backend in backends if isinstance(backend, TakesAnimations)]
         if takers and len(history.passes) > 1:
             names = [_names(taker, probes) for taker in takers]
-            drawn = draw_animations(
-                probes, history, scale=self.scale, score=self.score, task=self.task
-            )
+            drawn = draw_animations(probes, history, scale=self.scale, score=self.score)
             for name, file in drawn:
                 for taker, spelled in zip(takers, names, strict=True):
                     taker.write_animation(spelled[name], file, step)

@@ -20,7 +20,7 @@ from tensorboard.context import RequestContext
 
 from lightning_ablationcam.arguments import check_path, shown
 from lightning_ablationcam.outputs.files import replaced
-from lightning_ablationcam.outputs.pass_records import heat_record, probes_record
+from lightning_ablationcam.outputs.pass_records import heat_record, named_score, probes_record
 from lightning_ablationcam.outputs.watched import Watched, is_watched
 from lightning_ablationcam.records.format import PLUGIN_NAME, picture_type
 from lightning_ablationcam.records.series import (
@@ -155,12 +155,14 @@ def _of_monitor(monitor: Watched) -> Series:
             "trainer.validate with it first"
         )
     score = monitor.score if isinstance(monitor.score, str) else "score"
+    newest = passes[-1]
     probes = probes_record(
         monitor.probes,
-        layer=passes[-1].layer,
+        layer=newest.layer,
         scale=monitor.scale,
-        score=score,
-        task=getattr(monitor, "task", None),
+        score=named_score(score, newest),
+        map_shape=newest.map_shape,
+        task=newest.task,
     )
     heat = [heat_record(seen, fingerprint=probes.fingerprint) for seen in passes]
     stamped = [Stamped(seen.step, None, record) for seen, record in zip(passes, heat, strict=True)]

@@ -11,7 +11,9 @@ import numpy as np
 from lightning_ablationcam.arguments import check_choice, check_count, check_names, shown
 from lightning_ablationcam.network.isolation import kept_random_state
 from lightning_ablationcam.probes.capture import ProbeCapture
-from lightning_ablationcam.probes.probe_set import ProbeSet, channel_statistics
+from lightning_ablationcam.probes.given import channel_statistics, has_named_tuple
+from lightning_ablationcam.probes.labels import kind_of
+from lightning_ablationcam.probes.probe_set import ProbeSet
 
 Probes = ProbeSet | Callable[[Any, Any], ProbeSet] | int
 ExplainedClasses = Literal["label", "predicted"] | int | Sequence[int]
@@ -28,6 +30,8 @@ class ProbeSource:
         std: Likewise.
         class_names: Likewise.
         needs_labels: Whether labels are explained beside other classes.
+        has_labels: Whether what the network does has labels at all; where it has none,
+            ``classes="label"`` means whatever there is to explain.
 
     Attributes:
         probes: The set, once it is known.
@@ -46,6 +50,7 @@ class ProbeSource:
         std: float | Sequence[float] | None = None,
         class_names: Sequence[str] | None = None,
         needs_labels: bool = False,
+        has_labels: bool = True,
     ) -> None:
         _check_classes(classes)
         _check_wanted(wanted, {"mean": mean, "std": std, "class_names": class_names})
@@ -53,6 +58,7 @@ class ProbeSource:
         self._wanted = wanted
         self._classes = classes
         self._needs_labels = needs_labels
+        self._has_labels = has_labels
         self._display: dict[str, Any] = {
             "mean": channel_statistics("mean", mean),
             "std": channel_statistics("std", std),
@@ -103,7 +109,7 @@ class ProbeSource:
         Raises:
             ValueError: If they do not fit ``classes``.
         """
-        _check_fit(probes, self._classes, self._needs_labels)
+        self._check_fit(probes)
         self.probes, self._capture = probes, None
 
     def found(self) -> ProbeSet:
@@ -120,19 +126,24 @@ class ProbeSource:
                 f"probes={self._capture.wanted}: no image could be kept from validation: "
                 f"{self._capture.problem}"
             )
-        return ProbeSet(self._capture.images, labels=self._capture.labels, **self._display)
+        kind = self._capture.label_kind
+        return ProbeSet.of_samples(self._capture.samples, label_kind=kind, **self._display)
 
     def state_dict(self) -> dict[str, Any]:
         """The probes' fingerprint, and the probes themselves if they were kept from validation."""
         if self.probes is None:
             return {"fingerprint": None, "kept": None}
         kept = None
-        if isinstance(self._wanted, int):
+        parts = (self.probes.inputs, self.probes.batch)
+        # Of named tuples a checkpoint would hold the user's class, and could not be read safely.
+        if isinstance(self._wanted, int) and not any(map(has_named_tuple, parts)):
             kept = {
                 "wanted": self._wanted,
                 "inputs": self.probes.inputs,
+                "shown": self.probes.shown,
                 "labels": self.probes.labels,
                 "masks": self.probes.masks,
+                "batch": self.probes.batch,
             }
         return {"fingerprint": self.probes.fingerprint, "kept": kept}
 
@@ -151,33 +162,40 @@ class ProbeSource:
         if kept is not None and kept["wanted"] == self._wanted:
             try:
                 probes = ProbeSet(
-                    kept["inputs"], labels=kept["labels"], masks=kept["masks"], **self._display
+                    kept["inputs"],
+                    labels=kept["labels"],
+                    masks=kept["masks"],
+                    shown=kept["shown"],
+                    batch=kept["batch"],
+                    label_kind=kind_of(kept["labels"]),
+                    **self._display,
                 )
-                _check_fit(probes, self._classes, self._needs_labels)
+                self._check_fit(probes)
             except ValueError:
                 return False  # mean and std have other channels, or classes is "label" now.
             if probes.fingerprint == state["fingerprint"]:
                 self.settle(probes)
         return self.probes is not None and self.probes.fingerprint == state["fingerprint"]
 
-
-def _check_fit(probes: ProbeSet, classes: ExplainedClasses, needs_labels: bool) -> None:
-    if needs_labels and probes.labels is None:
-        raise ValueError(
-            "also=('label', ...), but the probes have no labels; give ProbeSet labels, or leave "
-            "'label' out"
-        )
-    if classes == "label" and probes.labels is None:
-        raise ValueError(
-            "classes='label', but the probes have no labels; give ProbeSet labels, or choose "
-            "classes='predicted', an int, or one int for each probe"
-        )
-    if isinstance(classes, Sequence) and not isinstance(classes, str):
-        if len(classes) != len(probes):
+    def _check_fit(self, probes: ProbeSet) -> None:
+        classes = self._classes
+        if self._needs_labels and probes.label_kind not in ("class", "multi-hot"):
             raise ValueError(
-                f"classes has {len(classes)} entries for {len(probes)} probes; expected one int "
-                "for each probe"
+                "also=('label', ...), but the probes have no labels that are classes; give "
+                "ProbeSet labels, or leave 'label' out"
             )
+        if classes == "label" and probes.labels is None and self._has_labels:
+            raise ValueError(
+                "classes='label', but the probes have no labels; give ProbeSet labels, or choose "
+                "classes='predicted', an int, or one int for each probe; a network that returns "
+                "embeddings takes embeddings='own'"
+            )
+        if isinstance(classes, Sequence) and not isinstance(classes, str):
+            if len(classes) != len(probes):
+                raise ValueError(
+                    f"classes has {len(classes)} entries for {len(probes)} probes; expected one "
+                    "int for each probe"
+                )
 
 
 def _check_classes(classes: object) -> None:

@@ -53,11 +53,20 @@ MEASURES_OF_VERSION_1 = (DRIFT, CONCENTRATION)
 """The measures in records of version 1, which do not list their measures."""
 
 _SCALES = ("map", "probe", "run")
-_SCORES = ("logit", "probability", "contrast", "score", "mean logit", "value", "similarity")
+_SCORES = (
+    "logit",
+    "probability",
+    "contrast",
+    "score",
+    "mean logit",
+    "value",
+    "mean value",
+    "similarity",
+)
 _TASKS = ("multiclass", "binary", "multilabel", "regression", "segmentation", "similarity")
 _PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 # Words, or the name of a layer.
-_ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:#+-]{0,99}")
+_ROLE = re.compile(r"(?!__proto__$)[A-Za-z0-9_][A-Za-z0-9_ .:#+-]{0,99}")
 _MEASURE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Names that no measure may have: the page gets measures beside these fields of a step.
 _FIELDS_OF_A_STEP = frozenset(
@@ -95,7 +104,7 @@ class ProbesRecord:
         layer: Dotted name of the target layer.
         scale: What 100 % of the colour scale is: ``"map"``, ``"probe"`` or ``"run"``.
         score: What the class score is: ``"logit"``, ``"probability"``, ``"contrast"``,
-            ``"score"``, ``"mean logit"``, ``"value"`` or ``"similarity"``.
+            ``"score"``, ``"mean logit"``, ``"value"``, ``"mean value"`` or ``"similarity"``.
         names: N names.
         labels: N class indices, None for a probe without one.
         pictures: N PNG or JPEG files.

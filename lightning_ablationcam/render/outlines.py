@@ -20,9 +20,10 @@ def outlined(picture: Image.Image, region: NDArray[np.bool_] | None) -> Image.Im
 
     Args:
         picture: The image, as large as it is shown.
-        region: (H, W) bool of any resolution, covering the whole picture; None for no outline.
+        region: (H, W) bool of any resolution, covering the whole picture. None, and one that is
+            all of the picture or nothing of it, have no outline.
     """
-    if region is None or not region.any():
+    if region is None or region.all() or not region.any():
         return picture
     inside = _enlarged(region, (picture.width * _FINER, picture.height * _FINER))
     # The line lies inside, so that it is whole where the region ends with the picture.

@@ -59,7 +59,7 @@ class Pass:
         step: ``trainer.global_step``.
         epoch: ``trainer.current_epoch``.
         layer: Dotted name of the target layer.
-        heatmaps: (N, h, w) float32, not normalised.
+        heatmaps: (N, h, w) float32, not normalised; (N, d, h, w) of volumes.
         classes: (N,) int64, the classes explained.
         scores: (N,) float64 class scores.
         predicted: (N,) int64 predicted classes, or None.
@@ -71,6 +71,7 @@ class Pass:
         also: What was found for further classes, by role, such as ``"rival"``.
         signed: (N, h, w) float32, the maps before the ReLU, where they are kept.
         regions: The regions explained, or None where that is the whole image.
+        task: What the model's output was taken to mean, or None.
     """
 
     step: int
@@ -87,6 +88,12 @@ class Pass:
     also: Mapping[str, Further] = field(default_factory=dict)
     signed: NDArray[np.float32] | None = None
     regions: Regions | None = None
+    task: str | None = None
+
+    @property
+    def map_shape(self) -> tuple[int, ...]:
+        """The shape of a heatmap, such as (h, w)."""
+        return self.heatmaps.shape[1:]
 
     @property
     def strength(self) -> NDArray[np.float64]:
@@ -222,17 +229,20 @@ class History:
                 value of either sign is a map's maximum then. A pass that does not hold it has none.
 
         Returns:
-            (N, h, w) in 0 ... 1, or -1 ... 1; all zero where a map has no heat.
+            (N, h, w), or whatever shape the heatmaps have, in 0 ... 1, or -1 ... 1; all zero where
+            a map has no heat.
         """
         assert self.strongest is not None
         seen = self.passes[index]
         maps = seen.signed if signed and seen.signed is not None else seen.heatmaps
         peaks = peak_heat(np.abs(maps))
         finite = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
-        shares = finite / np.where(peaks > 0, peaks, 1)[:, None, None]
+        each = (-1, *[1] * (finite.ndim - 1))
+        shares = finite / np.where(peaks > 0, peaks, 1).reshape(each)
         if scale != "map":
             largest = self.strongest if scale == "probe" else np.nanmax(self.strongest)
-            shares = shares * (seen.strength / np.where(largest > 0, largest, 1))[:, None, None]
+            brightness = seen.strength / np.where(largest > 0, largest, 1)
+            shares = shares * brightness.reshape(each)
         lowest = -1 if signed else 0
         clipped: NDArray[np.float32] = np.clip(np.nan_to_num(shares), lowest, 1).astype(np.float32)
         return clipped
@@ -256,7 +266,7 @@ def most_passes(nbytes: int) -> int:
 
 
 def peak_heat(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The largest finite heat of each map: (N,) from (N, h, w)."""
+    """The largest finite heat of each map: (N,) from (N, ...)."""
     finite = np.where(np.isfinite(heatmaps), heatmaps, 0)
     peaks: NDArray[np.float32] = finite.reshape(len(finite), -1).max(axis=1).astype(np.float32)
     return peaks

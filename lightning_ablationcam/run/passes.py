@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +19,9 @@ from lightning_ablationcam.run.history import Further, History, Pass
 from lightning_ablationcam.run.notices import Notices
 from lightning_ablationcam.run.regions import Regions
 from lightning_ablationcam.run.scalars import Scalars
+
+MAX_ROLE_LENGTH = 90
+"""Characters of a layer's name that its maps are called by; the last ones tell layers apart."""
 
 
 class Passes:
@@ -156,6 +161,17 @@ def _size(seen: Pass) -> str:
     return "x".join(map(str, seen.heatmaps.shape[1:]))
 
 
+def _role_of_layer(layer: str, taken: Container[str]) -> str:
+    """What the maps of a further layer are called: its name, as far as records take it.
+
+    Example:
+        >>> _role_of_layer("model.layer3", ()), _role_of_layer("ünet.rival", ())
+        ('model.layer3', '_net.rival')
+    """
+    name = re.sub(r"[^A-Za-z0-9_ .:#+-]", "_", layer)[-MAX_ROLE_LENGTH:].lstrip(" .:#+-")
+    return f"layer {name}" if name in taken or name in ("fused", "__proto__", "") else name
+
+
 def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pass:
     def array(values: Tensor | None) -> Any:
         return None if values is None else values.numpy()
@@ -165,6 +181,23 @@ def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pas
         if theirs is None or (mine is not None and torch.equal(mine, theirs)):
             return None
         return Regions.of(theirs)
+
+    def further(each: AblationResult, **changes: Any) -> Further:
+        found = Further(
+            heatmaps=each.heatmaps.numpy(),
+            classes=each.classes.numpy(),
+            scores=each.scores.double().numpy(),
+            probabilities=array(each.probabilities),
+            signed=array(each.signed) if signed else None,
+            regions=other_regions(each),
+        )
+        return replace(found, **changes)
+
+    also = {each.role: further(each) for each in result.also}
+    for each in result.further:
+        also[_role_of_layer(each.layer, also)] = further(each)
+    if result.further:
+        also["fused"] = further(result, heatmaps=result.fused().numpy(), signed=None)
 
     return Pass(
         step=step,
@@ -178,17 +211,8 @@ def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pas
         measures={} if result.balance is None else {"balance": result.balance.numpy()},
         top_classes=array(result.top_classes),
         top_probabilities=array(result.top_probabilities),
-        also={
-            each.role: Further(
-                heatmaps=each.heatmaps.numpy(),
-                classes=each.classes.numpy(),
-                scores=each.scores.double().numpy(),
-                probabilities=array(each.probabilities),
-                signed=array(each.signed) if signed else None,
-                regions=other_regions(each),
-            )
-            for each in result.also
-        },
+        also=also,
         signed=array(result.signed) if signed else None,
         regions=None if result.regions is None else Regions.of(result.regions),
+        task=result.task,
     )

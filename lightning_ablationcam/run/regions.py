@@ -32,8 +32,16 @@ class Regions:
     bits: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, regions: Tensor) -> Regions:
-        """The regions (N, H, W) bool, reduced; what is nearly lost by that is kept whole."""
+    def of(cls, regions: Tensor) -> Regions | None:
+        """The regions (N, H, W) bool, reduced; what is nearly lost by that is kept whole.
+
+        Of a signal they are a row, (N, W). Those of volumes are not kept.
+        """
+        if regions.ndim == 2:
+            regions = regions[:, None]
+        if regions.ndim != 3:
+            return None
+        regions = regions.bool()
         height, width = regions.shape[1:]
         longest = max(height, width)
         if longest > MAX_SIDE:

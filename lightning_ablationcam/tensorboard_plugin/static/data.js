@@ -5,7 +5,7 @@
 
 import { driftBetween } from "./maps.js";
 import { largest } from "./numbers.js";
-import { UNKNOWN, shorten, whole } from "./text.js";
+import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
 
 /** @import { Region } from "./outlines.js" */
 
@@ -404,7 +404,7 @@ export class Evolution {
   /** @param {number|null} index */
   className(index) {
     if (index === null) return UNKNOWN;
-    if (index < 0) return `no ${this.role || "label"}`; // this probe has fewer than others
+    if (index < 0) return noneOf(this.role); // this probe has fewer than others
     return this.classNames?.[index] ?? `class ${index}`;
   }
 

@@ -52,6 +52,7 @@ const HINTS = /** @type {Record<string, string>} */ ({
  */
 export function scoreLabel({ score }) {
   if (score === "value") return "Value";
+  if (score === "mean value") return "Mean value";
   return score === "similarity" ? "Similarity" : "Score";
 }
 

@@ -50,7 +50,8 @@ function cellsOf([height, width, runs]) {
 const paths = new WeakMap();
 
 /**
- * The outline of a region, halfway between the cells inside and those outside.
+ * The outline of a region, halfway between the cells inside and those outside; nothing where it is
+ * all of the picture.
  *
  * @param {Region} region
  */
@@ -62,7 +63,7 @@ function pathOf(region) {
   const path = new Path2D();
   const inside = (/** @type {number} */ x, /** @type {number} */ y) =>
     x >= 0 && x < width && y >= 0 && y < height && cells[y * width + x] ? 1 : 0;
-  for (let y = 0; y <= height; y++) {
+  for (let y = 0; cells.includes(0) && y <= height; y++) {
     for (let x = 0; x <= width; x++) {
       const top = inside(x - 1, y - 1) * 8 + inside(x, y - 1) * 4;
       for (const [from, to] of JOINED[top + inside(x, y) * 2 + inside(x - 1, y)]) {

@@ -61,7 +61,7 @@ const PATTERNS = {
   bstep: /^(first|newest|-?\d+)$/,
   probe: /^\d+$/,
   opacity: /^(\d\d?|100)$/,
-  role: /^[A-Za-z0-9][A-Za-z0-9 ._:#+-]{0,99}$/,
+  role: /^(?!__proto__$)[A-Za-z0-9_][A-Za-z0-9_ .:#+-]{0,99}$/,
 };
 
 /**
