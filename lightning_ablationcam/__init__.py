@@ -14,6 +14,7 @@ network             the user's model: a layer is found in it, and it is left as 
 engine              the drops of all channels, by propagation or by replay
 options             how an explanation is computed
 result              what it found
+setting             what is asked of a network, before any engine runs
 cam                 ``ablation_cam``
 interactions        ``interaction``: pairs of channels, ablated together
 grouping            ``group_channels``: which channels' maps agree
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from lightning_ablationcam.grouping import group_channels as group_channels
     from lightning_ablationcam.interactions import InteractionResult as InteractionResult
     from lightning_ablationcam.interactions import interaction as interaction
+    from lightning_ablationcam.method.boxes import strongest_box as strongest_box
     from lightning_ablationcam.outputs.animations import write_animations as write_animations
     from lightning_ablationcam.outputs.report import write_report as write_report
     from lightning_ablationcam.probes.probe_set import ProbeSet as ProbeSet
@@ -57,6 +59,7 @@ _HOMES = {
     "ablation_cam": "cam",
     "group_channels": "grouping",
     "interaction": "interactions",
+    "strongest_box": "method.boxes",
     "write_animations": "outputs.animations",
     "write_report": "outputs.report",
 }

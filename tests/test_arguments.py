@@ -148,6 +148,8 @@ CALLS = {
             "memory_budget": {"None", "1.5", "2**63"},
             "forward": {"None"},
             "reference": {"None"},
+            "embeddings": {"None"},
+            "masks": {"None"},
         },
     ),
     group_channels: (

@@ -564,7 +564,7 @@ def test_a_result_draws_itself():
     assert not np.array_equal(cold.draw(pictures), drawn)
     with pytest.raises(ValueError, match="one entry for each of the 2 pictures"):
         result.draw(pictures[:2])
-    with pytest.raises(ValueError, match="only maps of two spatial dimensions"):
+    with pytest.raises(ValueError, match="do not show the slices of the maps"):
         dataclasses.replace(result, heatmaps=torch.zeros(3, 2, 2, 2)).draw(pictures)
 
 

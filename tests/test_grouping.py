@@ -13,9 +13,9 @@ from scipy.spatial.distance import pdist
 from torch import nn
 
 from lightning_ablationcam import ProbeSet, ablation_cam, group_channels
-from lightning_ablationcam.cam import MAX_KEPT_BYTES
 from lightning_ablationcam.options import Options
 from lightning_ablationcam.run.explainer import Explainer
+from lightning_ablationcam.setting import MAX_KEPT_BYTES
 from tests.networks import ChannelsLast, ConvBN, Skip, TinyViT, images, seeded
 from tests.reference import ablation_cam_reference
 from tests.test_cam import CLASSES, assert_equals_reference
@@ -81,10 +81,10 @@ def test_large_maps_are_not_kept(monkeypatch):
     model, x = seeded(Skip()), images()
     size = 3 * 6 * 64 * 4
     assert size < MAX_KEPT_BYTES
-    monkeypatch.setattr("lightning_ablationcam.cam.MAX_KEPT_BYTES", size)
+    monkeypatch.setattr("lightning_ablationcam.setting.MAX_KEPT_BYTES", size)
     for budget in (None, 1):
         assert ablation_cam(model, "conv", x, memory_budget=budget).channel_maps is not None
-    monkeypatch.setattr("lightning_ablationcam.cam.MAX_KEPT_BYTES", size - 1)
+    monkeypatch.setattr("lightning_ablationcam.setting.MAX_KEPT_BYTES", size - 1)
     for budget in (None, 1):
         result = ablation_cam(model, "conv", x, memory_budget=budget)
         assert result.channel_maps is None
@@ -192,7 +192,7 @@ def test_each_layer_holds_its_maps(monkeypatch):
     for each, layer in zip(result.layers, ("conv", "mix"), strict=True):
         torch.testing.assert_close(each.channel_maps, output_of(model, layer, x))
     # The budget is that of all layers.
-    monkeypatch.setattr("lightning_ablationcam.cam.MAX_KEPT_BYTES", 3 * 6 * 64 * 4)
+    monkeypatch.setattr("lightning_ablationcam.setting.MAX_KEPT_BYTES", 3 * 6 * 64 * 4)
     kept = [
         each.channel_maps is not None for each in ablation_cam(model, ["conv", "mix"], x).layers
     ]

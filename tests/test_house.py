@@ -114,6 +114,7 @@ def test_public_names():
         "ablation_cam",
         "group_channels",
         "interaction",
+        "strongest_box",
         "write_animations",
         "write_report",
     ]

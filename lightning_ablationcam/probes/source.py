@@ -171,7 +171,7 @@ class ProbeSource:
                     **self._display,
                 )
                 self._check_fit(probes)
-            except ValueError:
+            except (TypeError, ValueError):
                 return False  # mean and std have other channels, or classes is "label" now.
             if probes.fingerprint == state["fingerprint"]:
                 self.settle(probes)

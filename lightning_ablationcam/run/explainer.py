@@ -20,10 +20,10 @@ from lightning_ablationcam.options import Options
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses
 from lightning_ablationcam.result import AblationResult, joined
-from lightning_ablationcam.run.asked import Asked
 from lightning_ablationcam.run.calling import Convention, conventions
 from lightning_ablationcam.run.execution import Alone, Execution
 from lightning_ablationcam.run.ranks import Ranks
+from lightning_ablationcam.run.request import Request
 
 
 class Explainer:
@@ -165,16 +165,16 @@ class Explainer:
             with execution.forward():
                 return way.forward(model, images)
 
-        asked = Asked.of(probes, self._classes, self._options.also).rows(rows)
+        request = Request.of(probes, self._classes, self._options.also).rows(rows)
         with execution.whole():
             return explain_classes(
                 module,
                 self._layers,
                 execution.inputs(rows_of(way.fed(probes), rows)),
-                asked.classes,
-                replace(self._options, forward=forward, also=asked.also, reference=reference),
+                request.classes,
+                replace(self._options, forward=forward, also=request.also, reference=reference),
                 tell,
-                labels=asked.labels,
-                masks=asked.masks,
-                declared=asked.declared,
+                labels=request.labels,
+                masks=request.masks,
+                declared=request.declared,
             )
