@@ -162,9 +162,11 @@ def test_every_score_of_a_given_region(engine, score):
         return inside[c] - (inside[rivals[next(images_of)]] if score == "contrast" else 0)
 
     close(result, ablation_cam_reference(model, "conv", x, [1] * 3, score=reference_score))
-    torch.testing.assert_close(
-        result.probabilities, output[:, :, 2:5, 1:4].softmax(1)[:, 1].mean((1, 2))
-    )
+    likely = output[:, :, 2:5, 1:4].softmax(1).mean((2, 3))
+    torch.testing.assert_close(result.probabilities, likely[:, 1])
+    assert torch.equal(result.top_classes[:, 0], means.argmax(1))
+    torch.testing.assert_close(result.top_probabilities, likely.gather(1, result.top_classes))
+    assert torch.equal(result.predicted, means.argmax(1))
     assert torch.equal(result.regions, masks)
 
 
@@ -218,6 +220,8 @@ def test_one_column_of_places_has_two_sides(engine):
         model, "conv", x, [0] * 3, score=lambda output, c: inside((-output).sigmoid(), 0)
     )
     close(result, reference)
+    torch.testing.assert_close(result.probabilities, result.scores)
+    torch.testing.assert_close(result.top_probabilities.sum(1), torch.ones(3).double())
 
 
 @ENGINES
