@@ -1,0 +1,729 @@
+"""Other people's modules, with random weights: what users bring.
+
+Each family needs the package in ``PACKAGES``. Builders import it when they are called.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from lightning_ablationcam import AblationResult, ablation_cam, cam
+from tests.tails import alive
+
+COUNT = 2
+"""Images in a batch."""
+
+PACKAGES = {
+    "torchvision": "torchvision",
+    "detection": "torchvision",
+    "video": "torchvision",
+    "timm": "timm",
+    "huggingface": "transformers",
+    "clip": "transformers",
+    "open_clip": "open_clip",
+    "segmentation": "segmentation_models_pytorch",
+    "torchgeo": "torchgeo",
+    "monai": "monai",
+    "lightly": "lightly",
+}
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A module and what it takes to explain it.
+
+    Attributes:
+        model: The module, in evaluation mode.
+        inputs: What it is fed: a tensor, or keyword arguments.
+        needed: Arguments of ``ablation_cam`` that its user cannot do without.
+        scores: ``(output, intact output, classes) -> (N,)``, where these are not simply read off.
+        is_quantity: Whether the output is no logits but quantities.
+    """
+
+    model: nn.Module
+    inputs: Any
+    needed: Mapping[str, Any] = field(default_factory=dict)
+    scores: Callable[[Any, Any, Tensor], Tensor] | None = None
+    is_quantity: bool = False
+
+    def __call__(self) -> Any:
+        """What the module returns."""
+        if "forward" in self.needed:
+            return self.needed["forward"](self.model, self.inputs)
+        if isinstance(self.inputs, Mapping):
+            return self.model(**self.inputs)
+        return self.model(self.inputs)
+
+
+Builders = dict[str, Callable[[], Brought]]
+
+
+def explain(brought: Brought, **others: Any) -> AblationResult:
+    """The module explained with nothing but what it needs."""
+    arguments = {"target_layer": "auto", **brought.needed, **others}
+    target_layer, classes = arguments.pop("target_layer"), arguments.pop("classes", None)
+    return ablation_cam(brought.model, target_layer, brought.inputs, classes, **arguments)
+
+
+def in_float64(brought: Brought) -> Brought:
+    """The same module with parameters, inputs and embeddings in float64."""
+
+    def double(value: Any) -> Any:
+        is_float = isinstance(value, Tensor) and value.is_floating_point()
+        return value.double() if is_float else value
+
+    inputs = brought.inputs
+    return replace(
+        brought,
+        model=copy.deepcopy(brought.model).double(),
+        inputs={key: double(value) for key, value in inputs.items()}
+        if isinstance(inputs, Mapping)
+        else double(inputs),
+        needed={key: double(value) for key, value in brought.needed.items()},
+    )
+
+
+@contextmanager
+def only(channels: Tensor) -> Iterator[None]:
+    """Have both engines look at a few channels."""
+    whole = cam.changed_pairs
+
+    def few(*args: Any) -> Tensor:
+        changed = whole(*args)
+        kept = torch.zeros_like(changed)
+        kept[:, channels] = changed[:, channels]
+        return kept
+
+    with mock.patch.object(cam, "changed_pairs", few):
+        yield
+
+
+def exact_error(brought: Brought, count: int) -> tuple[float, AblationResult]:
+    """How far drops are from plain forward passes, in float64.
+
+    Args:
+        brought: The module.
+        count: How many channels to compare, those with the largest drops among them.
+
+    Returns:
+        The largest error as a share of the largest of the right drops, and the result in float32
+        that says which channels matter.
+    """
+    found, exact = explain(brought), in_float64(brought)
+    channels = strongest_and_others(found.drops, count)
+    with only(channels):
+        drops = explain(exact, classes=found.classes).drops[:, channels]
+        expected = brute_force(exact, found, channels)
+    return float((drops - expected).abs().amax() / expected.abs().amax()), found
+
+
+def strongest_and_others(drops: Tensor, count: int) -> Tensor:
+    """Indices of each image's channel with the largest drop, and of others spread over all."""
+    strongest = drops.abs().argmax(dim=1)
+    spread = torch.linspace(0, drops.shape[1] - 1, max(1, count - len(strongest))).long()
+    return torch.cat([strongest, spread]).unique()
+
+
+@torch.no_grad()
+def brute_force(brought: Brought, result: AblationResult, channels: Tensor) -> Tensor:
+    """(N, channels) drops by a forward pass for each channel, its values set to zero by a hook.
+
+    A value that is not what a module returns is replaced by the replaying engine, as no hook can.
+    """
+    module = dict(brought.model.named_modules()).get(result.layer)
+    if module is None:
+        replayed = {"target_layer": result.layer, "classes": result.classes, "engine": "replay"}
+        return explain(brought, **replayed).drops[:, channels]
+    kept: list[Tensor] = []
+    with hooked(module, lambda value: kept.append(value) or value):
+        intact = brought()
+    # Channels first, where the rest is the map; else last.
+    dim = 1 if kept[0].shape[2:] == result.heatmaps.shape[1:] else kept[0].ndim - 1
+
+    def without(channel: int) -> Any:
+        with hooked(module, lambda value: value.index_fill(dim, torch.tensor([channel]), 0)):
+            return brought()
+
+    read = lambda output: class_scores(brought, output, intact, result.classes)  # noqa: E731
+    return torch.stack([read(intact) - read(without(int(c))) for c in channels], dim=1)
+
+
+@contextmanager
+def hooked(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    handle = module.register_forward_hook(lambda _module, _args, output: change(output))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def class_scores(brought: Brought, output: Any, intact: Any, classes: Tensor) -> Tensor:
+    """(N,) the scores that defaults mean, written out."""
+    if brought.scores is not None:
+        return brought.scores(output, intact, classes)
+    logits, before = logits_in(output), logits_in(intact)
+    places = logits.shape[2:]
+    if logits.shape[1] == 1:
+        sign = 1 if brought.is_quantity else 2 * classes - 1
+        of_class = logits[:, 0] * torch.as_tensor(sign).view(-1, *[1] * len(places))
+        decided = (before[:, 0] > 0).long()
+    else:
+        index = classes.view(-1, 1, *[1] * len(places)).expand(-1, 1, *places)
+        of_class, decided = logits.gather(1, index)[:, 0], before.argmax(dim=1)
+    if not places:
+        return of_class
+    # The mean over where the intact network sees the class, everywhere if it does nowhere.
+    region = (decided == classes.view(-1, *[1] * len(places))).flatten(1)
+    region[brought.is_quantity | ~region.any(dim=1)] = True
+    return (of_class.flatten(1) * region).sum(1) / region.sum(1)
+
+
+def logits_in(output: Any) -> Tensor:
+    """What is logits by convention: a tensor, a key, or the only (N, C) in a tuple."""
+    if isinstance(output, Tensor):
+        return output.as_subclass(Tensor)
+    if isinstance(output, Mapping):
+        names = ("logits", "logits_per_image", "out")
+        return next(output[name] for name in names if name in output)
+    (found,) = (part for part in output if isinstance(part, Tensor) and part.ndim == 2)
+    return found
+
+
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    """Random weights, none of them so small that a part of the network has no effect."""
+    torch.manual_seed(0)
+    truncated = nn.init.trunc_normal_
+
+    def untruncated(tensor: Tensor, mean: float = 0.0, std: float = 1.0, **_bounds: Any) -> Tensor:
+        return nn.init.normal_(tensor, mean, std)
+
+    nn.init.trunc_normal_ = untruncated  # Truncating takes longer than all else here.
+    try:
+        model = alive(make())
+    finally:
+        nn.init.trunc_normal_ = truncated
+    for name, parameter in model.named_parameters():
+        # Gains of residual branches, classifiers that start at zero, and the like.
+        if parameter.numel() > 1 and parameter.std() < 1e-3 and not name.endswith("bias"):
+            nn.init.uniform_(parameter, 0.05, 0.15)
+        if parameter.ndim == 2 and len(parameter) == 1000:
+            nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def images(*shape: int) -> Tensor:
+    """(N, ...) random images."""
+    return torch.randn(COUNT, *shape, generator=torch.Generator().manual_seed(1))
+
+
+def fed(make: Callable[[], nn.Module], *shape: int, **needed: Any) -> Callable[[], Brought]:
+    """Builder of a module that is called with nothing but images of a shape."""
+    return lambda: Brought(seeded(make), images(*shape), needed)
+
+
+def huggingface() -> Builders:
+    import transformers as hf
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    vit = {"image_size": 32, "patch_size": 8, "intermediate_size": 64, "num_labels": 5, **sizes}
+    swin = {
+        "image_size": 64, "patch_size": 4, "embed_dim": 16, "depths": [1, 2], "num_heads": [2, 4],
+        "window_size": 4, "num_labels": 5,
+    }  # fmt: skip
+    stages = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_labels": 5}
+    resnet = {**stages, "embedding_size": 8}
+    segformer = {**stages, "num_attention_heads": [1, 2, 2, 4], "decoder_hidden_size": 16}
+    return {
+        "ViT": fed(lambda: hf.ViTForImageClassification(hf.ViTConfig(**vit)), 3, 32, 32),
+        "DeiT": fed(lambda: hf.DeiTForImageClassification(hf.DeiTConfig(**vit)), 3, 32, 32),
+        "DeiT distilled": fed(
+            lambda: hf.DeiTForImageClassificationWithTeacher(hf.DeiTConfig(**vit)), 3, 32, 32
+        ),
+        "BEiT": fed(lambda: hf.BeitForImageClassification(hf.BeitConfig(**vit)), 3, 32, 32),
+        "DINOv2": fed(lambda: hf.Dinov2ForImageClassification(hf.Dinov2Config(**vit)), 3, 32, 32),
+        "SigLIP": fed(lambda: siglip_classifier(hf, vit), 3, 32, 32),
+        "Swin": fed(lambda: hf.SwinForImageClassification(hf.SwinConfig(**swin)), 3, 64, 64),
+        "Swin v2": fed(lambda: hf.Swinv2ForImageClassification(hf.Swinv2Config(**swin)), 3, 64, 64),
+        "ConvNeXt": fed(
+            lambda: hf.ConvNextForImageClassification(hf.ConvNextConfig(**stages)), 3, 64, 64
+        ),
+        "ConvNeXt v2": fed(
+            lambda: hf.ConvNextV2ForImageClassification(hf.ConvNextV2Config(**stages)), 3, 64, 64
+        ),
+        "ResNet": fed(
+            lambda: hf.ResNetForImageClassification(hf.ResNetConfig(**resnet)), 3, 64, 64
+        ),
+        "RegNet": fed(
+            lambda: hf.RegNetForImageClassification(hf.RegNetConfig(**resnet, groups_width=8)),
+            3, 64, 64,
+        ),  # fmt: skip
+        "MobileNet v2": fed(
+            lambda: hf.MobileNetV2ForImageClassification(hf.MobileNetV2Config(num_labels=5)),
+            3, 64, 64,
+        ),  # fmt: skip
+        "SegFormer classifier": fed(
+            lambda: hf.SegformerForImageClassification(hf.SegformerConfig(**segformer)), 3, 64, 64
+        ),
+        "SegFormer": fed(
+            lambda: hf.SegformerForSemanticSegmentation(hf.SegformerConfig(**segformer)), 3, 64, 64
+        ),
+        "UperNet": fed(lambda: upernet(hf, stages), 3, 64, 64),
+        "VideoMAE": fed(
+            lambda: hf.VideoMAEForVideoClassification(
+                hf.VideoMAEConfig(**vit, num_frames=4, tubelet_size=2)
+            ),
+            4, 3, 32, 32,
+        ),  # fmt: skip
+        "YOLOS": lambda: yolos(hf, vit),
+    }
+
+
+def siglip_classifier(hf: Any, vit: dict[str, Any]) -> nn.Module:
+    vision = {key: value for key, value in vit.items() if key != "num_labels"}
+    return hf.SiglipForImageClassification(hf.SiglipConfig(vision_config=vision, num_labels=5))
+
+
+def upernet(hf: Any, stages: dict[str, Any]) -> nn.Module:
+    names = ["stage1", "stage2", "stage3", "stage4"]
+    backbone = hf.ConvNextConfig(**{**stages, "out_features": names})
+    return hf.UperNetForSemanticSegmentation(
+        hf.UperNetConfig(
+            backbone_config=backbone, hidden_size=16, num_labels=5, use_auxiliary_head=False
+        )
+    )
+
+
+def yolos(hf: Any, vit: dict[str, Any]) -> Brought:
+    """A detector: logits of each of a few detection tokens."""
+    config = hf.YolosConfig(**{**vit, "image_size": [32, 32]}, num_detection_tokens=4)
+
+    def scores(output: Any, classes: Tensor) -> Tensor:
+        return output.logits.amax(dim=1).gather(1, classes[:, None])[:, 0]
+
+    model = seeded(lambda: hf.YolosForObjectDetection(config))
+    needed = {"score": scores, "classes": 1}
+    return Brought(model, images(3, 32, 32), needed, lambda o, _, c: scores(o, c))
+
+
+def clip() -> Builders:
+    import transformers as hf
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    vision = {**sizes, "image_size": 32, "patch_size": 8, "intermediate_size": 64}
+    text = {
+        **sizes, "vocab_size": 60, "intermediate_size": 64, "max_position_embeddings": 16,
+        "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    }  # fmt: skip
+    parts = {"text_config": text, "vision_config": vision}
+    prompts = torch.tensor([[1, 5, 6, 2], [1, 9, 7, 2], [1, 12, 13, 2]])
+
+    def prompted(make: Callable[[], nn.Module]) -> Callable[[], Brought]:
+        """What the prompts are is the same for all images, so it belongs into ``forward``."""
+        needed = {"forward": lambda model, x: model(pixel_values=x, input_ids=prompts)}
+        return lambda: Brought(seeded(make), images(3, 32, 32), needed)
+
+    def paired(make: Callable[[], nn.Module]) -> Callable[[], Brought]:
+        """A text for each image, as in training."""
+        return lambda: Brought(
+            seeded(make), {"pixel_values": images(3, 32, 32), "input_ids": prompts[:COUNT]}
+        )
+
+    def clip() -> nn.Module:
+        return hf.CLIPModel(hf.CLIPConfig(**parts, projection_dim=24))
+
+    def siglip() -> nn.Module:
+        return hf.SiglipModel(hf.SiglipConfig(**parts))
+
+    def image_tower() -> Brought:
+        config = hf.CLIPVisionConfig(**vision, projection_dim=24)
+        embeddings = torch.randn(3, 24, generator=torch.Generator().manual_seed(2))
+        needed = {"embeddings": embeddings, "output": "image_embeds"}
+        model = seeded(lambda: hf.CLIPVisionModelWithProjection(config))
+        return Brought(model, images(3, 32, 32), needed, cosine_to(embeddings))
+
+    return {
+        "CLIP, prompts": prompted(clip),
+        "CLIP, pairs": paired(clip),
+        "SigLIP, prompts": prompted(siglip),
+        "SigLIP, pairs": paired(siglip),
+        "CLIP classifier": fed(
+            lambda: hf.CLIPForImageClassification(
+                hf.CLIPConfig(**parts, projection_dim=24, num_labels=5)
+            ),
+            3, 32, 32,
+        ),  # fmt: skip
+        "CLIP image tower": image_tower,
+    }
+
+
+def cosine_to(embeddings: Tensor) -> Callable[[Any, Any, Tensor], Tensor]:
+    """The cosine of the first output to the embedding of each image's class."""
+    return lambda output, _, classes: torch.cosine_similarity(
+        output[0], embeddings[classes].to(output[0]), dim=1
+    )
+
+
+def open_clip() -> Builders:
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+    towers = {
+        "ViT": CLIPVisionCfg(layers=2, width=32, head_width=8, patch_size=8, image_size=32),
+        "ResNet": CLIPVisionCfg(layers=(1, 1, 1, 1), width=16, image_size=64),
+    }
+    text = CLIPTextCfg(context_length=8, vocab_size=50, width=32, heads=4, layers=2)
+    prompts = torch.randint(1, 50, (3, 8), generator=torch.Generator().manual_seed(2))
+
+    def prompted(vision: CLIPVisionCfg) -> Brought:
+        side = vision.image_size
+        needed = {"forward": lambda model, x: model.get_logits(x, prompts)[0]}
+        model = seeded(lambda: CLIP(embed_dim=24, vision_cfg=vision, text_cfg=text))
+        return Brought(model, images(3, side, side), needed)
+
+    def embedded(vision: CLIPVisionCfg) -> Brought:
+        side = vision.image_size
+        model = seeded(lambda: CLIP(embed_dim=24, vision_cfg=vision, text_cfg=text))
+        with torch.no_grad():
+            embeddings = model.encode_text(prompts)
+        needed = {"embeddings": embeddings, "output": 0}
+        return Brought(model, images(3, side, side), needed, cosine_to(embeddings))
+
+    made: Builders = {}
+    for name, vision in towers.items():
+        made[f"{name}, prompts"] = lambda vision=vision: prompted(vision)
+        made[f"{name}, embeddings"] = lambda vision=vision: embedded(vision)
+    return made
+
+
+def segmentation() -> Builders:
+    import segmentation_models_pytorch as smp
+
+    names = "Unet UnetPlusPlus DeepLabV3 DeepLabV3Plus FPN PSPNet PAN Linknet MAnet UPerNet Segformer"
+
+    def build(name: str, classes: int = 3, **options: Any) -> Callable[[], Brought]:
+        make = getattr(smp, name)
+        side = 128 if name == "PAN" else 64
+        return fed(
+            lambda: make("resnet18", encoder_weights=None, classes=classes, **options),
+            3, side, side,
+        )  # fmt: skip
+
+    return {
+        **{name: build(name) for name in names.split()},
+        "Unet, one class": build("Unet", classes=1),
+        "Unet, softmax": build("Unet", activation="softmax2d"),
+        "Unet with a classifier": build("Unet", aux_params={"classes": 5}),
+        "DPT": fed(
+            lambda: smp.DPT("tu-vit_tiny_patch16_224", encoder_weights=None, classes=3), 3, 224, 224
+        ),
+    }
+
+
+def torchgeo() -> Builders:
+    from torchgeo import trainers
+
+    labels = {
+        "multiclass": {"num_classes": 3},
+        "binary": {"loss": "bce"},
+        "multilabel": {"num_labels": 3, "loss": "bce"},
+    }
+    made: Builders = {}
+    for task, options in labels.items():
+        made[f"ClassificationTask {task}"] = fed(
+            lambda task=task, options=options: trainers.ClassificationTask(
+                model="resnet18", task=task, **options
+            ),
+            3, 64, 64,
+        )  # fmt: skip
+        made[f"SemanticSegmentationTask {task}"] = fed(
+            lambda task=task, options=options: trainers.SemanticSegmentationTask(
+                model="unet", backbone="resnet18", task=task, **options
+            ),
+            3, 64, 64,
+        )  # fmt: skip
+    quantities = {
+        "RegressionTask": lambda: trainers.RegressionTask(model="resnet18", num_outputs=1),
+        "PixelwiseRegressionTask": lambda: trainers.PixelwiseRegressionTask(
+            model="unet", backbone="resnet18"
+        ),
+    }
+    for name, make in quantities.items():
+        made[name] = lambda make=make: Brought(
+            seeded(make), images(3, 64, 64), {"task": "regression"}, is_quantity=True
+        )
+    return made
+
+
+def monai() -> Builders:
+    from monai.data import MetaTensor
+    from monai.networks import nets
+
+    small = {"init_features": 8, "growth_rate": 4, "block_config": (2, 2, 2)}
+    one = {"in_channels": 1, "out_channels": 3}
+
+    def carrying(build: Callable[[], Brought]) -> Callable[[], Brought]:
+        """The same with inputs as MONAI's loaders give them."""
+
+        def carried() -> Brought:
+            brought = build()
+            return Brought(brought.model, MetaTensor(brought.inputs))
+
+        return carried
+
+    def unet(dims: int) -> nn.Module:
+        return nets.UNet(
+            spatial_dims=dims, **one, channels=(4, 8, 16), strides=(2, 2), num_res_units=1
+        )
+
+    def vit() -> nn.Module:
+        return nets.ViT(
+            in_channels=1, img_size=(32, 32), patch_size=(8, 8), hidden_size=32, mlp_dim=64,
+            num_layers=2, num_heads=4, num_classes=3, classification=True, spatial_dims=2,
+        )  # fmt: skip
+
+    plain: Builders = {
+        "DenseNet121 2-D": fed(lambda: nets.DenseNet121(spatial_dims=2, **one), 1, 64, 64),
+        "DenseNet 3-D": fed(lambda: nets.DenseNet(spatial_dims=3, **one, **small), 1, 32, 32, 32),
+        "UNet 2-D": fed(lambda: unet(2), 1, 32, 32),
+        "UNet 3-D": fed(lambda: unet(3), 1, 16, 16, 16),
+    }
+    return {
+        **plain,
+        **{f"{name}, MetaTensor": carrying(build) for name, build in plain.items()},
+        "SegResNet": fed(lambda: nets.SegResNet(spatial_dims=2, init_filters=8, **one), 1, 32, 32),
+        "SwinUNETR": fed(lambda: nets.SwinUNETR(**one, feature_size=12, spatial_dims=2), 1, 64, 64),
+        "ViT": fed(vit, 1, 32, 32),
+    }
+
+
+def lightly() -> Builders:
+    from lightly.models.modules import SimCLRProjectionHead
+    from torchvision.models import resnet18
+
+    class SimCLR(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = nn.Sequential(*list(resnet18().children())[:-1])
+            self.projection_head = SimCLRProjectionHead(512, 64, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.projection_head(self.backbone(x).flatten(1))
+
+    def own() -> Brought:
+        def scores(output: Tensor, intact: Tensor, _classes: Tensor) -> Tensor:
+            return torch.cosine_similarity(output, intact, dim=1)
+
+        return Brought(seeded(SimCLR), images(3, 64, 64), {"embeddings": "own"}, scores)
+
+    return {"SimCLR": own}
+
+
+def torchvision() -> Builders:
+    from torchvision import models
+    from torchvision.models import segmentation as maps
+
+    options = {"weights_backbone": None, "num_classes": 5}
+    return {
+        "resnet18": fed(models.resnet18, 3, 64, 64),
+        "googlenet": fed(lambda: models.googlenet(init_weights=False), 3, 64, 64),
+        "mobilenet_v3_small": fed(models.mobilenet_v3_small, 3, 64, 64),
+        "deeplabv3_mobilenet_v3_large": fed(
+            lambda: maps.deeplabv3_mobilenet_v3_large(**options), 3, 64, 64
+        ),
+        "deeplabv3, auxiliary": fed(
+            lambda: maps.deeplabv3_mobilenet_v3_large(**options, aux_loss=True), 3, 64, 64
+        ),
+        "fcn_resnet50": fed(lambda: maps.fcn_resnet50(**options), 3, 64, 64),
+        "lraspp_mobilenet_v3_large": fed(
+            lambda: maps.lraspp_mobilenet_v3_large(**options), 3, 64, 64
+        ),
+    }
+
+
+def detection() -> Builders:
+    from torchvision.models import detection as boxes
+
+    options = {"weights_backbone": None, "num_classes": 4}
+
+    def small(name: str, layer: str, **more: Any) -> Callable[[], Brought]:
+        """Every box counts, so that random weights have something to score."""
+        make = lambda: getattr(boxes, name)(**options, **more)  # noqa: E731
+        needed = {"score": detected, "classes": 1, "target_layer": layer}
+        scores = lambda output, _, classes: detected(output, classes)  # noqa: E731
+        return lambda: Brought(seeded(make), images(3, 64, 64), needed, scores)
+
+    sides = {"min_size": 64, "max_size": 64}
+    return {
+        "fasterrcnn_mobilenet_v3_large_320_fpn": small(
+            "fasterrcnn_mobilenet_v3_large_320_fpn", "backbone.fpn.layer_blocks.0", **sides,
+            box_score_thresh=0.0, box_detections_per_img=20, rpn_post_nms_top_n_test=50,
+        ),  # fmt: skip
+        "retinanet_resnet50_fpn": small(
+            "retinanet_resnet50_fpn", "backbone.fpn.layer_blocks.0", **sides, score_thresh=0.0
+        ),
+        "ssdlite320_mobilenet_v3_large": small(
+            "ssdlite320_mobilenet_v3_large", "backbone.features.1", score_thresh=0.0
+        ),
+    }
+
+
+def detected(output: Any, classes: Tensor) -> Tensor:
+    """(N,) the scores of all boxes of a class, summed."""
+    return torch.stack(
+        [
+            found["scores"][found["labels"] == label].sum()
+            for found, label in zip(output, classes, strict=True)
+        ]
+    )
+
+
+def video() -> Builders:
+    from torchvision.models import video as clips
+
+    return {
+        "r3d_18": fed(lambda: clips.r3d_18(num_classes=5), 3, 4, 64, 64),
+        "r2plus1d_18": fed(lambda: clips.r2plus1d_18(num_classes=5), 3, 4, 64, 64),
+        "swin3d_t": fed(lambda: clips.swin3d_t(num_classes=5), 3, 4, 64, 64),
+        "mvit_v1_b": fed(lambda: small_mvit(clips), 3, 4, 32, 32),
+    }
+
+
+def small_mvit(clips: Any) -> nn.Module:
+    """The first architecture at a small size."""
+    block = clips.mvit.MSBlockConfig
+    one = {"kernel_q": [], "kernel_kv": [3, 3, 3], "stride_q": [], "stride_kv": [1, 1, 1]}
+    return clips.MViT(
+        spatial_size=(32, 32),
+        temporal_size=4,
+        block_setting=[
+            block(num_heads=1, input_channels=16, output_channels=32, **one),
+            block(num_heads=2, input_channels=32, output_channels=32, **one),
+        ],
+        residual_pool=False, residual_with_cls_embed=True, rel_pos_embed=False,
+        proj_after_attn=False, num_classes=5,
+    )  # fmt: skip
+
+
+TIMM = {
+    "beit": "beit_base_patch16_224",
+    "botnet": "botnet26t_256",
+    "cait": "cait_xxs24_224",
+    "coat": "coat_lite_tiny",
+    "convit": "convit_tiny",
+    "convmixer": "convmixer_768_32",
+    "convnext": "convnext_atto",
+    "convnextv2": "convnextv2_atto",
+    "crossvit": "crossvit_tiny_240",
+    "cspnet": "cs3darknet_s",
+    "davit": "davit_tiny",
+    "deit": "deit_tiny_distilled_patch16_224",
+    "densenet": "densenet121",
+    "dinov3": "vit_small_patch16_dinov3",
+    "dla": "dla34",
+    "dpn": "dpn68",
+    "edgenext": "edgenext_xx_small",
+    "efficientformer": "efficientformer_l1",
+    "efficientnet": "efficientnet_b0",
+    "efficientvit": "efficientvit_b0",
+    "eva": "eva02_tiny_patch14_224",
+    "fastvit": "fastvit_t8",
+    "focalnet": "focalnet_tiny_srf",
+    "gcvit": "gcvit_xxtiny",
+    "ghostnet": "ghostnet_100",
+    "gmlp": "gmlp_ti16_224",
+    "hgnet": "hgnetv2_b0",
+    "hiera": "hiera_tiny_224",
+    "hrnet": "hrnet_w18_small",
+    "inception": "inception_v3",
+    "inception_next": "inception_next_atto",
+    "levit": "levit_128s",
+    "maxvit": "maxvit_pico_rw_256",
+    "metaformer": "poolformer_s12",
+    "mixer": "mixer_s32_224",
+    "mobilenetv3": "mobilenetv3_small_050",
+    "mobilenetv4": "mobilenetv4_conv_small",
+    "mobilevit": "mobilevit_xxs",
+    "mvitv2": "mvitv2_tiny",
+    "naflexvit": "naflexvit_base_patch16_map",
+    "nest": "nest_tiny",
+    "nextvit": "nextvit_small",
+    "nfnet": "eca_nfnet_l0",
+    "pit": "pit_ti_224",
+    "pvt": "pvt_v2_b0",
+    "regnet": "regnety_002",
+    "repvgg": "repvgg_a0",
+    "repvit": "repvit_m1",
+    "res2net": "res2net50_14w_8s",
+    "resmlp": "resmlp_12_224",
+    "resnet": "resnet10t",
+    "resnetv2": "resnetv2_50",
+    "rexnet": "rexnet_100",
+    "selecsls": "selecsls42",
+    "senet": "legacy_seresnet18",
+    "sequencer": "sequencer2d_s",
+    "siglip": "vit_base_patch16_siglip_224",
+    "starnet": "starnet_s1",
+    "swin": "swin_tiny_patch4_window7_224",
+    "swinv2": "swinv2_tiny_window8_256",
+    "tiny_vit": "tiny_vit_5m_224",
+    "tnt": "tnt_s_patch16_224",
+    "tresnet": "tresnet_m",
+    "twins": "twins_svt_small",
+    "vgg": "vgg11",
+    "visformer": "visformer_tiny",
+    "vit": "vit_tiny_patch16_224",
+    "volo": "volo_d1_224",
+    "vovnet": "ese_vovnet19b_dw",
+    "xception": "xception41",
+    "xcit": "xcit_nano_12_p16_224",
+}
+"""One small network of each of timm's families."""
+
+SHALLOW = {
+    "beit": {"embed_dim": 192, "depth": 4, "num_heads": 3},
+    "naflexvit": {"embed_dim": 192, "depth": 4, "num_heads": 3},
+    "siglip": {"embed_dim": 192, "depth": 4, "num_heads": 3},
+}
+"""Arguments that make a family's network small where it has no small one."""
+
+SIDE = 96
+"""Of timm's images, where a network takes any; the others get images of their own size."""
+
+
+def timm() -> Builders:
+    import timm
+
+    def build(family: str, name: str) -> Brought:
+        model = seeded(lambda: timm.create_model(name, **SHALLOW.get(family, {})))
+        config = model.default_cfg
+        fixed = config.get("fixed_input_size", False) or family in ("inception", "vgg")
+        side = config["input_size"][-1] if fixed else SIDE
+        return Brought(model, images(3, side, side))
+
+    return {
+        f"{family}: {name}": lambda family=family, name=name: build(family, name)
+        for family, name in TIMM.items()
+    }
+
+
+FAMILIES: dict[str, Callable[[], Builders]] = {
+    "torchvision": torchvision,
+    "detection": detection,
+    "video": video,
+    "timm": timm,
+    "huggingface": huggingface,
+    "clip": clip,
+    "open_clip": open_clip,
+    "segmentation": segmentation,
+    "torchgeo": torchgeo,
+    "monai": monai,
+    "lightly": lightly,
+}
+"""Builders of each family's modules, by name."""
