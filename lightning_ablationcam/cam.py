@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.arguments import is_dense, shown, whole_numbers
+from lightning_ablationcam.arguments import shown, whole_numbers
 from lightning_ablationcam.engine.drops import find_drops
 from lightning_ablationcam.engine.ending import last_activation
 from lightning_ablationcam.engine.layer_search import resolve_target
@@ -21,12 +21,24 @@ from lightning_ablationcam.engine.recorder import Forward, Recording, record
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
 from lightning_ablationcam.method.ablations import Ablation, ablate, channel_sums
 from lightning_ablationcam.method.balance import balance_of
-from lightning_ablationcam.method.head import Head, head_of
+from lightning_ablationcam.method.heads.base import Head, Task
+from lightning_ablationcam.method.heads.meaning import AnyTask, Meaning, check_masks, masks_as_given
+from lightning_ablationcam.method.heads.vectors import Embeddings
 from lightning_ablationcam.method.heatmaps import weighted_heatmaps
 from lightning_ablationcam.method.reading import Reading
-from lightning_ablationcam.method.scores import Classes, Score, called_score, has_class_columns
+from lightning_ablationcam.method.scores import Classes, Score, called_score
 from lightning_ablationcam.method.wanted import EXPLAINED, Also, Wanted
 from lightning_ablationcam.method.weights import channel_weights
+from lightning_ablationcam.network.declared import declared_task
+from lightning_ablationcam.network.inputs import (
+    Inputs,
+    check_inputs,
+    count_of,
+    likeliest_picture,
+    mapped,
+    plain,
+    rows_of,
+)
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import check_target_layer, infer_layout
 from lightning_ablationcam.network.memory import is_out_of_memory
@@ -50,7 +62,7 @@ IMAGES_SHARE = 0.5
 def ablation_cam(
     model: nn.Module,
     target_layer: str | nn.Module,
-    inputs: Tensor,
+    inputs: Inputs,
     classes: Classes = None,
     *,
     score: Score = "logit",
@@ -62,6 +74,10 @@ def ablation_cam(
     forward: Forward | None = None,
     also: Also = (),
     reference: Any = None,
+    output: str | int | None = None,
+    task: AnyTask = "auto",
+    embeddings: Embeddings = None,
+    masks: Tensor | None = None,
 ) -> AblationResult:
     """Explain class scores by ablating every channel of one layer.
 
@@ -74,15 +90,18 @@ def ablation_cam(
     The model is left as it was found: modes, hooks and random number generators.
 
     Args:
-        model: Any module that maps ``inputs`` to logits of shape (N, C).
+        model: Any module that makes class scores of ``inputs``; see ``task``.
         target_layer: The value that is explained: dotted name of a module (``"layer4"``) or the
             module itself, for what it returns; ``"bn:activation"`` for what the pointwise
             operations after it make of that, ``"pool:input"`` for what it is given, ``"act#-1"``
             for one of several calls; or ``"auto"``, the last spatial value that still reaches the
             score, after its activation (for a transformer with a class token the last block's
             first norm). ``result.layer`` says which it was.
-        inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype.
-        classes: None for each image's predicted class, an int for all images, or N ints.
+        inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype; or a dict,
+            tuple or list of such, with a row for each image in all of them. A dict is handed to
+            ``forward`` by name where that has parameters of these names.
+        classes: None for each image's predicted class, an int for all images, or N ints. Where
+            ``task`` has no classes, the column.
         score: ``"logit"``, ``"probability"`` (see :class:`AblationResult`), ``"contrast"`` (the
             class's logit minus its rival's: why this and not that), or a callable
             ``(output, classes) -> (N,)``. A network of one logit has the classes 0 and 1, and the
@@ -106,6 +125,22 @@ def ablation_cam(
             one int for each image. On a tail that ends linearly they cost next to nothing.
         reference: The images over which ``ablation="mean"`` takes means, default ``inputs``: a
             tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        output: Which part of what the model returns are the logits, where that is a dict, tuple,
+            dataclass or ``ModelOutput``: a name, a place, or both joined by dots (``"0.logits"``).
+            Default what is called ``logits``, ``logits_per_image``, ``out``, ``preds``, ``pred`` or
+            ``output``, else the only tensor of shape (N, C). A callable score reads it all.
+        task: What the logits mean. ``"multiclass"``: (N, C), one class for each image, a softmax.
+            ``"multilabel"``: (N, C), several classes, a sigmoid each. ``"binary"``: (N,) or (N, 1),
+            the class is the side that the network takes. ``"regression"``: the score is the value.
+            ``"segmentation"``: (N, C, H, W), the score is the mean logit of a class over its
+            region. ``"similarity"``: embeddings (N, D), see ``embeddings``. ``"auto"`` goes by what
+            the model declares (``hparams["task"]``, ``config.problem_type``, its loss) and the
+            shape of its output; ``result.task`` says what it took.
+        embeddings: (C, D) vectors to compare embeddings with, such as those of C captions: the
+            score is the cosine, and the class the row; or ``"own"``, the image's own embedding: the
+            drop is how much of it is lost.
+        masks: (N, H, W) for segmentation: bool, the region over which the mean is taken, or int,
+            the class at each place. Default where the model predicts the class.
 
     Returns:
         The result, on the CPU.
@@ -130,9 +165,20 @@ def ablation_cam(
         doi 10.1109/WACV45572.2020.9093360.
     """
     options = Options(
-        score, ablation, groups, layout, engine, memory_budget, forward, also, reference
+        score,
+        ablation,
+        groups,
+        layout,
+        engine,
+        memory_budget,
+        forward,
+        also,
+        reference,
+        output,
+        task,
+        embeddings,
     )
-    result = explain_classes(model, target_layer, inputs, classes, options, warn)
+    result = explain_classes(model, target_layer, inputs, classes, options, warn, masks=masks)
     if result.fallback is not None:
         warn(replay_notice(result.fallback))
     return result
@@ -146,11 +192,14 @@ def replay_notice(reason: str) -> str:
 def explain_classes(
     model: nn.Module,
     target_layer: str | nn.Module,
-    inputs: Tensor,
+    inputs: Inputs,
     classes: Classes,
     options: Options,
     tell: Callable[[str], None],
-    labels: Tensor | None = None,
+    *,
+    labels: Mapping[str, Tensor] | None = None,
+    masks: Tensor | None = None,
+    declared: Task | None = None,
 ) -> AblationResult:
     """:func:`ablation_cam` without a warning: that it had to replay is in ``fallback``.
 
@@ -158,60 +207,78 @@ def explain_classes(
         model: As in :func:`ablation_cam`.
         target_layer: Likewise.
         inputs: Likewise.
-        classes: Likewise.
+        classes: Likewise; -1 stands for the predicted class of an image.
         options: The other arguments.
         tell: Is told of what could not be given back to the model.
-        labels: (N,) what ``also="label"`` stands for.
+        labels: (N,) what ``also="label"`` and ``also="label 2"`` stand for; -1 for none.
+        masks: As in :func:`ablation_cam`.
+        declared: What the labels say of the task, where the model itself says nothing.
 
     Returns:
         The result, on the CPU.
     """
     check_target_layer(target_layer)
-    _check_inputs(model, inputs)
-    wanted = Wanted.of(classes, options.also, len(inputs), inputs.device, labels)
+    _check_model_and_inputs(model, inputs)
+    count = count_of(inputs)
+    check_masks(masks, count)
+    device = likeliest_picture(inputs).device
+    wanted = Wanted.of(classes, options.also, count, device, labels)
     with isolated(model, tell):
-        if inputs.is_inference():
-            inputs = inputs.clone()
-
-        def score_of(output: Any, first: int) -> Tensor:
-            head = head_of(output, first)
-            mine = Wanted(wanted.first).rows(slice(first)).classes(head, output, first)
-            reading = Reading.of(head, options.score, mine, output)
-            return reading.scores(output, torch.arange(first, device=mine.device))[:, 0]
-
-        target = resolve_target(
-            model, target_layer, inputs, score_of, layout=options.layout, forward=options.run
+        inputs = plain(inputs)
+        meaning = Meaning(
+            options.task,
+            declared_task(model) or declared,
+            options.embeddings,
+            None if masks is None else masks_as_given(masks).to(device),
         )
-        task = _with_means(_Task(model, target, options), inputs)
+        target = resolve_target(
+            model,
+            target_layer,
+            inputs,
+            partial(_reader, meaning, wanted, options),
+            layout=options.layout,
+            forward=options.run,
+        )
+        task = _with_means(_Task(model, target, options, meaning), inputs)
         result = joined(_in_chunks(task, inputs, wanted))
+    _tell_what_is_missing(result, options, tell)
+    return result
+
+
+def _reader(
+    meaning: Meaning, wanted: Wanted, options: Options, output: Any, count: int
+) -> Callable[[Any], Tensor]:
+    """Reads the scores of the first images off an output like this intact one."""
+    first = slice(count)
+    head = meaning.rows(first).head(output, count)
+    classes = Wanted(wanted.first).rows(first).classes(head, output, count)
+    score = "logit" if options.score == "contrast" else options.score
+    reading = Reading.of(head, score, classes, output)
+    images = torch.arange(count, device=classes.device)
+    return lambda other: reading.scores(other, images)[:, 0]
+
+
+def _tell_what_is_missing(
+    result: AblationResult, options: Options, tell: Callable[[str], None]
+) -> None:
     vanished = 0 if result.vanished is None else int(result.vanished.sum())
     if vanished:
         tell(
-            f"no channel moves the score by more than its rounding in {vanished} of {len(inputs)} "
-            f"images at {result.layer!r}, so their maps are empty"
+            f"no channel moves the score by more than its rounding in {vanished} of "
+            f"{len(result.scores)} images at {result.layer!r}, so their maps are empty"
         )
-    if len(result.also) < len(options.also):
+    # That quantities have no rivals needs no saying.
+    if result.task is None and len(result.also) < len(options.also):
         tell(
             f"also={options.also!r}: the output has no column for each class, so nothing but the "
             "classes that are given can be explained"
         )
-    return result
 
 
-def _check_inputs(model: nn.Module, inputs: Tensor) -> None:
+def _check_model_and_inputs(model: nn.Module, inputs: Inputs) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model={shown(model)}; expected an nn.Module")
-    if not isinstance(inputs, Tensor):
-        raise TypeError(
-            f"inputs={shown(inputs)}; expected a tensor of shape (N, ...). If the "
-            "model takes something else, build it from the tensor in forward=(model, inputs)"
-        )
-    if not is_dense(inputs):
-        raise TypeError(f"inputs={shown(inputs)} is sparse or has no values; expected a tensor")
-    if inputs.ndim < 2 or not len(inputs):
-        raise ValueError(
-            f"inputs has shape {tuple(inputs.shape)}; expected at least one image, (N, C, H, W)"
-        )
+    check_inputs(inputs)
 
 
 @dataclass(frozen=True)
@@ -221,13 +288,18 @@ class _Task:
     model: nn.Module
     target: Target
     options: Options
+    meaning: Meaning
     means: Tensor | None = None
 
-    def record(self, inputs: Tensor, wanted: Wanted | None = None) -> Recording:
+    def rows(self, rows: slice) -> _Task:
+        """The same for some of the images."""
+        return replace(self, meaning=self.meaning.rows(rows))
+
+    def record(self, inputs: Inputs, wanted: Wanted | None = None) -> Recording:
         """Run the model once on some images; scores of the user's own are recorded with it."""
         score, read = self.options.score, None
         if callable(score) and wanted is not None:
-            read = partial(_called_scores, score, wanted, len(inputs))
+            read = partial(_called_scores, score, wanted, self.meaning, count_of(inputs))
         return record(
             self.model,
             self.target,
@@ -238,53 +310,69 @@ class _Task:
         )
 
 
-def _with_means(task: _Task, inputs: Tensor) -> _Task:
+def _with_means(task: _Task, inputs: Inputs) -> _Task:
     """The task with what it replaces channels by, where that is their mean over a reference set."""
     if task.options.ablation != "mean" or callable(task.options.ablation):
         return task
     reference = task.options.reference_inputs
-    images = inputs if reference is None else reference.to(inputs)
-    size = len(images) if uses_batch_statistics(task.model) else REFERENCE_BATCH
-    total, count = torch.zeros((), dtype=torch.float64, device=inputs.device), 0
-    for start in range(0, len(images), size):
-        rows = images[start : start + size]
+    images = inputs if reference is None else _like(inputs, reference)
+    many, picture = count_of(images), likeliest_picture(images)
+    size = many if uses_batch_statistics(task.model) else REFERENCE_BATCH
+    total, count = torch.zeros((), dtype=torch.float64, device=picture.device), 0
+    for start in range(0, many, size):
+        rows = rows_of(images, slice(start, start + size))
         activations = record(
             task.model, task.target, rows, task.options.run, tail=False
         ).activations
-        where = infer_layout(task.options.layout, activations.shape, rows.shape)
-        sums, many = channel_sums(activations, where.channel_dim)
-        total, count = total + sums, count + many
+        where = infer_layout(task.options.layout, activations.shape, picture.shape)
+        sums, numbers = channel_sums(activations, where.channel_dim)
+        total, count = total + sums, count + numbers
     return replace(task, means=total / count)
 
 
+def _like(inputs: Inputs, reference: Inputs) -> Inputs:
+    """A reference set on the device of the inputs, and floats in their dtype."""
+    picture = likeliest_picture(inputs)
+
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.to(picture.device, picture.dtype if tensor.is_floating_point() else None)
+
+    return mapped(plain(reference), moved)
+
+
 def _called_scores(
-    score: Callable[[Any, Tensor], Tensor], wanted: Wanted, count: int, output: Any
+    score: Callable[[Any, Tensor], Tensor],
+    wanted: Wanted,
+    meaning: Meaning,
+    count: int,
+    output: Any,
 ) -> Tensor | None:
     """(N, Q) the user's scores; None where the output decides on classes, and cannot be asked.
 
     While the tail is recorded, a class that is read off the output would be a part of it.
     """
-    known = wanted.known_for(output, count)
+    known = wanted.known_for(meaning.head(output, count))
     if known.first is None or known.depends_on_output:
         return None
-    given = [known.first, *(each for _, each in known.also if each is not None)]
+    given = [known.first, *(each.clamp(min=0) for _, each in known.also if each is not None)]
     return torch.stack([called_score(score, output, each) for each in given], dim=1)
 
 
-def _in_chunks(task: _Task, inputs: Tensor, wanted: Wanted) -> list[AblationResult]:
+def _in_chunks(task: _Task, inputs: Inputs, wanted: Wanted) -> list[AblationResult]:
     """Explain as many images at a time as the budget allows, half as many when memory runs out.
 
     Where the model normalises by the statistics of the batch, the images stay together.
     """
-    size, budget = len(inputs), task.options.memory_budget
+    count, budget = count_of(inputs), task.options.memory_budget
+    size = count
     if budget is not None and size > 1 and not uses_batch_statistics(task.model):
         size = max(1, min(size, int(budget * IMAGES_SHARE) // _bytes_of_image(task, inputs)))
     results: list[AblationResult] = []
     done = 0
-    while done < len(inputs):
+    while done < count:
         rows = slice(done, done + size)
         try:
-            results.append(_explain(task, inputs[rows], wanted.rows(rows)))
+            results.append(_explain(task.rows(rows), rows_of(inputs, rows), wanted.rows(rows)))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(task.model):
                 raise
@@ -294,9 +382,9 @@ def _in_chunks(task: _Task, inputs: Tensor, wanted: Wanted) -> list[AblationResu
     return results
 
 
-def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
+def _bytes_of_image(task: _Task, inputs: Inputs) -> int:
     """What one more image costs before any group is ablated."""
-    recording = task.record(inputs[:1])
+    recording = task.record(rows_of(inputs, slice(1)))
     layer = 4 * recording.activations.nbytes
     intact = bytes_per_image(task.model, inputs, task.options.run)
     # Propagation keeps what the intact network computes in its tail.
@@ -304,14 +392,16 @@ def _bytes_of_image(task: _Task, inputs: Tensor) -> int:
     return layer + max(intact, kept)
 
 
-def _explain(task: _Task, inputs: Tensor, wanted: Wanted) -> AblationResult:
+def _explain(task: _Task, inputs: Inputs, wanted: Wanted) -> AblationResult:
     options, recording = task.options, task.record(inputs, wanted)
-    activations, count = recording.activations, len(inputs)
-    where = infer_layout(options.layout, activations.shape, inputs.shape)
-    wanted = wanted.known_for(recording.output, count)
-    head = _head(recording, count)
+    activations, count = recording.activations, count_of(inputs)
+    where = infer_layout(options.layout, activations.shape, likeliest_picture(inputs).shape)
+    head = _head(task.meaning, recording, count)
+    wanted = wanted.known_for(head)
     classes = wanted.classes(head, recording.output, count).to(activations.device)
-    reading = Reading.of(head, options.score, classes, recording.output)
+    absent = classes < 0
+    classes = classes.clamp(min=0)
+    reading = Reading.of(head, options.score, classes, recording.output, wanted.beside)
     question = _question(task, inputs, recording, reading, where.channel_dim)
     drops, engine, fallback = find_drops(
         question,
@@ -319,16 +409,20 @@ def _explain(task: _Task, inputs: Tensor, wanted: Wanted) -> AblationResult:
         engine=options.engine,
         memory_budget=options.memory_budget,
     )
+    # What an image does not have has no map: it is unknown, not cold.
+    scores = question.scores.masked_fill(absent, torch.nan)
+    drops = drops.masked_fill(absent[:, None], torch.nan)
     maps = where.maps(activations)
     results = [
         AblationResult(
-            **_found(drops[..., place], question.owners, question.scores[:, place], maps),
-            **_sayings(head, recording.output, classes[:, place], options.score),
-            classes=classes[:, place].cpu(),
+            **_found(drops[..., place], question.owners, scores[:, place], maps),
+            **_sayings(reading, place, recording.output),
+            classes=classes[:, place].masked_fill(absent[:, place], -1).cpu(),
             layer=str(recording.tap),
             engine=engine,
             fallback=fallback,
             role=role,
+            task=head.task,
         )
         for place, role in enumerate([EXPLAINED, *(name for name, _ in wanted.also)])
     ]
@@ -336,14 +430,14 @@ def _explain(task: _Task, inputs: Tensor, wanted: Wanted) -> AblationResult:
 
 
 def _question(
-    task: _Task, inputs: Tensor, recording: Recording, reading: Reading, channel_dim: int
+    task: _Task, inputs: Inputs, recording: Recording, reading: Reading, channel_dim: int
 ) -> Question:
     options, activations = task.options, recording.activations
     owners = _owners(options.groups, activations.shape[channel_dim], activations.device)
     ablated = ablate(activations, options.ablation, channel_dim, task.means)
     scores, columns = recording.scores, reading.columns
     if scores is None:
-        images = torch.arange(len(inputs), device=activations.device)
+        images = torch.arange(count_of(inputs), device=activations.device)
         scores = reading.scores(recording.output, images)
     elif recording.scored is not None:
         # The recorded tail ends in the scores: each is a column of its own.
@@ -364,6 +458,7 @@ def _question(
         scores=scores,
         columns=columns,
         precise=options.score == "probability",
+        linear=reading.linear if columns is None and reading.is_affine else None,
     )
 
 
@@ -388,29 +483,19 @@ def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[
     }
 
 
-def _head(recording: Recording, count: int) -> Head:
+def _head(meaning: Meaning, recording: Recording, count: int) -> Head:
     output, program = recording.output, recording.tail
-    if not isinstance(program, Program) or not has_class_columns(output, count):
-        return head_of(output, count)
-    return head_of(output, count, last_activation(program))
+    activation = last_activation(program) if isinstance(program, Program) else None
+    return meaning.head(output, count, activation)
 
 
-def _sayings(head: Head, output: Any, classes: Tensor, score: Score) -> dict[str, Any]:
-    """What captions say of an output, on the CPU; nothing where it is no (N, C) tensor."""
-    count = len(classes)
-    if not has_class_columns(output, count):
-        return {}
-    predicted, probabilities = head.says(output, classes, score)
-    if probabilities is None:
-        return {"predicted": predicted.cpu()}
-    top = head.top(output, count, MAX_TOP)
-    likely = [head.probabilities(output, column) for column in top.T]
-    return {
-        "predicted": predicted.cpu(),
-        "probabilities": probabilities.cpu(),
-        "top_classes": top.cpu(),
-        "top_probabilities": torch.stack(likely, dim=1).cpu(),
-    }
+def _sayings(reading: Reading, place: int, output: Any) -> dict[str, Any]:
+    """What captions say of an output, and the region that is explained, on the CPU."""
+    head = reading.heads[place]
+    said = head.says(output, reading.classes[:, place], reading.score, MAX_TOP)
+    found = {name: None if value is None else value.cpu() for name, value in vars(said).items()}
+    region = getattr(head, "region", None)
+    return {**found, "regions": None if region is None else region.cpu()}
 
 
 def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_ablationcam.arguments import check_callable, check_choice, check_memory_budget
-from lightning_ablationcam.engine.recorder import Forward, call
+from lightning_ablationcam.engine.recorder import Forward
 from lightning_ablationcam.method.ablations import Ablation, check_ablation, check_reference
+from lightning_ablationcam.method.heads.meaning import AnyTask, check_task
+from lightning_ablationcam.method.heads.vectors import Embeddings, check_embeddings
+from lightning_ablationcam.method.outputs import check_output, picked
 from lightning_ablationcam.method.scores import Score, check_score
 from lightning_ablationcam.method.wanted import Also, check_also
+from lightning_ablationcam.network.calling import call
+from lightning_ablationcam.network.inputs import Inputs, count_of
 from lightning_ablationcam.network.layers import check_layout
 
 Engine: TypeAlias = Literal["auto", "propagate", "replay"]
@@ -36,6 +41,9 @@ class Options:
         forward: ``(model, inputs) -> output``; None becomes a call of the model.
         also: Further classes.
         reference: What ``ablation="mean"`` takes means over.
+        output: Which part of what the model returns are the logits.
+        task: What the logits mean.
+        embeddings: What the model's embeddings are compared with.
 
     Raises:
         TypeError: If one is of the wrong kind.
@@ -56,6 +64,9 @@ class Options:
     forward: Forward | None = None
     also: Also = ()
     reference: Any = None
+    output: str | int | None = None
+    task: AnyTask = "auto"
+    embeddings: Embeddings = None
 
     def __post_init__(self) -> None:
         check_score(self.score)
@@ -65,6 +76,9 @@ class Options:
         check_layout(self.layout)
         check_choice("engine", self.engine, ENGINES)
         check_memory_budget(self.memory_budget)
+        check_output(self.output)
+        check_embeddings(self.embeddings)
+        check_task(self.task, self.embeddings)
         if self.forward is not None:
             check_callable("forward", self.forward, "(model, inputs) -> output")
 
@@ -76,5 +90,12 @@ class Options:
 
     @property
     def run(self) -> Forward:
-        """How the model is called."""
-        return call if self.forward is None else self.forward
+        """How the model is called, and its logits found; a score of the user's own reads it all."""
+        forward = call if self.forward is None else self.forward
+        if callable(self.score) and self.output is None:
+            return forward
+
+        def logits_of(model: nn.Module, inputs: Inputs) -> Tensor:
+            return picked(forward(model, inputs), self.output, count_of(inputs))
+
+        return logits_of

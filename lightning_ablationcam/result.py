@@ -46,6 +46,10 @@ class AblationResult:
         top_classes: (N, T) int64, the classes with the highest scores, the highest first; None
             where ``probabilities`` is. T is 5, or the number of classes.
         top_probabilities: (N, T) their probabilities.
+        task: What the model's output was taken to mean, such as ``"multiclass"``; None where only a
+            score of your own can read it.
+        regions: (N, H, W) bool, where the mean logit of a segmentation was taken, at the resolution
+            of the model's output; None for anything else.
         also: What was found for the further classes, from the same recording.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
@@ -68,6 +72,8 @@ class AblationResult:
     role: str = "explained"
     top_classes: Tensor | None = None
     top_probabilities: Tensor | None = None
+    task: str | None = None
+    regions: Tensor | None = None
     also: tuple[AblationResult, ...] = ()
 
     def draw(
@@ -138,7 +144,7 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
     tensors: dict[str, Any] = {
         name: None if any(value is None for value in values) else torch.cat(values)
         for name, values in columns.items()
-        if name not in ("layer", "engine", "fallback", "role", "also")
+        if name not in ("layer", "engine", "fallback", "role", "task", "also")
     }
     return AblationResult(
         **tensors,
@@ -146,5 +152,6 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
         engine="replay" if "replay" in columns["engine"] else "propagate",
         fallback=next((reason for reason in columns["fallback"] if reason is not None), None),
         role=parts[0].role,
+        task=parts[0].task,
         also=tuple(joined(each) for each in zip(*columns["also"], strict=True)),
     )

@@ -10,7 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lightning_ablationcam.engine.recorder import Recording, call, record
+from lightning_ablationcam.engine.recorder import Recording, record
+from lightning_ablationcam.network.calling import call
 from lightning_ablationcam.network.targets import Target
 
 

@@ -176,7 +176,7 @@ def test_scores_of_your_own_of_logits_have_a_rival():
         ((None,), TypeError, "asks for None"),
         (("rival", "rival"), ValueError, "names 'rival' twice"),
         (range(9), ValueError, "has 9 entries; expected 8 at most"),
-        (("label",), ValueError, "also='label': there are no labels"),
+        (("label",), ValueError, "also='label': there are no such labels"),
         (([0, 1],), ValueError, r"also has shape \(2,\); expected None, an int or one int"),
         ((9,), ValueError, "classes contains 9"),
         (([0.5, 1.0, 2.0],), TypeError, "also="),

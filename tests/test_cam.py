@@ -454,19 +454,20 @@ def test_bad_arguments_name_argument_value_and_choices():
     assert "classes='predicted'" in message(TypeError, classes="predicted")
     assert "groups=['a'" in message(TypeError, groups=list("abcdef"))
     assert "memory_budget='1GB'" in message(TypeError, memory_budget="1GB")
-    assert "inputs=[<Tensor of shape" in message(TypeError, inputs=[x])
+    assert "inputs='cat.png'; expected a tensor" in message(TypeError, inputs="cat.png")
+    assert "rejected the inputs '0' (3, 3, 8, 8)" in message(RuntimeError, inputs=[x])
     assert "model=3; expected an nn.Module" in message(TypeError, model=3)
     text = message(RuntimeError, inputs=x[:, :1])
     assert "rejected the inputs of shape (3, 1, 8, 8)" in text
     assert "forward=" in text
 
 
-def test_an_output_that_is_no_tensor_says_how_to_pass_forward():
+def test_an_output_without_logits_says_how_to_pass_forward():
     class Output(ConvBN):
         def forward(self, x):
-            return {"logits": super().forward(x)}
+            return {"boxes": [], "loss": super().forward(x).mean()}
 
-    with pytest.raises(TypeError, match=r"dict with keys \['logits'\].*forward="):
+    with pytest.raises(ValueError, match=r"dict with keys \['boxes', 'loss'\].*forward="):
         ablation_cam(seeded(Output()), "conv", images())
 
 

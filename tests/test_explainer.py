@@ -65,5 +65,5 @@ def test_a_rank_explains_its_probes_as_one_process_would(options, rank):
 
 def test_labels_are_asked_for_only_where_there_are_some():
     explainer = Explainer("conv", "predicted", Options(also=("label",)))
-    with pytest.raises(ValueError, match="also='label': there are no labels"):
+    with pytest.raises(ValueError, match="also='label': there are no such labels"):
         explainer.explain(seeded(ConvBN()), ProbeSet(images(2)))

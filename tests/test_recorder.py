@@ -9,9 +9,10 @@ from torch import nn
 from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.program import Program, PropagationError
-from lightning_ablationcam.engine.recorder import call, record
+from lightning_ablationcam.engine.recorder import record
 from lightning_ablationcam.engine.rules import RULES
 from lightning_ablationcam.engine.rules.pointwise import is_pointwise
+from lightning_ablationcam.network.calling import call
 from lightning_ablationcam.network.isolation import isolated
 from lightning_ablationcam.network.targets import Target
 from tests.fake_cuda import recorded_on_cuda

@@ -10,8 +10,8 @@ from torchmetrics import MeanMetric
 
 from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.engine.prefix import Prefix
-from lightning_ablationcam.engine.recorder import call
 from lightning_ablationcam.engine.replay import bytes_per_image
+from lightning_ablationcam.network.calling import call
 from lightning_ablationcam.network.isolation import isolated
 from lightning_ablationcam.network.targets import Target
 from tests.networks import Skip, images, seeded

@@ -11,11 +11,12 @@ from torch import nn
 from lightning_ablationcam.engine import owners
 from lightning_ablationcam.engine.narrowing import Pick, narrowed
 from lightning_ablationcam.engine.program import run_node
-from lightning_ablationcam.engine.recorder import call, record
+from lightning_ablationcam.engine.recorder import record
 from lightning_ablationcam.engine.rules import RULES
 from lightning_ablationcam.engine.rules.reducing import summed_product
 from lightning_ablationcam.engine.rules.tables import Rules
 from lightning_ablationcam.engine.values import Channelwise, Dense, Factored, written_out
+from lightning_ablationcam.network.calling import call
 from lightning_ablationcam.network.isolation import isolated
 from lightning_ablationcam.network.targets import Target
 

@@ -12,7 +12,7 @@ from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.propagate import layer_value, propagate_drops
 from lightning_ablationcam.engine.question import Question
-from lightning_ablationcam.engine.readout import Readout, ScoreReadout, affine_readout
+from lightning_ablationcam.engine.readout import Columns, Readout, ScoreReadout, affine_readout
 from lightning_ablationcam.engine.replay import Replay, uses_batch_statistics
 from lightning_ablationcam.engine.selfcheck import checked
 
@@ -88,7 +88,9 @@ def _propagated(
 
 def _readout(program: Program, question: Question) -> Readout:
     if question.columns is not None:
-        return affine_readout(program, question.columns)
+        return affine_readout(program, Columns(*question.columns), question.activations.device)
+    if question.linear is not None:
+        return affine_readout(program, question.linear, question.activations.device)
     return ScoreReadout(
         program.nodes,
         (program.output,),
@@ -99,7 +101,8 @@ def _readout(program: Program, question: Question) -> Readout:
 
 
 def _signature(program: Program, question: Question) -> Hashable:
-    kind = (question.columns is not None, question.precise, question.scores.shape[1])
+    affine = (question.columns is not None, question.linear is not None)
+    kind = (*affine, question.precise, question.scores.shape[1])
     return program.signature(), question.channel_dim, tuple(question.owners.tolist()), kind
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightning_ablationcam.engine.program import Node, Program, is_ref
-from lightning_ablationcam.method.head import Activation
+from lightning_ablationcam.method.heads.base import Activation
 
 # Ops that pass values on unchanged.
 _HANDING_ON = frozenset(

@@ -9,10 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.engine.recorder import Forward, call, record, run
+from lightning_ablationcam.engine.recorder import Forward, record, run
 from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.engine.tap import check_runs, tapped
+from lightning_ablationcam.method.scores import has_class_maps
+from lightning_ablationcam.network.calling import call
+from lightning_ablationcam.network.inputs import Inputs, count_of, likeliest_picture, rows_of
 from lightning_ablationcam.network.layers import (
+    Layout,
     example_names,
     find_layer,
     infer_layout,
@@ -38,8 +42,8 @@ def is_auto(target_layer: object) -> bool:
 def resolve_target(
     model: nn.Module,
     target_layer: str | nn.Module,
-    inputs: Tensor,
-    score_of: Callable[[Any, int], Tensor],
+    inputs: Inputs,
+    reader: Callable[[Any, int], Callable[[Any], Tensor]],
     *,
     layout: str = "auto",
     forward: Forward = call,
@@ -48,14 +52,16 @@ def resolve_target(
 
     A candidate is the value that the pointwise operations after a layer end in: a rectifier has
     the last word on what the network goes on with. It counts if changing the layer's positions
-    (prefix tokens untouched) changes the score. Where no candidate does, as behind a head whose
-    weights are all zero, the last one is taken.
+    (prefix tokens untouched) changes the score, and, where the output has places, if one of its
+    channels changes several classes: logits themselves are no features. Where no candidate counts,
+    as behind a head whose weights are all zero, the last one is taken.
 
     Args:
         model: The model, in evaluation mode.
         target_layer: As :func:`find_target` takes it, or ``"auto"``.
-        inputs: (N, ...) what the model is fed.
-        score_of: ``(model output, count of images) -> (count,)`` scores of the first images.
+        inputs: What the model is fed for N images.
+        reader: ``(intact output, count of images)`` -> what reads the scores of these first images
+            off any output for them.
         layout: The user's choice of layout.
         forward: ``(model, inputs) -> output``.
 
@@ -65,23 +71,24 @@ def resolve_target(
     Raises:
         ValueError: If there is no such layer, or none has a spatial map.
     """
-    images = inputs if uses_batch_statistics(model) else inputs[:1]
+    images = inputs if uses_batch_statistics(model) else rows_of(inputs, slice(1))
     if not is_auto(target_layer):
         target = find_target(model, target_layer)
         counts_back = target.call is not None and target.call < 0
         return _counted(model, target, images, forward) if counts_back else target
-    names = last_spatial_layer(lambda: run(model, images, forward), model, images.shape, layout)
+    shape = likeliest_picture(images).shape
+    names = last_spatial_layer(lambda: run(model, images, forward), model, shape, layout)
     if not names:
         raise ValueError(
             f"target_layer='auto' found no layer of {type(model).__name__} with a spatial map; "
             f"name one: {example_names([name for name, _ in model.named_modules()])}"
         )
-    reaching = (name for name in names if _reaches(model, name, images, score_of, layout, forward))
+    reaching = (name for name in names if _reaches(model, name, images, reader, layout, forward))
     name, module = find_layer(model, next(reaching, names[0]))
     return Target(module, name, part="activation")
 
 
-def _counted(model: nn.Module, target: Target, images: Tensor, forward: Forward) -> Target:
+def _counted(model: nn.Module, target: Target, images: Inputs, forward: Forward) -> Target:
     """A target whose call was counted from the end, counted from the start."""
     with tapped(replace(target, call=0), lambda value: value) as runs:
         run(model, images, forward)
@@ -93,8 +100,8 @@ def _counted(model: nn.Module, target: Target, images: Tensor, forward: Forward)
 def _reaches(
     model: nn.Module,
     name: str,
-    images: Tensor,
-    score_of: Callable[[Any, int], Tensor],
+    images: Inputs,
+    reader: Callable[[Any, int], Callable[[Any], Tensor]],
     layout: str,
     forward: Forward,
 ) -> bool:
@@ -104,20 +111,43 @@ def _reaches(
     recording = record(model, target, images, forward, tail=False)
     if linear and recording.tap.place is None:
         return False
-    where = infer_layout(layout, recording.activations.shape, images.shape)
-    changed = recording.activations.clone()
-    maps = where.maps(changed)
-    # Differs from channel to channel, since a norm would take a common shift away again, and is
-    # positive, since a rectifier would.
-    ramp = torch.linspace(0.5, 1.5, maps.shape[1]).to(maps).view(-1, *[1] * (maps.ndim - 2))
-    maps += ramp * (1 + maps.abs().amax())
+    where = infer_layout(layout, recording.activations.shape, likeliest_picture(images).shape)
+    channels = where.maps(recording.activations).shape[1]
+    score_of = reader(recording.output, count_of(images))
+
+    def output_for(some: slice) -> Any:
+        with recording.tap.replaced(_shifted(recording.activations, where, some)):
+            return run(model, images, forward)
+
     try:
-        with recording.tap.replaced(changed):
-            other = score_of(run(model, images, forward), len(images))
+        other = output_for(slice(channels))
+        if torch.allclose(score_of(other), score_of(recording.output), rtol=MIN_EFFECT, atol=0):
+            return False
+        intact = recording.output
+        if not has_class_maps(intact, count_of(images), least_dims=3):
+            return True
+        # Logits themselves hold one class in each channel: a map of them explains nothing.
+        return channels > 1 and _touched(intact, output_for(slice(1))) > min(1, intact.shape[1] - 1)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
         return False  # This layer does not take what was tried; the next may.
-    return not torch.allclose(
-        other, score_of(recording.output, len(images)), rtol=MIN_EFFECT, atol=0
-    )
+
+
+def _shifted(activations: Tensor, where: Layout, channels: slice) -> Tensor:
+    """A layer's output with the positions of some channels changed.
+
+    The change differs from channel to channel, since a norm would take a common shift away again,
+    and is positive, since a rectifier would.
+    """
+    changed = activations.clone()
+    maps = where.maps(changed)
+    ramp = torch.linspace(0.5, 1.5, maps.shape[1]).to(maps).view(-1, *[1] * (maps.ndim - 2))
+    maps[:, channels] += (ramp * (1 + maps.abs().amax()))[channels]
+    return changed
+
+
+def _touched(intact: Tensor, changed: Tensor) -> int:
+    """In how many columns two outputs differ."""
+    columns = zip(intact.movedim(1, 0), changed.movedim(1, 0), strict=True)
+    return sum(not torch.allclose(a, b, rtol=MIN_EFFECT, atol=0) for a, b in columns)

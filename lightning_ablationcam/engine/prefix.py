@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_ablationcam.engine.recorder import Forward, run
 from lightning_ablationcam.engine.tap import tapped
+from lightning_ablationcam.network.inputs import Inputs
 from lightning_ablationcam.network.targets import Target
 
 
@@ -24,14 +25,14 @@ class Prefix:
     Args:
         model: The model, in evaluation mode.
         target: The target, whose module counts among them where it is its output.
-        image: (1, ...) the model's input.
+        image: The model's input, for one image.
         forward: ``(model, inputs) -> output``.
 
     Attributes:
         output: What the model returned.
     """
 
-    def __init__(self, model: nn.Module, target: Target, image: Tensor, forward: Forward) -> None:
+    def __init__(self, model: nn.Module, target: Target, image: Inputs, forward: Forward) -> None:
         layer = target.module
         # Modules are told apart by identity: a metric's == returns a metric, which is true.
         finished: list[tuple[nn.Module, Any]] = []

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_ablationcam.engine.recorder import Forward
 from lightning_ablationcam.engine.tap import Tap
+from lightning_ablationcam.network.inputs import Inputs
 
 ScoreOf: TypeAlias = Callable[[Any, Tensor], Tensor]
 """(model output, index of the image of each row) -> (rows, Q) class scores."""
@@ -25,7 +26,7 @@ class Question:
         model: The model, in evaluation mode.
         tap: Where the target's value is.
         forward: ``(model, inputs) -> output``.
-        inputs: (N, ...) the model's inputs.
+        inputs: The model's inputs, for N images.
         output: What the model returned for them.
         activations: That value for these inputs.
         ablated: The same with every channel ablated.
@@ -38,13 +39,15 @@ class Question:
         columns: Where a score is a sum of columns of what the recorded tail ends in, each with a
             sign, up to a constant: (N, Q, M) int64 columns, and (N, Q, M) signs. None for any other
             score.
+        linear: The Q scores of the output for the N images, (N, ...) -> (N, Q), differentiable,
+            where they are affine in it and no sum of a few columns. None for any other score.
         precise: Whether the score is to be read off in float64.
     """
 
     model: nn.Module
     tap: Tap
     forward: Forward
-    inputs: Tensor
+    inputs: Inputs
     output: Any
     activations: Tensor
     ablated: Tensor
@@ -55,3 +58,4 @@ class Question:
     scores: Tensor
     columns: tuple[Tensor, Tensor] | None
     precise: bool
+    linear: Callable[[Tensor], Tensor] | None = None

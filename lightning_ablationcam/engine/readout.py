@@ -108,13 +108,39 @@ def _drops(value: Channelwise | Change, weight: Tensor, groups: Tensor) -> Tenso
     return -total.expand(-1, weight.shape[0]).T
 
 
-def affine_readout(program: Program, columns: tuple[Tensor, Tensor]) -> AffineReadout:
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Scores that are sums of a few columns of an (N, C) output; to be called with it.
+
+    Attributes:
+        places: (N, Q, M) int64, M columns of each of Q scores.
+        signs: (N, Q, M) what they are multiplied by.
+    """
+
+    places: Tensor
+    signs: Tensor
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """(N, Q) the scores."""
+        picked = output.gather(1, self.places.flatten(1)).view(self.places.shape)
+        return (picked * self.signs.to(output.dtype)).sum(dim=2)
+
+    def of_product(self, left: Tensor, weight: Tensor) -> Tensor:
+        """(N, Q) the scores of ``left @ weight``: only the columns that are asked for."""
+        signs = self.signs.to(left.dtype)
+        directions = torch.einsum("knqm,nqm->nqk", weight[:, self.places], signs)
+        return torch.einsum("nk,nqk->nq", left, directions)
+
+
+def affine_readout(
+    program: Program, score_of: Columns | Callable[[Tensor], Tensor], device: torch.device
+) -> AffineReadout:
     """Split a program where its affine end begins, and run that end backwards.
 
     Args:
-        program: Its output is (N, C) logits, or scores.
-        columns: (N, Q, M) int64 and (N, Q, M) signs: each of Q scores is the sum of M columns of
-            the output, with their signs.
+        program: Its output is what scores are read off.
+        score_of: (N, Q) scores of the output, affine in it and differentiable.
+        device: Where the program's values are.
 
     Returns:
         The readout.
@@ -126,7 +152,7 @@ def affine_readout(program: Program, columns: tuple[Tensor, Tensor]) -> AffineRe
     defined = {index for node in end for index in node.defined()}
     cut = sorted({index for node in end for index in node.refs()} - defined) or [program.output]
     parts = [part for node in end if (part := linear_part(node, program.shapes)) is not None]
-    return AffineReadout(nodes, _adjoint(program, parts, cut, columns))
+    return AffineReadout(nodes, _adjoint(program, parts, cut, score_of, device))
 
 
 def _affine_end(program: Program, images: int) -> list[Node]:
@@ -151,15 +177,18 @@ def _affine_end(program: Program, images: int) -> list[Node]:
 
 
 def _adjoint(
-    program: Program, parts: Sequence[Node], cut: Sequence[int], columns: tuple[Tensor, Tensor]
+    program: Program,
+    parts: Sequence[Node],
+    cut: Sequence[int],
+    score_of: Columns | Callable[[Tensor], Tensor],
+    device: torch.device,
 ) -> dict[int, list[Tensor]]:
     """Derivatives of each of Q scores with respect to the values in ``cut``."""
     dtype = torch.promote_types(program.dtypes[program.output], torch.float32)
-    places, signs = columns[0], columns[1].to(dtype)
     with torch.enable_grad():
         values: dict[int, Tensor] = {
             index: torch.zeros(
-                program.shapes[index], dtype=dtype, device=places.device, requires_grad=True
+                program.shapes[index], dtype=dtype, device=device, requires_grad=True
             )
             for index in cut
         }
@@ -167,17 +196,14 @@ def _adjoint(
         for node in parts:
             node = _in_dtype(node, dtype)
             is_last = node.defined() == [program.output]
-            if is_last and _is_product_with_constant(node):
-                # Only the classes' columns: the others, a thousand often, are not asked for.
+            if is_last and isinstance(score_of, Columns) and _is_product_with_constant(node):
                 left, weight = node.args
-                directions = torch.einsum("knqm,nqm->nqk", weight[:, places], signs)
-                scores = torch.einsum("nk,nqk->nq", values[left.index], directions)
+                scores = score_of.of_product(values[left.index], weight)
                 break
             (result,) = run_node(node, values.__getitem__)
             values[node.defined()[0]] = result
         else:
-            picked = values[program.output].gather(1, places.flatten(1)).view(places.shape)
-            scores = (picked * signs).sum(dim=2)
+            scores = score_of(values[program.output])
         count = scores.shape[1]
         found = [
             torch.autograd.grad(scores[:, q].sum(), leaves, retain_graph=q + 1 < count)

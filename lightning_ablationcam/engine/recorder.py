@@ -20,6 +20,8 @@ from lightning_ablationcam.engine.tap import (
     tapped,
 )
 from lightning_ablationcam.engine.tape import Tape
+from lightning_ablationcam.method.outputs import OutputError
+from lightning_ablationcam.network.inputs import Inputs, copied, count_of, described
 from lightning_ablationcam.network.isolation import NotInitialisedError
 from lightning_ablationcam.network.layers import LayerError, check_value
 from lightning_ablationcam.network.memory import is_out_of_memory
@@ -49,15 +51,10 @@ class Recording:
     scored: Program | None = None
 
 
-def call(model: nn.Module, inputs: Any) -> Any:
-    """The default ``forward``: call the model."""
-    return model(inputs)
-
-
 def record(
     model: nn.Module,
     target: Target,
-    inputs: Tensor,
+    inputs: Inputs,
     forward: Forward,
     *,
     tail: bool = True,
@@ -71,7 +68,7 @@ def record(
     Args:
         model: The model.
         target: The value to explain.
-        inputs: (N, ...) what the model is fed.
+        inputs: What the model is fed for N images.
         forward: ``(model, inputs) -> output``.
         tail: Whether to record the program of the tail.
         read: Reads class scores off the model's output, and is recorded too; for outputs that are
@@ -103,7 +100,7 @@ def record(
         scores = None if read is None else read(output)
         scored = None if scores is None else _program(tapes, scores)
     check_runs(target, *runs)
-    value = check_value(str(target), taken[0], len(inputs))
+    value = check_value(str(target), taken[0], count_of(inputs))
     if not isinstance(scored, Program):
         scored = None  # What reads scores off can be called for each counterfactual instead.
     recording = Recording(Tap(target), value, output, program, scores, scored)
@@ -136,24 +133,23 @@ def _followed(recording: Recording, tape: Tape) -> Recording:
     )
 
 
-def run(model: nn.Module, inputs: Tensor, forward: Forward) -> Any:
+def run(model: nn.Module, inputs: Inputs, forward: Forward) -> Any:
     """Run the user's model; an error of its own is passed on with the inputs' description.
 
-    The model gets a copy, since it may write into what it is fed. Rows that share their memory
-    cannot be written to, so that they need none.
+    The model gets a copy, since it may write into what it is fed.
     """
     try:
         # Also where an earlier forward switched gradients on.
         with torch.no_grad():
-            return forward(model, inputs if 0 in inputs.stride() else inputs.clone())
+            return forward(model, copied(inputs))
     except Exception as error:
-        if is_out_of_memory(error) or isinstance(error, (NotInitialisedError, LayerError)):
+        own = (NotInitialisedError, LayerError, OutputError)
+        if is_out_of_memory(error) or isinstance(error, own):
             raise
         reason = str(error) or type(error).__name__
         raise RuntimeError(
-            f"{type(model).__name__} rejected the inputs of shape {tuple(inputs.shape)}, dtype "
-            f"{inputs.dtype} on {inputs.device}: {reason}. They must be "
-            "what the model is fed in training; pass forward=(model, inputs) -> logits if it is "
+            f"{type(model).__name__} rejected the inputs {described(inputs)}: {reason}. They must "
+            "be what the model is fed in training; pass forward=(model, inputs) -> logits if it is "
             "called in another way"
         ) from error
 

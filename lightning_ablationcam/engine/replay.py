@@ -12,6 +12,7 @@ from lightning_ablationcam.engine.pairs import along
 from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, run
+from lightning_ablationcam.network.inputs import Inputs, count_of, nbytes_of, repeated, rows_of
 from lightning_ablationcam.network.memory import is_out_of_memory
 
 SAME_SCORE = 1e-4
@@ -44,7 +45,7 @@ class Replay:
             return self._drops_of_whole_batches()
         pairs = asked.changed.nonzero()
         if not len(pairs):
-            whole = torch.arange(len(asked.inputs), device=asked.activations.device)
+            whole = torch.arange(count_of(asked.inputs), device=asked.activations.device)
             scores = self._scores(whole, asked.activations)
             return scores.new_zeros(*asked.changed.shape, scores.shape[1])
         found = self._image_by_image(pairs, memory_budget)
@@ -73,15 +74,15 @@ class Replay:
         scores = self._scores(rows, replaced)
         return scores[: len(images)][inverse] - scores[len(images) :]
 
-    def _scores(self, images: Tensor, replacement: Tensor, inputs: Tensor | None = None) -> Tensor:
+    def _scores(self, images: Tensor, replacement: Tensor, inputs: Inputs = None) -> Tensor:
         asked = self.question
-        inputs = asked.inputs[images] if inputs is None else inputs
+        inputs = rows_of(asked.inputs, images) if inputs is None else inputs
         with asked.tap.replaced(replacement):
             return asked.score_of(run(asked.model, inputs, asked.forward), images)
 
     def _drops_of_whole_batches(self) -> Tensor:
         asked = self.question
-        whole = torch.arange(len(asked.inputs), device=asked.activations.device)
+        whole = torch.arange(count_of(asked.inputs), device=asked.activations.device)
         owner_map = along(asked.owners, asked.activations.ndim, asked.channel_dim)
         intact = self._scores(whole, asked.activations)
         columns = [
@@ -113,7 +114,8 @@ class Replay:
         """(n, Q) the drops of some groups in one image."""
         asked = self.question
         row = slice(image, image + 1)
-        prefix = Prefix(asked.model, asked.tap.target, asked.inputs[row], asked.forward)
+        fed = rows_of(asked.inputs, row)
+        prefix = Prefix(asked.model, asked.tap.target, fed, asked.forward)
         intact = asked.score_of(prefix.output, torch.tensor([image], device=groups.device))
         ndim = asked.activations.ndim
         owner_map = along(asked.owners, ndim, asked.channel_dim)
@@ -124,9 +126,8 @@ class Replay:
             mine = owner_map == along(groups, ndim, 0)
             replaced[1:] = torch.where(mine, asked.ablated[row], replaced[1:])
             del mine
-            inputs = asked.inputs[row].expand(len(rows), *asked.inputs.shape[1:])
             with prefix.standing_in(len(rows)):
-                scores = self._scores(rows, replaced, inputs)
+                scores = self._scores(rows, replaced, repeated(fed, len(rows)))
             if not torch.allclose(scores[:1], intact, rtol=SAME_SCORE, atol=0, equal_nan=True):
                 raise _PrefixError
             return scores[:1] - scores[1:]
@@ -175,12 +176,13 @@ def _batched(compute: Callable[[Tensor], Tensor], items: Tensor, size: int) -> T
     return torch.cat(results)
 
 
-def bytes_per_image(model: nn.Module, inputs: Tensor, forward: Forward) -> int:
+def bytes_per_image(model: nn.Module, inputs: Inputs, forward: Forward) -> int:
     """The memory that one more image in a batch needs, measured on one image."""
+    one = rows_of(inputs, slice(1))
     with PeakMemory() as memory:
-        run(model, inputs[:1], forward)
+        run(model, one, forward)
     peak: int = memory.peak
-    return inputs[:1].nbytes + peak
+    return nbytes_of(one) + peak
 
 
 def uses_batch_statistics(model: nn.Module) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -41,7 +41,8 @@ def called_score(score: Callable[[Any, Tensor], Tensor], output: Any, classes: T
             f"the score callable returned {got}; expected a tensor of shape "
             f"{tuple(classes.shape)}, one score for each image"
         )
-    return at_least_float32(scores)
+    # Gradients of the user's own may be part of them.
+    return at_least_float32(scores.detach())
 
 
 def resolve_classes(
@@ -87,6 +88,23 @@ def has_class_columns(output: Any, count: int) -> bool:
     )
 
 
+def has_class_maps(output: Any, count: int, least_dims: int = 4) -> bool:
+    """Whether the output is a (N, C, H, W) tensor of floats: a column for each class and place.
+
+    Args:
+        output: What the model returned.
+        count: N.
+        least_dims: Fewer dimensions are something else; (N, C, L) could as well be tokens.
+    """
+    return (
+        isinstance(output, Tensor)
+        and output.is_floating_point()
+        and output.ndim >= least_dims
+        and len(output) == count
+        and output.numel() > 0
+    )
+
+
 def check_classes(classes: Tensor, count: int) -> None:
     """Raise a ``ValueError`` naming the first class that is not in ``0 ... count - 1``."""
     wrong = classes[(classes < 0) | (classes >= count)]
@@ -97,8 +115,8 @@ def check_classes(classes: Tensor, count: int) -> None:
         )
 
 
-def checked_logits(output: Any, count: int) -> Tensor:
-    """The output, if it is (N, C) logits for ``count`` images.
+def checked_logits(output: Any, count: int, *, places: bool = False) -> Tensor:
+    """The output, if it is (N, C) logits for ``count`` images, or (N, C, H, W) with ``places``.
 
     Raises:
         TypeError: If it is no tensor.
@@ -106,21 +124,22 @@ def checked_logits(output: Any, count: int) -> Tensor:
     """
     if not isinstance(output, Tensor):
         raise TypeError(
-            f"the model returned {_kind(output)}, not a tensor of logits; pass forward="
-            "lambda model, inputs: ... that picks the logits (for example model(inputs).logits), "
-            "or a score callable"
+            f"the model returned {kind_of(output)}, not a tensor of logits; pass forward="
+            "lambda model, inputs: ... that returns the logits, or a score callable"
         )
-    if not has_class_columns(output, count):
+    if not (has_class_maps(output, count, 3) if places else has_class_columns(output, count)):
         raise ValueError(
             f"the model returned a tensor of shape {tuple(output.shape)} and dtype {output.dtype} "
-            f"for {count} images; expected logits of shape ({count}, classes). Pass forward= that "
-            "returns such logits, or a score callable (output, classes) -> (N,)"
+            f"for {count} images; expected logits of shape ({count}, classes), or ({count}, "
+            "classes, H, W) for segmentation. Pass forward= that returns such logits, or a score "
+            "callable (output, classes) -> (N,)"
         )
     return output
 
 
-def _kind(output: Any) -> str:
-    if isinstance(output, dict):
+def kind_of(output: Any) -> str:
+    """What an output is, for messages."""
+    if isinstance(output, Mapping):
         return f"a {type(output).__name__} with keys {shown(list(output))}"
     if isinstance(output, (tuple, list)):
         return f"a {type(output).__name__} of {len(output)}"
@@ -128,7 +147,5 @@ def _kind(output: Any) -> str:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Values in float32, or float64 if they already are, detached from any graph."""
-    # A forward that computes gradients of its own returns tensors that are part of a graph.
-    values = values.detach()
+    """Values in float32, or float64 if they already are."""
     return values if values.dtype == torch.float64 else values.float()

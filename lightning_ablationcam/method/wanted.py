@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 
 from lightning_ablationcam.arguments import shown
-from lightning_ablationcam.method.head import Head
-from lightning_ablationcam.method.scores import Classes, has_class_columns, resolve_classes
+from lightning_ablationcam.method.heads.base import Head
+from lightning_ablationcam.method.scores import Classes, resolve_classes
 
 Also: TypeAlias = Sequence[Any]
 """Further classes: ``"rival"``, ``"predicted"``, ``"label"``, an int, or one int for each image."""
 
 ROLES = ("rival", "predicted", "label")
+_FURTHER_LABEL = re.compile(r"label [1-9]\d?", re.ASCII)
 MAX_ALSO = 8
 """How many further classes are explained at most: each has maps that are kept and written."""
 
@@ -38,7 +40,7 @@ def check_also(also: object) -> None:
     if len(also) > MAX_ALSO:
         raise ValueError(f"also={shown(also)} has {len(also)} entries; expected {MAX_ALSO} at most")
     for entry in also:
-        if isinstance(entry, str) and entry not in ROLES:
+        if isinstance(entry, str) and entry not in ROLES and not _FURTHER_LABEL.fullmatch(entry):
             raise ValueError(f"also={shown(also)} asks for {shown(entry)}; {expected}")
         if isinstance(entry, (bool, float, type(None), bytes, dict)):
             raise TypeError(f"also={shown(also)} asks for {shown(entry)}; {expected}")
@@ -65,8 +67,9 @@ class Wanted:
     """The classes of N images.
 
     Attributes:
-        first: (N,) int64, or None for the predicted ones.
-        also: Name of each further class, and its (N,) indices; None where the output decides.
+        first: (N,) int64, or None for the predicted ones; -1 for the predicted one of an image.
+        also: Name of each further class, and its (N,) indices; None where the output decides. -1
+            where an image has no such class.
     """
 
     first: Tensor | None
@@ -79,7 +82,7 @@ class Wanted:
         also: Also,
         count: int,
         device: torch.device,
-        labels: Tensor | None = None,
+        labels: Mapping[str, Tensor] | None = None,
     ) -> Wanted:
         """Check what the user asks for.
 
@@ -88,7 +91,8 @@ class Wanted:
             also: Likewise, and ``"label"``.
             count: The number of images, N.
             device: Where the classes are wanted.
-            labels: (N,) labels of the images, where they have any.
+            labels: (N,) labels of the images, where they have any, under the names by which
+                ``also`` asks for them: ``"label"``, and ``"label 2"`` for a second one.
 
         Raises:
             TypeError: If classes are not whole numbers.
@@ -97,13 +101,13 @@ class Wanted:
 
         def resolved(entry: Any) -> Tensor | None:
             if isinstance(entry, str):
-                if entry != "label":
+                if not entry.startswith("label"):
                     return None
-                if labels is None:
+                if entry not in (labels or {}):
                     raise ValueError(
-                        "also='label': there are no labels; give the class of each image"
+                        f"also={entry!r}: there are no such labels; give the class of each image"
                     )
-                entry = labels
+                entry = (labels or {})[entry]
             return resolve_classes(entry, count, device, name="also")
 
         first = None if classes is None else resolve_classes(classes, count, device)
@@ -114,30 +118,45 @@ class Wanted:
         cut = [(name, None if each is None else each[rows]) for name, each in self.also]
         return Wanted(None if self.first is None else self.first[rows], tuple(cut))
 
-    def known_for(self, output: Any, count: int) -> Wanted:
-        """The same without what cannot be said of an output that has no column for each class."""
-        if has_class_columns(output, count):
-            return self
-        return Wanted(self.first, tuple(entry for entry in self.also if entry[1] is not None))
+    def known_for(self, head: Head) -> Wanted:
+        """The same without what cannot be said of an output: a rival where there is none."""
+
+        def is_known(name: str, given: Tensor | None) -> bool:
+            return given is not None or (head.has_rivals if name == "rival" else head.predicts)
+
+        return Wanted(self.first, tuple(entry for entry in self.also if is_known(*entry)))
 
     @property
     def depends_on_output(self) -> bool:
         """Whether the output decides on any of the classes."""
-        return self.first is None or any(each is None for _, each in self.also)
+        if self.first is None or bool((self.first < 0).any()):
+            return True
+        return any(each is None for _, each in self.also)
+
+    @property
+    def beside(self) -> list[bool]:
+        """For each class whether it is read where the first one is."""
+        return [False, *(name == "rival" and each is None for name, each in self.also)]
 
     def classes(self, head: Head, output: Any, count: int) -> Tensor:
-        """(N, Q) int64, the class explained and then the further ones.
+        """(N, Q) int64, the class explained and then the further ones; -1 where there is none.
 
         Args:
             head: What the output means.
             output: What the model returned for ``count`` images.
             count: N.
         """
-        first = head.predicted(output, count) if self.first is None else self.first
+        first = self.first
+        if first is None or bool((first < 0).any()):
+            predicted = head.predicted(output, count)
+            first = predicted if first is None else torch.where(first < 0, predicted, first)
+        labels = [each for name, each in self.also if name.startswith("label") and each is not None]
         columns = [first]
         for name, each in self.also:
-            if each is None:
-                wants_rival = name == "rival"
-                each = head.rival(output, first) if wants_rival else head.predicted(output, count)
+            if each is None and name == "rival":
+                taken = torch.stack([first, *(label.to(first.device) for label in labels)], dim=1)
+                each = head.settled(output, first).rival(output, taken)
+            elif each is None:
+                each = head.predicted(output, count)
             columns.append(each.to(first.device))
         return torch.stack(columns, dim=1)

@@ -140,7 +140,7 @@ class Explainer:
                 self._wanted_classes(probes, rows),
                 replace(self._options, forward=forward, also=self._also(rows), reference=reference),
                 tell,
-                None if probes.labels is None else probes.labels[rows],
+                labels=None if probes.labels is None else {"label": probes.labels[rows]},
             )
 
     def _also(self, rows: slice) -> Also:

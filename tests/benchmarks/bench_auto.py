@@ -28,8 +28,9 @@ from torchvision import models
 from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.engine.layer_search import resolve_target
 from lightning_ablationcam.engine.program import Node, Program, pruned, run_node
-from lightning_ablationcam.engine.recorder import call, record
+from lightning_ablationcam.engine.recorder import record
 from lightning_ablationcam.engine.tap import starting_at
+from lightning_ablationcam.network.calling import call
 from lightning_ablationcam.network.isolation import isolated
 from lightning_ablationcam.network.layers import infer_layout
 from tests.real_modules import seeded

@@ -7,9 +7,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightning_ablationcam import ablation_cam
-from lightning_ablationcam.method.head import MultiClass, OneLogit, head_of
+from lightning_ablationcam.method.heads.classes import MultiClass, OneLogit
+from lightning_ablationcam.method.heads.meaning import Meaning
 from tests.networks import images, seeded
 from tests.reference import ablation_cam_reference
+
+
+def head_of(output, count, activation=None):
+    return Meaning().head(output, count, activation)
+
 
 OUTPUT = torch.tensor([[1.0, 3.0, -2.0], [0.0, -1.0, 2.0]])
 LOGITS = torch.tensor([[2.0], [-3.0], [0.0]])
@@ -56,12 +62,13 @@ def test_a_softmax_of_one_column_says_nothing():
 
 def test_what_captions_say():
     own = lambda output, classes: output[:, 0]  # noqa: E731
-    assert MultiClass().says(OUTPUT, torch.tensor([1, 0]), own)[1] is None
-    assert MultiClass("sigmoid").says(OUTPUT, torch.tensor([1, 0]), own)[1].tolist() == [3, 0]
-    assert MultiClass("sigmoid").says(OUTPUT, torch.tensor([1, 7]), own)[1] is None
-    predicted, probabilities = OneLogit().says(LOGITS, SIDES, own)
-    assert predicted.tolist() == [1, 0, 0]
-    np.testing.assert_allclose(probabilities, sigmoid([2, 3, 0]), rtol=1e-6)
+    assert MultiClass().says(OUTPUT, torch.tensor([1, 0]), own, 5).probabilities is None
+    sure = MultiClass("sigmoid")
+    assert sure.says(OUTPUT, torch.tensor([1, 0]), own, 5).probabilities.tolist() == [3, 0]
+    assert sure.says(OUTPUT, torch.tensor([1, 7]), own, 5).probabilities is None
+    said = OneLogit().says(LOGITS, SIDES, own, 5)
+    assert said.predicted.tolist() == [1, 0, 0]
+    np.testing.assert_allclose(said.probabilities, sigmoid([2, 3, 0]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +90,7 @@ def test_scores_have_at_least_float32(dtype, expected):
     ("output", "pattern"),
     [
         (torch.zeros(2), r"shape \(2,\)"),
-        (torch.zeros(2, 3, 4, 4), r"shape \(2, 3, 4, 4\)"),
+        (torch.zeros(2, 3, 4), r"shape \(2, 3, 4\)"),
         (torch.zeros(2, 3, dtype=torch.int64), "int64"),
         (torch.zeros(1, 3), r"expected logits of shape \(2, classes\)"),
     ],
