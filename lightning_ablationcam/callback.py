@@ -10,14 +10,15 @@ from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
-from torch import nn
 
 from lightning_ablationcam.arguments import check_choice, check_flag, is_a, shown
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.method.ablations import Ablation
+from lightning_ablationcam.method.heads.meaning import AnyTask
+from lightning_ablationcam.method.heads.vectors import Embeddings
 from lightning_ablationcam.method.scores import Score
 from lightning_ablationcam.method.wanted import Also
-from lightning_ablationcam.network.layers import check_target_layer
+from lightning_ablationcam.network.layers import TargetLayer, check_target_layer, several
 from lightning_ablationcam.network.targets import find_target
 from lightning_ablationcam.options import Engine, Options
 from lightning_ablationcam.outputs.pictures import score_name
@@ -25,6 +26,7 @@ from lightning_ablationcam.outputs.publisher import Publisher, has_backend
 from lightning_ablationcam.probes.probe_set import DEFAULT_PROBES, ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.result import AblationResult
+from lightning_ablationcam.run.calling import check_callable_module
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.fit import Fit
 from lightning_ablationcam.run.history import SCALES, History, Scale
@@ -71,7 +73,9 @@ class AblationCAMMonitor(Callback):
             ``"model.bn:activation"`` for what the pointwise operations after it make of that,
             ``"model.pool:input"`` for what it is given, ``"model.act#-1"`` for one of several
             calls; or ``"auto"``, the last spatial value that reaches the score, after its
-            activation.
+            activation. Of a list of such the first counts, in scalars and pictures; the tab and
+            the report show the others beside it, and ``"fused"``, the geometric mean of all maps on
+            the finest grid.
         probes: A :class:`~lightning_ablationcam.ProbeSet`, a callable ``(trainer, module) ->
             ProbeSet``, or a number of images to keep from the validation batches as they pass by,
             balanced over the classes.
@@ -106,6 +110,10 @@ class AblationCAMMonitor(Callback):
             they are nearly all of what a monitor writes.
         reference: The images over which ``ablation="mean"`` takes means, default the probes: a
             tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        output: As in :func:`~lightning_ablationcam.ablation_cam`.
+        task: As in :func:`~lightning_ablationcam.ablation_cam`; ``"auto"`` also goes by the labels
+            of the probes.
+        embeddings: As in :func:`~lightning_ablationcam.ablation_cam`.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
@@ -120,7 +128,7 @@ class AblationCAMMonitor(Callback):
 
     def __init__(
         self,
-        target_layer: str | nn.Module = "auto",
+        target_layer: TargetLayer = "auto",
         probes: Probes = DEFAULT_PROBES,
         *,
         classes: ExplainedClasses = "label",
@@ -141,6 +149,9 @@ class AblationCAMMonitor(Callback):
         tag: str = "ablation_cam",
         pictures: bool = True,
         reference: Any = None,
+        output: str | int | None = None,
+        task: AnyTask = "auto",
+        embeddings: Embeddings = None,
     ) -> None:
         self.options = Options(
             score=score,
@@ -151,6 +162,9 @@ class AblationCAMMonitor(Callback):
             forward=forward,
             also=also,
             reference=reference,
+            output=output,
+            task=task,
+            embeddings=embeddings,
         )
         check_choice("scale", scale, SCALES)
         check_choice("on_error", on_error, ("warn", "raise"))
@@ -322,15 +336,11 @@ class AblationCAMMonitor(Callback):
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         self._publisher = self._new_publisher()
-        inherited = ("LightningModule.forward", "_forward_unimplemented")
-        has_none = type(module).forward.__qualname__ in inherited and "forward" not in vars(module)
-        if self.options.forward is None and has_none:
-            raise ValueError(
-                f"{type(module).__name__} defines no forward, so the probes cannot be run; define "
-                "it, or pass forward=lambda module, inputs: ... that returns the logits"
-            )
-        if not is_auto(self.target_layer):
-            find_target(module, self.target_layer)
+        if self.options.forward is None:
+            check_callable_module(module)
+        for layer in several(self.target_layer):
+            if not is_auto(layer):
+                find_target(module, layer)
         loggers: list[Any] = trainer.loggers
         if not trainer.fast_dev_run and not has_backend(loggers):  # type: ignore[attr-defined]
             self._fit.notices.warn(
@@ -498,12 +508,12 @@ class AblationCAMMonitor(Callback):
             self._say_started(result, seconds)
 
     def _say_started(self, result: AblationResult, seconds: float) -> None:
-        count, height, width = result.heatmaps.shape
+        count, *sizes = result.heatmaps.shape
         places = ", ".join(self._publisher.places)
         rank_zero_info(
             f"ablation_cam: watching {count} probes at {result.layer!r} "
-            f"({result.drops.shape[1]} channels, {height}x{width}), {result.engine} engine, "
-            f"{seconds:.1f} s a pass"
+            f"({result.drops.shape[1]} channels, {'x'.join(map(str, sizes))}), {result.engine} "
+            f"engine, {seconds:.1f} s a pass"
             + (f"; pictures under '{self.tag}' in {places}" if places else "")
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from lightning_ablationcam.engine.layer_search import resolve_target
 from lightning_ablationcam.engine.pairs import changed_pairs
 from lightning_ablationcam.engine.program import Program
 from lightning_ablationcam.engine.question import Question
-from lightning_ablationcam.engine.recorder import Forward, Recording, record
+from lightning_ablationcam.engine.recorder import Forward, Recording, record_all
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
 from lightning_ablationcam.method.ablations import Ablation, ablate, channel_sums
 from lightning_ablationcam.method.balance import balance_of
@@ -40,7 +40,12 @@ from lightning_ablationcam.network.inputs import (
     rows_of,
 )
 from lightning_ablationcam.network.isolation import isolated, warn
-from lightning_ablationcam.network.layers import check_target_layer, infer_layout
+from lightning_ablationcam.network.layers import (
+    TargetLayer,
+    check_target_layer,
+    infer_layout,
+    several,
+)
 from lightning_ablationcam.network.memory import is_out_of_memory
 from lightning_ablationcam.network.targets import Target
 from lightning_ablationcam.options import Engine, Groups, Options
@@ -61,7 +66,7 @@ IMAGES_SHARE = 0.5
 
 def ablation_cam(
     model: nn.Module,
-    target_layer: str | nn.Module,
+    target_layer: TargetLayer,
     inputs: Inputs,
     classes: Classes = None,
     *,
@@ -96,7 +101,9 @@ def ablation_cam(
             operations after it make of that, ``"pool:input"`` for what it is given, ``"act#-1"``
             for one of several calls; or ``"auto"``, the last spatial value that still reaches the
             score, after its activation (for a transformer with a class token the last block's
-            first norm). ``result.layer`` says which it was.
+            first norm). ``result.layer`` says which it was. A list of such is explained in one
+            recording: ``result.layers`` holds what was found for each, and ``result.fused()`` is
+            one finer map of them all.
         inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype; or a dict,
             tuple or list of such, with a row for each image in all of them. A dict is handed to
             ``forward`` by name where that has parameters of these names.
@@ -143,7 +150,7 @@ def ablation_cam(
             the class at each place. Default where the model predicts the class.
 
     Returns:
-        The result, on the CPU.
+        The result, on the CPU; of a list of layers that of the first, and all in its ``layers``.
 
     Raises:
         TypeError: If an argument is of the wrong kind, or the model returns no tensor.
@@ -191,7 +198,7 @@ def replay_notice(reason: str) -> str:
 
 def explain_classes(
     model: nn.Module,
-    target_layer: str | nn.Module,
+    target_layer: TargetLayer,
     inputs: Inputs,
     classes: Classes,
     options: Options,
@@ -215,7 +222,7 @@ def explain_classes(
         declared: What the labels say of the task, where the model itself says nothing.
 
     Returns:
-        The result, on the CPU.
+        The result, on the CPU; those of further layers are in its ``further``.
     """
     check_target_layer(target_layer)
     _check_model_and_inputs(model, inputs)
@@ -231,15 +238,12 @@ def explain_classes(
             options.embeddings,
             None if masks is None else masks_as_given(masks).to(device),
         )
-        target = resolve_target(
-            model,
-            target_layer,
-            inputs,
-            partial(_reader, meaning, wanted, options),
-            layout=options.layout,
-            forward=options.run,
-        )
-        task = _with_means(_Task(model, target, options, meaning), inputs)
+        reader = partial(_reader, meaning, wanted, options)
+        targets = [
+            resolve_target(model, each, inputs, reader, layout=options.layout, forward=options.run)
+            for each in several(target_layer)
+        ]
+        task = _with_means(_Task(model, targets, options, meaning), inputs)
         result = joined(_in_chunks(task, inputs, wanted))
     _tell_what_is_missing(result, options, tell)
     return result
@@ -286,23 +290,27 @@ class _Task:
     """What is the same for all images."""
 
     model: nn.Module
-    target: Target
+    targets: Sequence[Target]
     options: Options
     meaning: Meaning
-    means: Tensor | None = None
+    means: Sequence[Tensor | None] = ()
 
     def rows(self, rows: slice) -> _Task:
         """The same for some of the images."""
         return replace(self, meaning=self.meaning.rows(rows))
 
-    def record(self, inputs: Inputs, wanted: Wanted | None = None) -> Recording:
-        """Run the model once on some images; scores of the user's own are recorded with it."""
+    def record(self, inputs: Inputs, wanted: Wanted | None = None) -> list[Recording]:
+        """Run the model once on some images; scores of the user's own are recorded with it.
+
+        Returns:
+            A recording for each target.
+        """
         score, read = self.options.score, None
         if callable(score) and wanted is not None:
             read = partial(_called_scores, score, wanted, self.meaning, count_of(inputs))
-        return record(
+        return record_all(
             self.model,
-            self.target,
+            self.targets,
             inputs,
             self.options.run,
             tail=self.options.engine != "replay",
@@ -318,16 +326,18 @@ def _with_means(task: _Task, inputs: Inputs) -> _Task:
     images = inputs if reference is None else _like(inputs, reference)
     many, picture = count_of(images), likeliest_picture(images)
     size = many if uses_batch_statistics(task.model) else REFERENCE_BATCH
-    total, count = torch.zeros((), dtype=torch.float64, device=picture.device), 0
+    nothing = torch.zeros((), dtype=torch.float64, device=picture.device)
+    totals, counts = [nothing for _ in task.targets], [0 for _ in task.targets]
     for start in range(0, many, size):
         rows = rows_of(images, slice(start, start + size))
-        activations = record(
-            task.model, task.target, rows, task.options.run, tail=False
-        ).activations
-        where = infer_layout(task.options.layout, activations.shape, picture.shape)
-        sums, numbers = channel_sums(activations, where.channel_dim)
-        total, count = total + sums, count + numbers
-    return replace(task, means=total / count)
+        recordings = record_all(task.model, task.targets, rows, task.options.run, tail=False)
+        for place, recording in enumerate(recordings):
+            activations = recording.activations
+            where = infer_layout(task.options.layout, activations.shape, picture.shape)
+            sums, numbers = channel_sums(activations, where.channel_dim)
+            totals[place], counts[place] = totals[place] + sums, counts[place] + numbers
+    means = [total / count for total, count in zip(totals, counts, strict=True)]
+    return replace(task, means=means)
 
 
 def _like(inputs: Inputs, reference: Inputs) -> Inputs:
@@ -384,57 +394,88 @@ def _in_chunks(task: _Task, inputs: Inputs, wanted: Wanted) -> list[AblationResu
 
 def _bytes_of_image(task: _Task, inputs: Inputs) -> int:
     """What one more image costs before any group is ablated."""
-    recording = task.record(rows_of(inputs, slice(1)))
-    layer = 4 * recording.activations.nbytes
+    recordings = task.record(rows_of(inputs, slice(1)))
+    layers = sum(4 * recording.activations.nbytes for recording in recordings)
     intact = bytes_per_image(task.model, inputs, task.options.run)
     # Propagation keeps what the intact network computes in its tail.
-    kept = recording.tail.nbytes if isinstance(recording.tail, Program) else 0
-    return layer + max(intact, kept)
+    tails = [each.tail.nbytes for each in recordings if isinstance(each.tail, Program)]
+    return layers + max(intact, *tails, 0)
 
 
 def _explain(task: _Task, inputs: Inputs, wanted: Wanted) -> AblationResult:
-    options, recording = task.options, task.record(inputs, wanted)
-    activations, count = recording.activations, count_of(inputs)
-    where = infer_layout(options.layout, activations.shape, likeliest_picture(inputs).shape)
-    head = _head(task.meaning, recording, count)
+    """Explain some images: the first target, and in ``further`` the others."""
+    recordings, count = task.record(inputs, wanted), count_of(inputs)
+    output = recordings[0].output
+    head = _head(task.meaning, recordings[0], count)
     wanted = wanted.known_for(head)
-    classes = wanted.classes(head, recording.output, count).to(activations.device)
+    classes = wanted.classes(head, output, count).to(recordings[0].activations.device)
     absent = classes < 0
-    classes = classes.clamp(min=0)
-    reading = Reading.of(head, options.score, classes, recording.output, wanted.beside)
-    question = _question(task, inputs, recording, reading, where.channel_dim)
+    reading = Reading.of(head, task.options.score, classes.clamp(min=0), output, wanted.beside)
+    roles = [EXPLAINED, *(name for name, _ in wanted.also)]
+    results = []
+    for place, recording in enumerate(recordings):
+        means = task.means[place] if task.means else None
+        found = _explain_one(task, inputs, recording, reading, means)
+        of_roles = [_of_role(found, reading, place, absent) for place in range(len(roles))]
+        named = [replace(each, role=role) for each, role in zip(of_roles, roles, strict=True)]
+        results.append(replace(named[0], also=tuple(named[1:])))
+    return replace(results[0], further=tuple(results[1:]))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The drops of all classes at one target."""
+
+    recording: Recording
+    question: Question
+    maps: Tensor
+    drops: Tensor
+    engine: str
+    fallback: str | None
+
+
+def _explain_one(
+    task: _Task, inputs: Inputs, recording: Recording, reading: Reading, means: Tensor | None
+) -> _Found:
+    options, activations = task.options, recording.activations
+    where = infer_layout(options.layout, activations.shape, likeliest_picture(inputs).shape)
+    question = _question(task, inputs, recording, reading, where.channel_dim, means)
     drops, engine, fallback = find_drops(
         question,
         recording.tail if recording.scored is None else recording.scored,
         engine=options.engine,
         memory_budget=options.memory_budget,
     )
-    # What an image does not have has no map: it is unknown, not cold.
-    scores = question.scores.masked_fill(absent, torch.nan)
-    drops = drops.masked_fill(absent[:, None], torch.nan)
-    maps = where.maps(activations)
-    results = [
-        AblationResult(
-            **_found(drops[..., place], question.owners, scores[:, place], maps),
-            **_sayings(reading, place, recording.output),
-            classes=classes[:, place].masked_fill(absent[:, place], -1).cpu(),
-            layer=str(recording.tap),
-            engine=engine,
-            fallback=fallback,
-            role=role,
-            task=head.task,
-        )
-        for place, role in enumerate([EXPLAINED, *(name for name, _ in wanted.also)])
-    ]
-    return replace(results[0], also=tuple(results[1:]))
+    return _Found(recording, question, where.maps(activations), drops, engine, fallback)
+
+
+def _of_role(found: _Found, reading: Reading, place: int, absent: Tensor) -> AblationResult:
+    """The result for one of the classes; of images that do not have it, it is not known."""
+    missing = absent[:, place]
+    scores = found.question.scores[:, place].masked_fill(missing, torch.nan)
+    drops = found.drops[..., place].masked_fill(missing[:, None], torch.nan)
+    return AblationResult(
+        **_found(drops, found.question.owners, scores, found.maps),
+        **_sayings(reading, place, found.recording.output),
+        classes=reading.classes[:, place].masked_fill(missing, -1).cpu(),
+        layer=str(found.recording.tap),
+        engine=found.engine,
+        fallback=found.fallback,
+        task=reading.heads[place].task,
+    )
 
 
 def _question(
-    task: _Task, inputs: Inputs, recording: Recording, reading: Reading, channel_dim: int
+    task: _Task,
+    inputs: Inputs,
+    recording: Recording,
+    reading: Reading,
+    channel_dim: int,
+    means: Tensor | None,
 ) -> Question:
     options, activations = task.options, recording.activations
     owners = _owners(options.groups, activations.shape[channel_dim], activations.device)
-    ablated = ablate(activations, options.ablation, channel_dim, task.means)
+    ablated = ablate(activations, options.ablation, channel_dim, means)
     scores, columns = recording.scores, reading.columns
     if scores is None:
         images = torch.arange(count_of(inputs), device=activations.device)

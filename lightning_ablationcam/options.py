@@ -89,6 +89,11 @@ class Options:
         return found
 
     @property
+    def takes_reference(self) -> bool:
+        """Whether channels are replaced by something of a reference set."""
+        return isinstance(self.ablation, str) and self.ablation != "zero"
+
+    @property
     def run(self) -> Forward:
         """How the model is called, and its logits found; a score of the user's own reads it all."""
         forward = call if self.forward is None else self.forward

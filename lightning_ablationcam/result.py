@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from lightning_ablationcam.method.fusion import fused_heatmaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,7 @@ class AblationResult:
         regions: (N, H, W) bool, where the mean logit of a segmentation was taken, at the resolution
             of the model's output; None for anything else.
         also: What was found for the further classes, from the same recording.
+        further: What was found for further layers, from the same recording; see :attr:`layers`.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -75,6 +78,32 @@ class AblationResult:
     task: str | None = None
     regions: Tensor | None = None
     also: tuple[AblationResult, ...] = ()
+    further: tuple[AblationResult, ...] = ()
+
+    @property
+    def layers(self) -> tuple[AblationResult, ...]:
+        """The results of all layers that were asked for, in their order; of one layer itself."""
+        return (replace(self, further=()), *self.further)
+
+    def fused(self) -> Tensor:
+        """One map of the maps of all layers, on the finest of their grids.
+
+        Their geometric mean; see :func:`~lightning_ablationcam.method.fusion.fused_heatmaps`.
+
+        Returns:
+            (N, H, W) float32 between 0 and 1.
+
+        Example:
+            >>> from lightning_ablationcam import ablation_cam
+            >>> model = torch.nn.Sequential(
+            ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3, stride=2),
+            ...     torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 4, 2),
+            ... )
+            >>> result = ablation_cam(model, ["1", "3"], torch.rand(2, 3, 8, 8))
+            >>> [tuple(each.heatmaps.shape) for each in result.layers], result.fused().shape
+            ([(2, 6, 6), (2, 2, 2)], torch.Size([2, 6, 6]))
+        """
+        return fused_heatmaps([each.heatmaps for each in self.layers])
 
     def draw(
         self, pictures: NDArray[np.uint8], class_names: Sequence[str] | None = None
@@ -83,7 +112,8 @@ class AblationResult:
 
         Args:
             pictures: (N, H, W, 3) uint8, RGB: the images as they look, for example
-                ``ProbeSet(...).pictures()``.
+                ``ProbeSet(...).pictures()``; for a layer of three spatial dimensions
+                ``ProbeSet(...).pictures(result.heatmaps.shape[1:])``, the slices beside each other.
             class_names: Name of each class index.
 
         Returns:
@@ -91,8 +121,7 @@ class AblationResult:
 
         Raises:
             TypeError: If ``pictures`` is no uint8 array.
-            ValueError: If there are not N of them, or a layer of three spatial dimensions was
-                explained.
+            ValueError: If there are not N of them, or their slices are not those of the maps.
 
         Example:
             >>> from lightning_ablationcam import ablation_cam
@@ -103,16 +132,21 @@ class AblationResult:
             >>> result.draw(np.zeros((2, 32, 32, 3), np.uint8), ["cat", "dog"]).dtype
             dtype('uint8')
         """
-        if self.heatmaps.ndim != 3:
-            raise ValueError(
-                f"heatmaps has shape {tuple(self.heatmaps.shape)}; only maps of two spatial "
-                "dimensions, (N, h, w), can be drawn"
-            )
         # Here, so that whoever draws nothing needs no Pillow.
         from lightning_ablationcam.render.gallery import gallery
+        from lightning_ablationcam.render.mosaic import Mosaic, flat_maps
 
-        peaks = self.heatmaps.amax(dim=(1, 2), keepdim=True)
-        shares = (self.heatmaps / torch.where(peaks > 0, peaks, 1)).numpy()
+        maps = torch.from_numpy(flat_maps(self.heatmaps.numpy()))
+        if self.heatmaps.ndim > 3:
+            depth, height, width = self.heatmaps.shape[1:]
+            if not Mosaic(depth, height, width).fits(np.asarray(pictures)):
+                raise ValueError(
+                    f"pictures, of shape {np.shape(pictures)}, do not show the slices of the "
+                    f"maps, which are {depth}x{height}x{width}; give "
+                    "ProbeSet(...).pictures(result.heatmaps.shape[1:])"
+                )
+        peaks = maps.amax(dim=(1, 2), keepdim=True)
+        shares = (maps / torch.where(peaks > 0, peaks, 1)).numpy()
         captions = [self._caption(row, class_names) for row in range(len(shares))]
         return gallery(pictures, shares, captions, "maximum of each map")
 
@@ -144,7 +178,7 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
     tensors: dict[str, Any] = {
         name: None if any(value is None for value in values) else torch.cat(values)
         for name, values in columns.items()
-        if name not in ("layer", "engine", "fallback", "role", "task", "also")
+        if name not in ("layer", "engine", "fallback", "role", "task", "also", "further")
     }
     return AblationResult(
         **tensors,
@@ -154,4 +188,5 @@ def joined(parts: Sequence[AblationResult]) -> AblationResult:
         role=parts[0].role,
         task=parts[0].task,
         also=tuple(joined(each) for each in zip(*columns["also"], strict=True)),
+        further=tuple(joined(each) for each in zip(*columns["further"], strict=True)),
     )

@@ -161,9 +161,14 @@ CALLS = {
     ProbeSet: (
         lambda: {"inputs": images(2)},
         {
-            "labels": {"None", *PAIR},
+            "inputs": {"one image"},  # They are signals as well.
+            "labels": {"None", *PAIR, "array of 0.5", "tensor of 2"},
             "names": {"None", "['x', 'y']"},
             "masks": {"None"},
+            "shown": {"None"},
+            "bands": {"None", "0"},
+            "label_kind": {"None"},
+            "batch": {"None"},
             "class_names": {"None", *NAMES, *NAME_LISTS},
             "mean": {"0", "-1", *STATISTIC, "tensor with gradient"},
             "std": {*STATISTIC, "tensor with gradient"},
@@ -172,6 +177,9 @@ CALLS = {
     ProbeSet.from_dataset: (
         lambda: {"dataset": dataset()},
         {
+            "dataset": {"one image"},
+            "shown": {"None"},
+            "bands": {"None", "0"},
             "indices": {"None"} | PAIR,
             "per_class": {"None", "2**63", "10**5000"},
             "n": {"None", "2**63", "10**5000"},
@@ -184,6 +192,8 @@ CALLS = {
     ProbeSet.from_dataloader: (
         lambda: {"loader": [images(2)], "n": 2},
         {
+            "shown": {"None"},
+            "bands": {"None", "0"},
             "n": {"2**63", "10**5000"},
             "names": {"None", "['x', 'y']"},
             "class_names": {"None", *NAMES, *NAME_LISTS},

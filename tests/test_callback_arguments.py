@@ -101,11 +101,11 @@ def test_captured_probes_without_labels_or_images_say_what_to_do(tmp_path):
 
     class Keyed(Module):
         def validation_step(self, batch):
-            self(batch["picture"])
+            self(batch["left"])
 
     with pytest.warns(UserWarning, match="images cannot be found"):
         trainer(tmp_path, monitor(probes=3, on_error="warn")).fit(
-            Keyed(), loaders()[0], DataLoader([{"picture": x}], batch_size=None)
+            Keyed(), loaders()[0], DataLoader([{"left": x, "right": x}], batch_size=None)
         )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
+from lightning_ablationcam.network.inputs import tensors
 from lightning_ablationcam.run.checkpoint import StateError, checked_state
 from tests.lightning import Module, loaders, trainer
 from tests.networks import images
@@ -111,7 +112,8 @@ def test_fields_that_are_not_known_are_left_out(good):
 
 def test_whatever_is_missing_is_named(good):
     # What an earlier version did not write, or wrote elsewhere, may be missing.
-    free = {"scalars", "measures", "masks", "top_classes", "top_probabilities", "also", "strongest"}
+    free = {"scalars", "measures", "top_classes", "top_probabilities", "also", "strongest"}
+    free |= {"masks", "shown", "batch"}
     ways = [way for way in places(good) if not isinstance(way[-1], int) and not free & {*way}]
     assert len(ways) > 20
     for way in ways:
@@ -229,7 +231,8 @@ def test_a_whole_state_is_gone_on_with(tmp_path, whole):
 def as_first_written(state):
     """A state from before measures were kept together, probes had masks and classes rivals."""
     state = copy.deepcopy(state)
-    del state["probes"]["kept"]["masks"]
+    for later in ("masks", "shown", "batch"):
+        del state["probes"]["kept"][later]
     for seen in state["history"]["passes"]:
         measures = seen.pop("measures")
         seen |= {name: measures.get(name) for name in ("drift", "concentration")}
@@ -249,7 +252,8 @@ def test_a_state_of_the_version_before_is_read(good):
         assert all(
             torch.equal(old["measures"][name], new["measures"][name]) for name in old["measures"]
         )
-    assert checked["probes"]["kept"]["masks"] is None
+    kept = checked["probes"]["kept"]
+    assert (kept["masks"], kept["shown"], kept["batch"]) == (None, None, None)
 
 
 def test_masks_of_probes_go_along(good):
@@ -258,6 +262,88 @@ def test_masks_of_probes_go_along(good):
     assert torch.equal(kept["masks"], masks)
     with pytest.raises(StateError, match="masks is a tensor"):
         checked_state(changed(good, ("probes", "kept", "masks"), masks[:2]))
+
+
+def several(good, **changes):
+    """A state whose probes are fed an image and a table."""
+    image = good["probes"]["kept"]["inputs"]
+    kept = {
+        **good["probes"]["kept"],
+        "inputs": {"image": image, "table": torch.rand(3, 5)},
+        "shown": "image",
+        "batch": {"image": image, "more": (None, torch.rand(3)), 7: [torch.rand(3, 2)]},
+    }
+    return changed(good, ("probes", "kept"), {**kept, **changes})
+
+
+def test_several_inputs_and_the_batch_go_along(good):
+    state = several(good)
+    kept = checked_state(state)["probes"]["kept"]
+    given = state["probes"]["kept"]
+    for name in ("inputs", "batch"):
+        assert [p for p, _ in tensors(kept[name])] == [p for p, _ in tensors(given[name])]
+        pairs = zip(tensors(kept[name]), tensors(given[name]), strict=True)
+        assert all(torch.equal(mine, yours) for (_, mine), (_, yours) in pairs)
+    assert kept["batch"]["more"][0] is None
+
+
+@pytest.mark.parametrize("axes", [(), (5,), (2, 2)])
+def test_maps_of_any_number_of_dimensions_go_along(good, axes):
+    state = copy.deepcopy(good)
+    for seen in state["history"]["passes"]:
+        for part in (seen, *seen["also"].values()):
+            part["heatmaps"] = torch.rand(3, 4, *axes)
+    AblationCAMMonitor().history.from_state(checked_state(state)["history"])
+
+
+LABELS = {
+    "several": torch.ones(3, 5, dtype=torch.bool),
+    "values": torch.rand(3).double(),
+    "maps": torch.ones(3, 8, 8, dtype=torch.int64),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_all_kinds_go_along(good, kind):
+    labels = LABELS[kind]
+    kept = checked_state(changed(good, ("probes", "kept", "labels"), labels))["probes"]["kept"]
+    assert torch.equal(kept["labels"], labels)
+    for wrong in (labels[:2], labels.to(torch.int32), labels[..., None]):
+        with pytest.raises(StateError, match="labels is a tensor"):
+            checked_state(changed(good, ("probes", "kept", "labels"), wrong))
+
+
+def loop():
+    nested = []
+    nested.extend([nested] * 20)
+    return nested
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shown": "other"}, "shown is 'other', which is not among the inputs"),
+        ({"shown": None}, "shown is None, which is not among the inputs"),
+        ({"shown": 3}, "shown is 3; expected text"),
+        ({"shown": "table"}, "inputs.'table' is a tensor"),
+        ({"inputs": torch.rand(3, 3, 8, 8)}, "shown is 'image', which is not among"),
+        ({"inputs": {}}, "inputs is a dict; expected a tensor"),
+        (
+            {"inputs": {"image": torch.rand(3, 3, 8, 8), "n": torch.rand(2)}},
+            "inputs has other rows",
+        ),
+        ({"inputs": {"image": torch.rand(3, 3, 8, 8), "n": torch.tensor(1)}}, "inputs has other"),
+        ({"inputs": {"image": torch.rand(3, 3, 8, 8), "n": "text"}}, "inputs.'n' is 'text'; exp"),
+        ({"inputs": {"image": torch.rand(3, 3, 8, 8), None: torch.rand(3)}}, "a name in .*inputs"),
+        ({"batch": {"image": torch.rand(2, 1)}}, "batch has other rows than the 3 probes"),
+        ({"batch": [None]}, "batch has other rows"),
+        ({"batch": loop()}, "batch.*deeper or has more parts than a batch has"),
+        ({"batch": {"x": {1, 2}}}, "batch.'x' is a set; expected a tensor"),
+    ],
+)
+def test_several_inputs_are_checked(good, changes, message):
+    with pytest.raises(StateError, match=message):
+        checked_state(several(good, **changes))
 
 
 def test_heatmaps_of_another_number_of_probes_are_refused(tmp_path):

@@ -70,6 +70,21 @@ def test_the_same_step_replaces_and_size_is_bounded():
     assert history.strongest.tolist() == [0.9]
 
 
+@pytest.mark.parametrize("axes", [(), (3,), (2, 2, 3)])
+def test_maps_of_any_number_of_dimensions_are_scaled_and_measured(axes):
+    history, zeros = History(), np.zeros(2)
+    for step in (1, 2):
+        heatmaps = np.random.default_rng(step).random((2, 4, *axes)).astype(np.float32)
+        measures = {"balance": np.array([0.8, 0.4]) / step}
+        new = Pass(step, 0, "layer", heatmaps, zeros.astype(np.int64), zeros, measures=measures)
+        seen = history.append(new)
+    assert {"drift", "concentration"} <= seen.measures.keys()
+    assert seen.measures["drift"].shape == (2,)
+    peaks = [history.scaled(-1, scale).reshape(2, -1).max(1) for scale in ("map", "probe", "run")]
+    assert np.allclose(peaks, [[1, 1], [0.5, 0.5], [0.5, 0.25]])
+    assert History.from_state(history.state_dict()).passes[-1].heatmaps.shape == (2, 4, *axes)
+
+
 def test_of_large_maps_fewer_are_held():
     history = History()
     heat = np.zeros((16, 224, 224), np.float32)

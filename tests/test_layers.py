@@ -25,6 +25,11 @@ from tests.networks import ConvBN
         ((2, 1 + 14 * 20, 192), (2, 3, 224, 320), "tokens:1+14x20"),
         ((2, 32, 100), (2, 1, 400), "NCHW"),
         ((2, 32, 4, 7, 7), (2, 3, 16, 56, 56), "NCHW"),
+        ((2, 2, 2, 2, 768), (2, 3, 4, 64, 64), "NHWC"),
+        ((2, 8, 7, 10, 96), (2, 3, 16, 224, 320), "NHWC"),
+        ((2, 1 + 8 * 7 * 7, 768), (2, 3, 16, 224, 224), "tokens:1+8x7x7"),
+        ((2, 8 * 14 * 14, 384), (2, 3, 16, 224, 224), "tokens:0+8x14x14"),
+        ((2, 2 * 4 * 4, 32), (2, 4, 3, 32, 32), "tokens:0+2x4x4"),
     ],
 )
 def test_auto_layout(shape, image, expected):
@@ -40,10 +45,15 @@ def test_explicit_layouts_and_their_errors():
         infer_layout("auto", (2, 7, 8), (2, 3, 224, 224))
     with pytest.raises(ValueError, match="'NHWC' does not fit"):
         infer_layout("NHWC", (2, 7, 8), (2, 3, 224, 224))
-    for layout in ("auto", "tokens", "tokens:2x2", "tokens:1+2x2"):
+    assert str(infer_layout("NHWC", (2, 2, 3, 4, 8), (2, 3, 9, 9, 9))) == "NHWC"
+    solid = infer_layout("tokens:1+2x3x4", (2, 25, 8), (2, 3, 9, 9, 9))
+    assert solid.maps(torch.rand(2, 25, 8)).shape == (2, 8, 2, 3, 4)
+    for layout in ("auto", "tokens", "tokens:2x2", "tokens:1+2x2", "tokens:1+4x2x2"):
         check_layout(layout)
     with pytest.raises(ValueError, match="layout='tokens:2'"):
         check_layout("tokens:2")
+    with pytest.raises(ValueError, match="layout='tokens:2x2x2x2'"):
+        check_layout("tokens:2x2x2x2")
 
 
 def test_maps_put_channels_second_and_drop_the_prefix():

@@ -7,7 +7,6 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from lightning_ablationcam import ProbeSet
-from lightning_ablationcam.probes.batches import split_batch
 from lightning_ablationcam.probes.capture import ProbeCapture
 
 
@@ -168,6 +167,66 @@ def test_fingerprint_is_of_the_content():
     ProbeSet(x.bfloat16()).fingerprint  # noqa: B018
 
 
+def test_the_fingerprint_of_a_single_tensor_stays_what_it_was():
+    numbers = torch.arange(24.0).view(2, 1, 3, 4)
+    found = ProbeSet(numbers, labels=[3, 5]).fingerprint
+    assert found == "d059e62d20217c1be6a8ff8f57368f1fabf4049ac15145d4671a82194618fb27"
+
+
+def test_several_inputs_are_kept_as_they_are_fed():
+    class Tagged(torch.Tensor):
+        pass
+
+    image, age = torch.rand(2, 3, 4, 4), np.array([[1.0], [2.0]])
+    inputs = {"image": image.as_subclass(Tagged), "more": (age, None, 3)}
+    probes = ProbeSet(inputs, labels=[0, 1], mean=[0.5, 0.5, 0.5])
+    assert probes.shown == "image"
+    assert probes.images is probes.inputs["image"]
+    assert type(probes.images) is torch.Tensor
+    assert probes.images.data_ptr() != image.data_ptr()
+    assert probes.inputs["more"][0].tolist() == age.tolist()
+    assert probes.inputs["more"][1:] == (None, 3)
+    assert len(probes) == 2
+    assert repr(probes).startswith("ProbeSet(2 images of 3x4x4 and 1 more inputs, ")
+    assert probes.pictures().shape == (2, 4, 4, 3)
+    other = {"image": image, "more": (age + 1, None, 3)}
+    assert ProbeSet(other, labels=[0, 1]).fingerprint != probes.fingerprint
+    assert ProbeSet({"image": image}).fingerprint != ProbeSet({"x": image}).fingerprint
+    with torch.inference_mode():
+        inference = torch.rand(2, 1, 2, 2)
+    assert not ProbeSet({"x": inference}).images.is_inference()
+
+
+def test_a_list_is_of_images_and_mixed_or_chosen_of_several_inputs():
+    one, other = torch.rand(3, 4, 4), torch.rand(3, 4, 4)
+    assert ProbeSet([one, other]).images.shape == (2, 3, 4, 4)
+    assert ProbeSet((one, other)).images.shape == (2, 3, 4, 4)
+    several = ProbeSet((torch.rand(2, 3, 4, 4), torch.rand(2, 5)))
+    assert (several.shown, len(several), type(several.inputs)) == ("0", 2, tuple)
+    views = ProbeSet([torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)], shown="1")
+    assert views.images is views.inputs[1]
+    assert ProbeSet([[torch.rand(2, 3, 4, 4)], {"n": torch.rand(2)}]).shown == "0.0"
+
+
+def test_signals_and_volumes_are_probes():
+    assert repr(ProbeSet(torch.rand(2, 3, 50))).startswith("ProbeSet(2 signals of 3x50, ")
+    volumes = ProbeSet(torch.rand(2, 1, 4, 6, 6), masks=torch.ones(2, 4, 6, 6))
+    assert repr(volumes).startswith("ProbeSet(2 volumes of 1x4x6x6, ")
+    assert ProbeSet([torch.rand(2, 50), torch.rand(2, 50)]).images.shape == (2, 2, 50)
+
+
+def test_the_batch_shares_its_tensors_with_the_inputs():
+    image, label = torch.rand(2, 1, 4, 4), torch.tensor([1, 0])
+    probes = ProbeSet({"image": image}, label, batch={"image": image, "label": label, "n": None})
+    assert probes.batch["image"] is probes.inputs["image"]
+    assert probes.batch["label"].data_ptr() == probes.labels.data_ptr()
+    assert probes.batch["n"] is None
+    assert ProbeSet(image).batch is None
+    # As a checkpoint has it: other objects on the same memory.
+    again = ProbeSet(image.view(2, 1, 4, 4), batch=(image[:], label))
+    assert again.batch[0] is again.inputs
+
+
 def test_a_probe_set_is_a_copy_with_distinct_names():
     x = torch.rand(3, 1, 2, 2)
     probes = ProbeSet(x, names=["a", "a", "b"], masks=torch.ones(3, 2, 2))
@@ -183,7 +242,6 @@ def test_a_probe_set_is_a_copy_with_distinct_names():
         ({"inputs": torch.rand(3, 4)}, ValueError, r"inputs has shape \(3, 4\)"),
         ({"inputs": "x.png"}, TypeError, "inputs='x.png' is a str"),
         ({"labels": [0]}, ValueError, r"labels has shape \(1,\)"),
-        ({"labels": [0.5, 1.0]}, TypeError, "whole numbers"),
         ({"names": ["one"]}, ValueError, r"names=\['one'\] has 1 entries"),
         ({"names": 3}, TypeError, "names=3 is a int"),
         ({"class_names": {0: "cat"}}, TypeError, "class_names={0: 'cat'} is a dict"),
@@ -197,33 +255,44 @@ def test_a_probe_set_is_a_copy_with_distinct_names():
         ({"std": [1, 1, 1, 1]}, ValueError, "std=.* has 4 numbers; expected 1 or 3"),
         ({"std": 0}, ValueError, "std=0; expected positive numbers"),
         ({"mean": float("nan")}, ValueError, "mean=nan; expected finite numbers"),
+        ({"shown": "image"}, ValueError, "shown='image', but inputs is a single tensor"),
+        ({"shown": 0}, TypeError, "shown=0; expected the path of one of the inputs"),
+        (
+            {"inputs": {"a": torch.rand(2, 3, 4, 4)}, "shown": "b"},
+            ValueError,
+            "shown='b' is not among the inputs: 'a'",
+        ),
+        ({"inputs": {"n": 3}}, TypeError, "inputs={'n': 3}; expected a tensor"),
+        ({"inputs": {"a": torch.rand(2, 5)}}, ValueError, r"inputs\['a'\] has shape \(2, 5\)"),
+        (
+            {"inputs": {"image": torch.rand(2, 3, 4, 4), "age": torch.rand(3)}},
+            ValueError,
+            "different numbers of rows",
+        ),
+        (
+            {"inputs": {"image": torch.rand(2, 3, 4, 4).to_sparse()}},
+            TypeError,
+            r"inputs\['image'\]=.*sparse",
+        ),
+        (
+            {"inputs": [torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)]},
+            ValueError,
+            "list of 2 tensors of shape .* if they are volumes, stack them first.*shown='0'",
+        ),
+        ({"inputs": [torch.rand(3, 4, 4), torch.rand(1, 4, 4)]}, ValueError, "shown='0'"),
+        ({"batch": torch.rand(2, 3)}, TypeError, "batch=.* is a Tensor; expected a dict, tuple"),
+        ({"batch": {"a": 1}}, ValueError, "with a row for each of the 2 images"),
+        ({"batch": (torch.rand(3), 1)}, ValueError, "with a row for each of the 2 images"),
+        ({"bands": [0, 1]}, ValueError, "bands=.*; expected one, or three for red, green and"),
+        ({"bands": 3}, ValueError, "bands=3; expected .* of the channels 0 to 2"),
+        ({"bands": -1}, ValueError, "bands=-1; expected"),
+        ({"bands": [[0]]}, TypeError, "bands=.*; expected"),
+        ({"bands": 0.5}, TypeError, "bands=0.5 has dtype torch.float32; expected one"),
     ],
 )
 def test_bad_probe_sets_name_the_argument(arguments, error, pattern):
     with pytest.raises(error, match=pattern):
         ProbeSet(**{"inputs": torch.rand(2, 3, 4, 4), **arguments})
-
-
-@pytest.mark.parametrize(
-    ("batch", "labels"),
-    [
-        (torch.rand(2, 1, 2, 2), None),
-        ((torch.rand(2, 1, 2, 2), torch.tensor([1, 0])), [1, 0]),
-        ([torch.rand(2, 1, 2, 2), torch.tensor([[1], [0]]), "more"], [1, 0]),
-        ({"pixel_values": torch.rand(2, 1, 2, 2), "labels": [4, 2]}, [4, 2]),
-        ((torch.rand(2, 1, 2, 2), torch.rand(2, 5)), None),
-        ((torch.rand(2, 1, 2, 2), ["a", "b"]), None),
-    ],
-)
-def test_split_batch(batch, labels):
-    images, found = split_batch(batch)
-    assert images.shape == (2, 1, 2, 2)
-    assert found == labels
-
-
-def test_split_batch_says_what_it_looked_for():
-    with pytest.raises(TypeError, match=r"dict with keys \['a'\].*pixel_values"):
-        split_batch({"a": 1})
 
 
 def batch_of(labels, start=0):
@@ -234,22 +303,22 @@ def batch_of(labels, start=0):
 def test_capture_balances_classes_in_the_order_they_come():
     capture = ProbeCapture(4)
     capture.offer(batch_of([0, 0, 0, 0, 0]))
-    assert capture.labels == [0, 0, 0, 0]
+    assert capture.samples.labels.tolist() == [0, 0, 0, 0]
     capture.offer(batch_of([1, 0, 2, 3, 1], start=10))
-    assert sorted(capture.labels) == [0, 1, 2, 3]
-    assert capture.images[0].item() == 0
+    assert sorted(capture.samples.labels.tolist()) == [0, 1, 2, 3]
+    assert capture.samples.images[0].item() == 0
     capture.offer(batch_of([4, 4], start=20))
-    assert sorted(capture.labels) == [0, 1, 2, 3]
+    assert sorted(capture.samples.labels.tolist()) == [0, 1, 2, 3]
 
 
 def test_capture_takes_no_image_twice_and_copes_without_labels():
     capture = ProbeCapture(5)
     capture.offer(batch_of([0, 1]))
     capture.offer(batch_of([0, 1, 0]))
-    assert [image.item() for image in capture.images] == [0, 1, 2]
+    assert capture.samples.images.flatten().tolist() == [0, 1, 2]
     unlabelled = ProbeCapture(2)
     with torch.inference_mode():
         unlabelled.offer(torch.arange(3.0).view(3, 1, 1, 1) * 1)
-    assert [image.item() for image in unlabelled.images] == [0, 1]
-    assert unlabelled.labels is None
-    assert not unlabelled.images[0].is_inference()
+    assert unlabelled.samples.images.flatten().tolist() == [0, 1]
+    assert unlabelled.samples.labels is None
+    assert not unlabelled.samples.images.is_inference()

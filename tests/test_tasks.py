@@ -447,3 +447,42 @@ def test_tensors_that_carry_metadata_are_propagated():
     tagged = ablation_cam(model, "conv", x.as_subclass(Tagged), 1)
     assert tagged.engine == "propagate"
     assert torch.equal(tagged.drops, ablation_cam(model, "conv", x, 1).drops)
+
+
+class Captioned(nn.Module):
+    """A vision tower and, after it, a text tower whose maps say nothing of the picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3)
+        self.words = nn.Embedding(9, 6)
+        self.mix = nn.Linear(6, 6)
+        self.text = nn.LayerNorm(6)
+
+    def forward(self, pixel_values, captions):
+        image = F.relu(self.conv(pixel_values)).mean((2, 3))
+        text = self.text(self.mix(self.words(captions))).mean(1)
+        return {"logits_per_image": image @ text.T, "text_embeds": text}
+
+
+@ENGINES
+def test_captions_beside_the_picture(engine):
+    model, x = seeded(Captioned()).double(), images(4).double()
+    captions = torch.randint(0, 9, (4, 16), generator=torch.Generator().manual_seed(0))
+    fixed = ablation_cam(
+        model, "auto", x, engine=engine, forward=lambda m, inputs: m(inputs, captions)
+    )
+    assert (fixed.layer, fixed.task) == ("conv:activation", "multiclass")
+    text = model(x, captions)["text_embeds"].detach()
+    torch.testing.assert_close(
+        fixed.scores, model(x, captions)["logits_per_image"].amax(1).detach()
+    )
+    reference = ablation_cam(
+        model,
+        "conv:activation",
+        x,
+        fixed.classes,
+        engine="replay",
+        forward=lambda m, inputs: F.relu(m.conv(inputs)).mean((2, 3)) @ text.T,
+    )
+    torch.testing.assert_close(fixed.drops, reference.drops)

@@ -14,7 +14,13 @@ from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.engine.tap import check_runs, tapped
 from lightning_ablationcam.method.scores import has_class_maps
 from lightning_ablationcam.network.calling import call
-from lightning_ablationcam.network.inputs import Inputs, count_of, likeliest_picture, rows_of
+from lightning_ablationcam.network.inputs import (
+    Inputs,
+    count_of,
+    likeliest_picture,
+    mapped,
+    rows_of,
+)
 from lightning_ablationcam.network.layers import (
     Layout,
     example_names,
@@ -111,6 +117,9 @@ def _reaches(
     recording = record(model, target, images, forward, tail=False)
     if linear and recording.tap.place is None:
         return False
+    other = record(model, target, _another(images), forward, tail=False)
+    if torch.equal(other.activations, recording.activations):
+        return False  # It says nothing of the picture: that of a caption, say, or a position.
     where = infer_layout(layout, recording.activations.shape, likeliest_picture(images).shape)
     channels = where.maps(recording.activations).shape[1]
     score_of = reader(recording.output, count_of(images))
@@ -132,6 +141,17 @@ def _reaches(
         if is_out_of_memory(error):
             raise
         return False  # This layer does not take what was tried; the next may.
+
+
+def _another(images: Inputs) -> Inputs:
+    """Other pictures; what is no picture, such as the tokens of a caption, stays."""
+
+    def changed(tensor: Tensor) -> Tensor:
+        if tensor.ndim < 3 or not tensor.is_floating_point():
+            return tensor
+        return tensor.flip(-1) * 0.5 + 0.25
+
+    return mapped(images, changed)
 
 
 def _shifted(activations: Tensor, where: Layout, channels: slice) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -51,6 +51,10 @@ class Recording:
     scored: Program | None = None
 
 
+class RejectedError(RuntimeError):
+    """The model does not take what it was fed."""
+
+
 def record(
     model: nn.Module,
     target: Target,
@@ -61,9 +65,6 @@ def record(
     read: Callable[[Any], Tensor | None] | None = None,
 ) -> Recording:
     """Run the model once, unchanged; keep the target's value and what followed.
-
-    The value is handed on as a copy, as a replay does: what else refers to the original (a skip
-    connection around an identity, say) is not the target.
 
     Args:
         model: The model.
@@ -81,37 +82,80 @@ def record(
         RuntimeError: If the model rejects the inputs.
         ValueError: If the target was not met, or has no spatial map.
     """
-    taken: list[Any] = []
-    tapes: list[Tape] = []
+    (recording,) = record_all(model, [target], inputs, forward, tail=tail, read=read)
+    return recording
+
+
+def record_all(
+    model: nn.Module,
+    targets: Sequence[Target],
+    inputs: Inputs,
+    forward: Forward,
+    *,
+    tail: bool = True,
+    read: Callable[[Any], Tensor | None] | None = None,
+) -> list[Recording]:
+    """:func:`record` several targets in one forward pass, each with a tape of its own.
+
+    Each value is handed on as a copy, as a replay does: what else refers to the original (a skip
+    connection around an identity, say) is not the target.
+    """
     with ExitStack() as modes:
+        watched = [_Watched(target, modes, count_of(inputs), tail) for target in targets]
+        output = run(model, inputs, forward)
+        programs = [each.program(output) for each in watched]
+        scores = None if read is None else read(output)
+        scored = [None if scores is None else each.program(scores) for each in watched]
+    return [
+        each.recording(output, program, scores, of_scores)
+        for each, program, of_scores in zip(watched, programs, scored, strict=True)
+    ]
+
+
+class _Watched:
+    """One target in a forward pass."""
+
+    def __init__(self, target: Target, modes: ExitStack, count: int, tail: bool) -> None:
+        self.target = target
+        self._count = count
+        self._taken: list[Any] = []
+        self._tapes: list[Tape] = []
 
         def take(value: Any) -> Any:
-            taken.append(_copied(value))
+            self._taken.append(_copied(value))
             if not isinstance(value, Tensor):
                 return value
             handed_on = value.clone()
             if tail or target.part == "activation":
-                tapes.append(modes.enter_context(Tape(handed_on)))
+                self._tapes.append(modes.enter_context(Tape(handed_on)))
             return handed_on
 
-        runs = modes.enter_context(tapped(target, take))
-        output = run(model, inputs, forward)
-        program = _program(tapes, output)
-        scores = None if read is None else read(output)
-        scored = None if scores is None else _program(tapes, scores)
-    check_runs(target, *runs)
-    value = check_value(str(target), taken[0], count_of(inputs))
-    if not isinstance(scored, Program):
-        scored = None  # What reads scores off can be called for each counterfactual instead.
-    recording = Recording(Tap(target), value, output, program, scores, scored)
-    return _followed(recording, tapes[0]) if target.part == "activation" else recording
+        self._runs = modes.enter_context(tapped(target, take))
 
+    def program(self, output: Any) -> Program | PropagationError:
+        """The program that leads to an output, or why there is none."""
+        if not self._tapes:
+            return PropagationError("was not recorded")
+        try:
+            return self._tapes[0].program(output)
+        except PropagationError as refusal:
+            return refusal
 
-def _program(tapes: list[Tape], output: Any) -> Program | PropagationError:
-    try:
-        return tapes[0].program(output) if tapes else PropagationError("was not recorded")
-    except PropagationError as refusal:
-        return refusal
+    def recording(
+        self,
+        output: Any,
+        program: Program | PropagationError,
+        scores: Tensor | None,
+        scored: Program | PropagationError | None,
+    ) -> Recording:
+        """What is kept of it."""
+        check_runs(self.target, *self._runs)
+        value = check_value(str(self.target), self._taken[0], self._count)
+        if not isinstance(scored, Program):
+            scored = None  # What reads scores off can be called for each counterfactual instead.
+        recording = Recording(Tap(self.target), value, output, program, scores, scored)
+        follow = self.target.part == "activation"
+        return _followed(recording, self._tapes[0]) if follow else recording
 
 
 def _followed(recording: Recording, tape: Tape) -> Recording:
@@ -147,7 +191,7 @@ def run(model: nn.Module, inputs: Inputs, forward: Forward) -> Any:
         if is_out_of_memory(error) or isinstance(error, own):
             raise
         reason = str(error) or type(error).__name__
-        raise RuntimeError(
+        raise RejectedError(
             f"{type(model).__name__} rejected the inputs {described(inputs)}: {reason}. They must "
             "be what the model is fed in training; pass forward=(model, inputs) -> logits if it is "
             "called in another way"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, TypeAlias
 
 import torch
@@ -35,16 +35,25 @@ def check_reference(reference: object, ablation: Ablation) -> None:
     """
     if reference is None:
         return
-    inputs = getattr(reference, "inputs", reference)
+    found = list(_tensors(getattr(reference, "inputs", reference)))
     expected = "expected a tensor (M, ...) or a ProbeSet, such as ProbeSet.from_dataloader(...)"
-    if not isinstance(inputs, Tensor):
+    if not found:
         raise TypeError(f"reference={shown(reference)}; {expected}")
-    if inputs.ndim < 2 or not len(inputs):
+    if max(tensor.ndim for tensor in found) < 2 or any(0 in tensor.shape[:1] for tensor in found):
         raise ValueError(f"reference={shown(reference)} holds no image; {expected}")
     if not isinstance(ablation, str) or ablation != "mean":
         raise ValueError(
             f"reference goes with ablation='mean' only, and ablation={shown(ablation)}"
         )
+
+
+def _tensors(inputs: object) -> Iterator[Tensor]:
+    """The tensors of nested inputs."""
+    if isinstance(inputs, Tensor):
+        yield inputs
+    elif isinstance(inputs, (Mapping, tuple, list)):
+        for each in inputs.values() if isinstance(inputs, Mapping) else inputs:
+            yield from _tensors(each)
 
 
 def ablate(

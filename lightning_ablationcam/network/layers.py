@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,21 @@ from torch import Tensor, nn
 from lightning_ablationcam.arguments import shown
 
 LAYOUTS = ("auto", "NCHW", "NHWC", "tokens")
-_TOKEN_FORM = re.compile(r"tokens:(?:(\d{1,6})\+)?(\d{1,6})x(\d{1,6})", re.ASCII)
+_TOKEN_FORM = re.compile(r"tokens:(?:(\d{1,6})\+)?(\d{1,6}(?:x\d{1,6}){1,2})", re.ASCII)
 _LAYOUT_HELP = (
     "'auto', 'NCHW', 'NHWC', 'tokens' or, with the number of prefix tokens and the grid spelled "
-    "out, 'tokens:1+14x14'"
+    "out, 'tokens:1+14x14', 'tokens:1+8x14x14' in three dimensions"
 )
 # None; class; class and distillation; registers with and without a class token. A longer list would
 # find a grid in any number of tokens.
 _PREFIXES = (0, 1, 2, 4, 5, 8, 9)
+
+
+TargetLayer: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
+"""What is explained: a layer by name or itself, or several."""
+
+MAX_LAYERS = 8
+"""How many layers are explained at once at most: each has maps that are kept and written."""
 
 
 class LayerError(ValueError):
@@ -35,14 +42,14 @@ class Layout:
 
     Attributes:
         kind: ``"NCHW"`` (channels first, one to three spatial dimensions), ``"NHWC"`` (channels
-            last) or ``"tokens"`` (images, tokens, channels).
+            last, two or three of them) or ``"tokens"`` (images, tokens, channels).
         prefix: How many leading tokens belong to no position (class and register tokens).
-        grid: (h, w) of the remaining tokens, row by row. Tokens only.
+        grid: (h, w) or (d, h, w) of the remaining tokens, row by row. Tokens only.
     """
 
     kind: str
     prefix: int = 0
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, ...] | None = None
 
     @property
     def channel_dim(self) -> int:
@@ -65,7 +72,7 @@ class Layout:
     def __str__(self) -> str:
         if self.kind != "tokens" or self.grid is None:
             return self.kind
-        return f"tokens:{self.prefix}+{self.grid[0]}x{self.grid[1]}"
+        return f"tokens:{self.prefix}+{'x'.join(map(str, self.grid))}"
 
 
 def check_layout(layout: str) -> None:
@@ -74,12 +81,36 @@ def check_layout(layout: str) -> None:
         raise ValueError(f"layout={shown(layout)} is not known; choose {_LAYOUT_HELP}")
 
 
+def several(target_layer: TargetLayer) -> list[str | nn.Module]:
+    """The target layers as a list; a module that is itself a sequence of modules is one layer."""
+    return [target_layer] if isinstance(target_layer, (str, nn.Module)) else list(target_layer)
+
+
 def check_target_layer(target_layer: object) -> None:
-    """Raise a ``TypeError`` unless ``target_layer`` is a name or a module."""
-    if not isinstance(target_layer, (str, nn.Module)):
-        raise TypeError(
-            f"target_layer={shown(target_layer)} is a {type(target_layer).__name__}; expected "
-            "'auto', a dotted name or an nn.Module"
+    """Raise unless ``target_layer`` is a name or a module, or a list of such.
+
+    Raises:
+        TypeError: If it is of another kind.
+        ValueError: If a list is empty, too long, or names one of them twice.
+    """
+    is_list = isinstance(target_layer, (list, tuple))
+    layers: list[Any] = list(target_layer) if is_list else [target_layer]  # type: ignore[call-overload]
+    for layer in layers:
+        if not isinstance(layer, (str, nn.Module)):
+            raise TypeError(
+                f"target_layer={shown(layer)} is a {type(layer).__name__}; expected 'auto', a "
+                "dotted name or an nn.Module, or a list of such"
+            )
+    if not 1 <= len(layers) <= MAX_LAYERS:
+        raise ValueError(
+            f"target_layer={shown(target_layer)} has {len(layers)} entries; expected 1 to "
+            f"{MAX_LAYERS}"
+        )
+    keys = [layer if isinstance(layer, str) else id(layer) for layer in layers]
+    twice = [layer for layer, key in zip(layers, keys, strict=True) if keys.count(key) > 1]
+    if twice:
+        raise ValueError(
+            f"target_layer={shown(target_layer)} names {shown(twice[0])} twice; once is enough"
         )
 
 
@@ -178,18 +209,19 @@ def infer_layout(layout: str, shape: Sequence[int], image_shape: Sequence[int]) 
     """
     explicit = _TOKEN_FORM.fullmatch(layout)
     if explicit:
-        prefix, rows, columns = (int(part or 0) for part in explicit.groups())
-        if len(shape) != 3 or rows * columns == 0 or shape[1] != prefix + rows * columns:
+        prefix, grid = int(explicit[1] or 0), tuple(map(int, explicit[2].split("x")))
+        positions = math.prod(grid)
+        if len(shape) != 3 or positions == 0 or shape[1] != prefix + positions:
             raise ValueError(
-                f"layout={layout!r} has {prefix + rows * columns} tokens, but the target layer "
+                f"layout={layout!r} has {prefix + positions} tokens, but the target layer "
                 f"returned shape {tuple(shape)}; expected (N, tokens, K)"
             )
-        return Layout("tokens", prefix, (rows, columns))
-    if layout == "NHWC" and len(shape) == 4:
+        return Layout("tokens", prefix, grid)
+    if layout == "NHWC" and len(shape) in (4, 5):
         return Layout("NHWC")
-    if (layout == "NCHW" and len(shape) in (3, 4, 5)) or (layout == "auto" and len(shape) == 5):
+    if layout == "NCHW" and len(shape) in (3, 4, 5):
         return Layout("NCHW")
-    if layout == "auto" and len(shape) == 4:
+    if layout == "auto" and len(shape) in (4, 5):
         return Layout(_channels_first_or_last(shape, image_shape))
     if layout == "auto" and len(shape) == 3 and len(image_shape) == 3:
         return Layout("NCHW")
@@ -292,7 +324,8 @@ def _layout_of_candidate(
 def _channels_first_or_last(shape: Sequence[int], image_shape: Sequence[int]) -> str:
     """Channels-last where the first two of (h, w, K) look like the picture and the last two do not.
 
-    A layer's map keeps the picture's aspect ratio, up to rounding of odd sizes.
+    A layer's map keeps the picture's aspect ratio, up to rounding of odd sizes. The depth of three
+    dimensions is not looked at: a film's frames are often reduced by another factor.
     """
     if len(image_shape) < 2:
         return "NCHW"
@@ -301,7 +334,7 @@ def _channels_first_or_last(shape: Sequence[int], image_shape: Sequence[int]) ->
     def keeps_aspect(h: int, w: int) -> bool:
         return h <= height and w <= width and abs(h * width - w * height) <= max(height, width)
 
-    _, first, second, third = shape
+    *_, first, second, third = shape
     last = keeps_aspect(first, second) and not keeps_aspect(second, third)
     return "NHWC" if last else "NCHW"
 
@@ -312,12 +345,12 @@ def _token_layout(shape: Sequence[int], image_shape: Sequence[int]) -> Layout:
     height, width = image_shape[-2:] if len(image_shape) >= 2 else (0, 0)
     splits = [(prefix, tokens - prefix) for prefix in _PREFIXES if tokens - prefix > 1]
     for prefix, positions in splits:
-        for rows in range(1, positions + 1):
-            columns = positions // rows
-            square_patches = height % rows == width % columns == 0 < height // rows
-            if rows * columns == positions and square_patches:
-                if height // rows == width // columns:
-                    return Layout("tokens", prefix, (rows, columns))
+        if len(image_shape) == 5:
+            solid = _grid_of_volume(positions, image_shape)
+            if solid:
+                return Layout("tokens", prefix, solid)
+        elif grid := _grid_of_picture(positions, height, width):
+            return Layout("tokens", prefix, grid)
     for prefix, positions in splits:
         side = math.isqrt(positions)
         if side * side == positions:
@@ -326,6 +359,33 @@ def _token_layout(shape: Sequence[int], image_shape: Sequence[int]) -> Layout:
         f"layout: {tokens} tokens form no grid for inputs of {height}x{width}; spell out the "
         "number of prefix tokens and the grid, for example layout='tokens:1+14x14'"
     )
+
+
+def _grid_of_picture(positions: int, height: int, width: int) -> tuple[int, int] | None:
+    """(h, w) of square patches that cover a picture."""
+    for rows in range(1, positions + 1):
+        columns = positions // rows
+        square_patches = height % rows == width % columns == 0 < height // rows
+        if rows * columns == positions and square_patches:
+            if height // rows == width // columns:
+                return rows, columns
+    return None
+
+
+def _grid_of_volume(positions: int, image_shape: Sequence[int]) -> tuple[int, int, int] | None:
+    """(d, h, w) of patches that cover a volume or a film, (N, C, D, H, W) or (N, D, C, H, W).
+
+    Several depths may fit; patches are mostly two deep, so that the one nearest to half of the
+    frames is taken.
+    """
+    _, first, second, height, width = image_shape
+    depth = first if second in (1, 3) and first not in (1, 3) else second
+    fitting = [
+        (size, *grid)
+        for size in range(1, depth + 1)
+        if positions % size == 0 and (grid := _grid_of_picture(positions // size, height, width))
+    ]
+    return min(fitting, key=lambda grid: abs(grid[0] - depth / 2), default=None)
 
 
 def _hookable(name: str, module: nn.Module) -> tuple[str, nn.Module]:

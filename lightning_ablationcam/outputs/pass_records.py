@@ -17,6 +17,7 @@ from lightning_ablationcam.records.format import (
     quantised,
 )
 from lightning_ablationcam.render import encode_jpeg, encode_png
+from lightning_ablationcam.render.mosaic import flat_maps
 
 if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
@@ -29,7 +30,14 @@ MAX_PNG_PIXELS = 64 * 64
 """Pictures of at most this many pixels are PNG: exact, and still small."""
 
 
-def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> ProbesRecord:
+def probes_record(
+    probes: ProbeSet,
+    *,
+    layer: str,
+    scale: Scale,
+    score: str,
+    map_shape: Sequence[int] | None = None,
+) -> ProbesRecord:
     """Make the record of the probes of a run.
 
     Args:
@@ -37,6 +45,8 @@ def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> 
         layer: Dotted name of the target layer.
         scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
         score: What the class score is: ``"logit"``, ``"probability"`` or ``"score"``.
+        map_shape: Shape of the heatmaps that lie over the pictures, as
+            :meth:`ProbeSet.pictures` takes it.
 
     Returns:
         The record, with pictures of at most :data:`MAX_SIDE` pixels a side.
@@ -48,7 +58,8 @@ def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> 
     from lightning_ablationcam.measures.registry import MEASURES
 
     count = len(probes)
-    labels = [None] * count if probes.labels is None else probes.labels.tolist()
+    classes = probes.labels if probes.label_kind == "class" else None
+    labels = [None] * count if classes is None else classes.tolist()
     return ProbesRecord(
         fingerprint=probes.fingerprint,
         layer=layer,
@@ -56,7 +67,7 @@ def probes_record(probes: ProbeSet, *, layer: str, scale: Scale, score: str) -> 
         score=score,
         names=tuple(probes.names),
         labels=tuple(labels),
-        pictures=tuple(_encoded(picture) for picture in probes.pictures()),
+        pictures=tuple(_encoded(picture) for picture in probes.pictures(map_shape)),
         class_names=None if probes.class_names is None else tuple(probes.class_names),
         measures=tuple(measure.axis for measure in MEASURES),
     )
@@ -77,7 +88,7 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
     """
     from lightning_ablationcam.measures.registry import MEASURES
 
-    maps, maxima = quantised(seen.heatmaps)
+    maps, maxima = quantised(flat_maps(seen.heatmaps))
     count, height, width = maps.shape
     unknown = [math.nan] * count
     return HeatRecord(
@@ -103,7 +114,7 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
 
 
 def _further(each: Further) -> FurtherRecord:
-    maps, maxima = quantised(each.heatmaps)
+    maps, maxima = quantised(flat_maps(each.heatmaps))
     return FurtherRecord(
         maps=maps.tobytes(),
         maxima=_numbers(maxima),

@@ -18,6 +18,7 @@ from lightning_ablationcam.render import (
     probe_animation,
     probe_picture,
 )
+from lightning_ablationcam.render.mosaic import flat_maps
 from lightning_ablationcam.run.history import History, Pass, Scale
 from lightning_ablationcam.selection import evenly_chosen
 
@@ -58,8 +59,8 @@ def draw_pass(probes: ProbeSet, history: History, *, scale: Scale, score: str) -
     Yields:
         The drawings, one after the other, so that they need not all be held at once.
     """
-    pictures, newest = probes.pictures(), history.passes[-1]
-    heats = history.scaled(-1, scale)
+    newest = history.passes[-1]
+    pictures, heats = probes.pictures(newest.map_shape), flat_maps(history.scaled(-1, scale))
     of_all, of_one = _FULL_SCALE[scale]
     captions = [
         [name, _class_and_probability(probes, newest, row)] for row, name in enumerate(probes.names)
@@ -73,10 +74,11 @@ def draw_pass(probes: ProbeSet, history: History, *, scale: Scale, score: str) -
 
 def draw_evolutions(probes: ProbeSet, history: History, *, scale: Scale) -> Iterator[Drawing]:
     """Draw each probe from the first pass to the newest, in a strip; likewise."""
-    pictures, newest = probes.pictures(), history.passes[-1]
+    newest = history.passes[-1]
+    pictures = probes.pictures(newest.map_shape)
     shown = evenly_chosen(len(history.passes), MAX_FRAMES)
     frames = [history.passes[index] for index in shown]
-    heats = [history.scaled(index, scale) for index in shown]
+    heats = [flat_maps(history.scaled(index, scale)) for index in shown]
     _, of_one = _FULL_SCALE[scale]
     for row, name in enumerate(probes.names):
         captions = [_below_a_frame(probes, frame, row) for frame in frames]
@@ -104,10 +106,10 @@ def draw_animations(
         A probe's name and its GIF file, one after the other, so that they need not all be held at
         once.
     """
-    pictures = probes.pictures()
+    pictures = probes.pictures(history.passes[-1].map_shape)
     shown = evenly_chosen(len(history.passes), MAX_ANIMATION_FRAMES)
     frames = [history.passes[index] for index in shown]
-    heats = [history.scaled(index, scale) for index in shown]
+    heats = [flat_maps(history.scaled(index, scale)) for index in shown]
     progress = [frame.step / max(frames[-1].step, 1) for frame in frames]
     _, of_one = _FULL_SCALE[scale]
     for row, name in enumerate(probes.names):
@@ -164,8 +166,8 @@ def _verdict(probes: ProbeSet, seen: Pass, row: int) -> str:
     if seen.predicted is not None:
         predicted = int(seen.predicted[row])
         said.append(f"predicted {probes.class_name(predicted)}{_sure(seen, row, predicted)}")
-    if probes.labels is not None:
-        said.append(f"label {probes.class_name(int(probes.labels[row]))}")
+    if (label := probes.label_texts()[row]) is not None:
+        said.append(f"label {label}")
     return ", ".join(said)
 
 

@@ -127,7 +127,13 @@ class Publisher:
         described = (probes.fingerprint, seen.layer)
         records = [(HEAT_TAG, encode_heat(heat_record(seen, fingerprint=probes.fingerprint)))]
         if described != self._described:
-            record = probes_record(probes, layer=seen.layer, scale=self.scale, score=self.score)
+            record = probes_record(
+                probes,
+                layer=seen.layer,
+                scale=self.scale,
+                score=self.score,
+                map_shape=seen.map_shape,
+            )
             records.insert(0, (PROBES_TAG, encode_probes(record)))
         for taker in takers:
             for suffix, strings in records:

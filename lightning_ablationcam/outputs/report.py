@@ -155,7 +155,14 @@ def _of_monitor(monitor: Watched) -> Series:
             "trainer.validate with it first"
         )
     score = monitor.score if isinstance(monitor.score, str) else "score"
-    probes = probes_record(monitor.probes, layer=passes[-1].layer, scale=monitor.scale, score=score)
+    newest = passes[-1]
+    probes = probes_record(
+        monitor.probes,
+        layer=newest.layer,
+        scale=monitor.scale,
+        score=score,
+        map_shape=newest.map_shape,
+    )
     heat = [heat_record(seen, fingerprint=probes.fingerprint) for seen in passes]
     stamped = [Stamped(seen.step, None, record) for seen, record in zip(passes, heat, strict=True)]
     notes = []

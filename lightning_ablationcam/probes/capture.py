@@ -9,15 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_ablationcam.network.inputs import tensors
 from lightning_ablationcam.probes.batches import split_batch
+from lightning_ablationcam.probes.labels import LabelKind, kind_of, readable
+from lightning_ablationcam.probes.samples import Samples, joined_samples
 
 
 class ProbeCapture:
     """Keeps at most ``wanted`` images, balanced over their classes, in the order they came.
 
     Once full, an image of a rarer class takes the place of the newest one of the commonest class.
-    An image seen before, as when the sanity check and the first validation read the same batches,
-    is not taken twice.
+    An image of several classes counts as one of the rarest of them, and those without any as a
+    class of their own. Values and maps are not balanced. An image seen before, as when the sanity
+    check and the first validation read the same batches, is not taken twice.
 
     Args:
         wanted: How many images to keep.
@@ -28,69 +32,82 @@ class ProbeCapture:
     Example:
         >>> capture = ProbeCapture(2)
         >>> capture.offer((torch.arange(4.0).view(4, 1, 1, 1), torch.tensor([7, 7, 7, 8])))
-        >>> capture.labels
-        [7, 8]
+        >>> capture.samples.labels
+        tensor([7, 8])
     """
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
         self.problem = "no validation batch passed by"
-        self._kept: list[tuple[Tensor, int | None, bytes]] = []
+        self._kept: list[tuple[Samples, int | None, bytes]] = []
         self._counts: Counter[int | None] = Counter()
+        self._are_values = False
 
     def __len__(self) -> int:
         return len(self._kept)
 
     @property
-    def images(self) -> list[Tensor]:
-        """The images kept, on the CPU."""
-        return [image for image, _, _ in self._kept]
+    def samples(self) -> Samples:
+        """What was kept, at least one image, on the CPU."""
+        return joined_samples([sample for sample, _, _ in self._kept])
 
     @property
-    def labels(self) -> list[int] | None:
-        """Their class indices, or None unless all have one."""
-        labels = [label for _, label, _ in self._kept if label is not None]
-        return labels if len(labels) == len(self._kept) else None
+    def label_kind(self) -> LabelKind | None:
+        """``"value"`` if a label was one that is not 0 or 1, whether it was kept or not."""
+        return "value" if self._are_values else None
 
     def offer(self, batch: Any) -> None:
         """Look through one batch and keep the images that are wanted.
 
-        A batch whose images cannot be found, or have another shape than those kept, is skipped and
-        noted in ``problem``: batches of another loader may still fit.
+        A batch whose images cannot be found, or whose inputs have other shapes than those kept, is
+        skipped and noted in ``problem``: batches of another loader may still fit.
         """
         try:
-            images, labels = split_batch(batch)
+            found = split_batch(batch)
         except TypeError as error:
             self.problem = str(error)
             return
-        if self._kept and (images.shape[1:], images.dtype) != self._kind:
-            self.problem = f"images of shapes {tuple(self._kind[0])} and {tuple(images.shape[1:])}"
+        if self._kept and (first := self._kept[0][0]).form != found.form:
+            self.problem = (
+                f"images of shapes {tuple(first.images.shape[1:])} and "
+                f"{tuple(found.images.shape[1:])}"
+            )
             return
-        for row in range(len(images)):
-            label = None if labels is None else labels[row]
+        labels = self._read(found)
+        for row in range(len(found)):
+            classes = [None] if labels is None else self._classes(labels[row])
+            label = min(classes, key=lambda each: self._counts[each])
             if len(self) < self.wanted or self._is_rarer(label):
-                self._take(images[row], label)
+                self._take(found.rows(slice(row, row + 1)), label)
 
-    @property
-    def _kind(self) -> tuple[torch.Size, torch.dtype]:
-        first = self._kept[0][0]
-        return first.shape, first.dtype
+    def _read(self, found: Samples) -> Tensor | None:
+        """The labels of a batch, if they are classes."""
+        if found.labels is None:
+            return None
+        labels = readable(found.labels, (len(found), *found.images.shape[2:]))
+        kind = kind_of(labels)
+        self._are_values |= kind == "value"
+        return None if self._are_values or kind == "map" else labels
+
+    def _classes(self, label: Tensor) -> list[int | None]:
+        if not label.ndim:
+            return [int(label)]
+        return [*label.nonzero().flatten().tolist()] or [-1]
 
     def _is_rarer(self, label: int | None) -> bool:
         """Whether an image of this class makes the classes more even."""
         return label is not None and max(self._counts.values()) - self._counts[label] >= 2
 
-    def _take(self, image: Tensor, label: int | None) -> None:
-        # The Trainer validates in inference mode; the copy must be usable outside of it.
-        with torch.inference_mode(False):
-            copy = image.detach().cpu().clone()
-        content = copy.contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        digest = hashlib.sha256(content).digest()
-        if any(digest == other for _, _, other in self._kept):
+    def _take(self, sample: Samples, label: int | None) -> None:
+        digest = hashlib.sha256()
+        for _, tensor in tensors(sample.inputs):
+            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        content = digest.digest()
+        if any(content == other for _, _, other in self._kept):
             return
         if len(self) == self.wanted:
             self._drop_newest(max(self._counts, key=lambda other: self._counts[other]))
-        self._kept.append((copy, label, digest))
+        self._kept.append((sample, label, content))
         self._counts[label] += 1
 
     def _drop_newest(self, label: int | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +15,40 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from lightning_ablationcam.arguments import (
+    check_choice,
     check_count,
     check_names,
     check_path,
     is_dense,
-    shown,
     whole_numbers,
 )
+from lightning_ablationcam.arguments import (
+    shown as worded,
+)
+from lightning_ablationcam.network.inputs import Inputs, picture_of, tensors
 from lightning_ablationcam.network.isolation import kept_random_state
 from lightning_ablationcam.probes.batches import class_names as names_of_classes
 from lightning_ablationcam.probes.batches import item_labels, split_batch, split_item
+from lightning_ablationcam.probes.display import Display, checked_bands, per_channel
+from lightning_ablationcam.probes.given import (
+    channel_statistics,
+    checked_batch,
+    checked_inputs,
+    checked_masks,
+    checked_names,
+    copying,
+)
+from lightning_ablationcam.probes.labels import (
+    LABEL_KINDS,
+    LabelKind,
+    checked_labels,
+    kind_of,
+    nth_classes,
+    readable,
+    texts,
+)
 from lightning_ablationcam.probes.loader_state import kept_loader
+from lightning_ablationcam.probes.samples import Samples, joined_samples
 from lightning_ablationcam.selection import evenly_chosen
 
 DEFAULT_PROBES = 16
@@ -42,61 +64,107 @@ class ProbeSet:
     """The fixed images whose heatmaps are followed through training.
 
     Args:
-        inputs: (N, C, H, W) the model's inputs, stacked, normalised as in training.
-        labels: N class indices, optional.
+        inputs: What the model is fed, normalised as in training: images (N, C, H, W), signals
+            (N, C, L) or volumes (N, C, D, H, W), or a dict, tuple or list of tensors with a row for
+            each image, nested at will. A list of tensors of one image each is stacked.
+        labels: Optional, for each image: N class indices; N x L of 0 and 1 or bool where an image
+            has several classes; N floats, which are values, or classes if all are 0 or 1; or a map
+            of classes, N x H x W.
         names: N names, optional; they become TensorBoard tags. Repeated names get a number.
         masks: (N, H, W) bool, where the object is, optional.
         class_names: Name of each class index, optional.
         mean: Mean that normalisation subtracted, one number or one for each channel.
         std: Standard deviation that normalisation divided by, likewise. With ``mean`` and ``std``
             pictures are shown in their true colours; without, each is stretched to its own range.
+        shown: Over which tensor of several the heatmaps lie, by path, such as ``"image"`` or
+            ``"views.0"``. Default the one with a name such as ``"image"`` or ``"pixel_values"``,
+            else the only tensor of floats with the shape of images.
+        bands: Which channels are shown as red, green and blue, or one for grey. Default all of
+            three, and the grey mean of any other number.
+        label_kind: What the labels are, ``"class"``, ``"multi-hot"``, ``"value"`` or ``"map"``,
+            where their values do not say it, such as values that are all 0 or 1.
+        batch: The whole batch, as a dict, tuple or list of tensors, for modules that are given one.
+
+    Attributes:
+        inputs: What the model is fed, on the CPU.
+        shown: The path of the tensor that heatmaps lie over; None of a single tensor.
+        labels: (N,) int64 classes, (N, L) bool several classes, (N,) float64 values, (N, H, W)
+            int64 maps, or None.
+        batch: The batch in which the probes came from a loader, a dataset or a validation, with
+            None in the place of what is no tensor; or None. It has tensors in common with
+            ``inputs``.
 
     Raises:
-        TypeError: If ``inputs`` is not an array of images, or labels are not whole numbers.
+        TypeError: If ``inputs`` is not an array of images, or labels are no numbers.
         ValueError: If lengths or shapes do not fit each other.
 
     Example:
         >>> probes = ProbeSet(torch.rand(2, 1, 8, 8), labels=[3, 5], class_names="0123456789")
         >>> len(probes), probes.names
         (2, ['00_3', '01_5'])
+        >>> ProbeSet({"image": torch.rand(2, 1, 8, 8), "age": torch.rand(2, 1)}).images.shape
+        torch.Size([2, 1, 8, 8])
     """
 
     def __init__(
         self,
-        inputs: Tensor | NDArray[Any] | Sequence[Tensor],
-        labels: Sequence[int] | Tensor | NDArray[Any] | None = None,
+        inputs: Inputs,
+        labels: Sequence[Any] | Tensor | NDArray[Any] | None = None,
         names: Sequence[str] | None = None,
         masks: Tensor | NDArray[Any] | None = None,
         class_names: Sequence[str] | None = None,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
+        shown: str | None = None,
+        bands: int | Sequence[int] | None = None,
+        label_kind: LabelKind | None = None,
+        batch: Any = None,
     ) -> None:
-        self.inputs = _images(inputs)
-        count, channels = self.inputs.shape[:2]
-        self.labels = _labels(labels, count)
-        self.masks = _masks(masks, self.inputs.shape)
+        copy = copying()
+        self.inputs, self.shown = checked_inputs(inputs, shown, copy)
+        shape, channels = self.images.shape, self.images.shape[1]
+        count = len(self)
+        if label_kind is not None:
+            check_choice("label_kind", label_kind, LABEL_KINDS)
+        if isinstance(labels, Tensor) and is_dense(labels):
+            labels = copy(labels)
+        sizes = (count, *shape[2:])
+        self.labels = None if labels is None else checked_labels(labels, sizes, label_kind)
+        self.batch = checked_batch(batch, count, copy)
+        self.masks = checked_masks(masks, shape)
         if class_names is not None:
             check_names("class_names", class_names)
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.mean = channel_statistics("mean", mean, channels)
         self.std = channel_statistics("std", std, channels)
-        self.names = _names(names, count, self.labels, self.class_names)
+        self.bands = checked_bands(bands, channels, signal=len(shape) == 3)
+        self.names = checked_names(names, self._stems())
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.images)
 
     def __repr__(self) -> str:
-        shape = "x".join(str(size) for size in self.inputs.shape[1:])
-        return f"ProbeSet({len(self)} images of {shape}, {self.fingerprint[:12]})"
+        kind = {3: "signals", 4: "images", 5: "volumes"}[self.images.ndim]
+        shape = "x".join(str(size) for size in self.images.shape[1:])
+        others = len(list(tensors(self.inputs))) - 1
+        more = f" and {others} more inputs" if others else ""
+        return f"ProbeSet({len(self)} {kind} of {shape}{more}, {self.fingerprint[:12]})"
+
+    @property
+    def images(self) -> Tensor:
+        """The tensor that heatmaps lie over, (N, C, H, W), (N, C, L) or (N, C, D, H, W)."""
+        return self.inputs if self.shown is None else picture_of(self.inputs, self.shown)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the images and labels in hexadecimal: equal content, equal fingerprint."""
+        """SHA-256 of the inputs and labels in hexadecimal: equal content, equal fingerprint."""
         digest = hashlib.sha256()
-        for part in (self.inputs, self.labels):
-            if part is not None:
-                digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-                digest.update(part.contiguous().view(torch.uint8).numpy().tobytes())
+        parts = list(tensors(self.inputs))
+        if self.labels is not None:
+            parts.append(("", self.labels))
+        for path, part in parts:
+            digest.update(f"{path}{part.dtype}{tuple(part.shape)}".encode())
+            digest.update(part.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def class_name(self, index: int) -> str:
@@ -105,24 +173,121 @@ class ProbeSet:
             return self.class_names[index]
         return f"class {index}"
 
-    def pictures(self) -> NDArray[np.uint8]:
+    # ---- labels ------------------------------------------------------------------------------
+
+    @property
+    def label_kind(self) -> LabelKind | None:
+        """What the labels are: ``"class"``, ``"multi-hot"``, ``"value"``, ``"map"`` or None."""
+        return kind_of(self.labels)
+
+    def label_texts(self) -> list[str | None]:
+        """What captions show of each label: None where there is none, and of maps.
+
+        Example:
+            >>> several = [[True, True], [False, False]]
+            >>> ProbeSet(torch.rand(2, 1, 4, 4), several, class_names=["cat", "dog"]).label_texts()
+            ['cat, dog', None]
+            >>> ProbeSet(torch.rand(2, 1, 4, 4), [25.0, 31.5]).label_texts()
+            ['25.0', '31.5']
+        """
+        return texts(self.labels, len(self), self.class_name)
+
+    def first_classes(self) -> Tensor:
+        """(N,) int64: the class of each image, of several the first; -1 where it has none.
+
+        Raises:
+            ValueError: If the labels are no classes, or there are none.
+
+        Example:
+            >>> several = [[False, True, True], [False, False, False]]
+            >>> ProbeSet(torch.rand(2, 1, 4, 4), several).first_classes()
+            tensor([ 1, -1])
+        """
+        if self.labels is None or self.label_kind not in ("class", "multi-hot"):
+            raise ValueError(f"the labels are of kind {self.label_kind!r}; expected classes")
+        return self.labels if self.label_kind == "class" else nth_classes(self.labels, 0)
+
+    def further_classes(self, most: int) -> list[Tensor]:
+        """The second class of each image that has several, the third, and so on.
+
+        Args:
+            most: How many at most.
+
+        Returns:
+            (N,) int64 each, -1 where an image has no such class; as many as the image with the most
+            classes has beside its first.
+
+        Raises:
+            ValueError: If ``most`` is below 1.
+
+        Example:
+            >>> several = [[False, True, True], [True, False, False]]
+            >>> ProbeSet(torch.rand(2, 1, 4, 4), several).further_classes(5)
+            [tensor([ 2, -1])]
+        """
+        check_count("most", most)
+        if self.labels is None or self.label_kind != "multi-hot":
+            return []
+        largest = int(self.labels.sum(dim=1).max())
+        return [nth_classes(self.labels, place) for place in range(1, min(largest, most + 1))]
+
+    def _stems(self) -> list[str | None]:
+        """What default names show of the labels."""
+        if self.label_kind not in ("class", "multi-hot"):
+            return [None] * len(self)
+        known = self.class_names or ()
+        return [
+            (known[c] if c < len(known) else f"class{c}")
+            if c >= 0
+            else (None if self.label_kind == "multi-hot" else f"class{c}")
+            for c in self.first_classes().tolist()
+        ]
+
+    # ---- what they look like -----------------------------------------------------------------
+
+    def pictures(self, map_shape: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """The images as they look: (N, H, W, 3) uint8, normalisation undone, grey as RGB.
 
-        Images with neither 1 nor 3 channels are shown as the grey mean of their channels.
+        Images with neither 1 nor 3 channels are shown as the grey mean of their channels, or as
+        their ``bands``. Signals are drawn as curves over the whole width. Of volumes the slices at
+        the depth positions of a heatmap are shown, at most 16, evenly chosen.
+
+        Args:
+            map_shape: The shape of the heatmaps that will lie over them, without N, such as
+                ``result.heatmaps.shape[1:]``. It matters where there is depth: the tiles then are
+                those in which :func:`~lightning_ablationcam.render.mosaic.flat_maps` lays out the
+                heatmaps.
+
+        Example:
+            >>> ProbeSet(torch.rand(2, 1, 32, 64, 64)).pictures((8, 4, 4)).shape
+            (2, 224, 224, 3)
         """
-        images = self.inputs.float()
-        if self.inputs.dtype == torch.uint8:
-            images = images / 255
-        elif self.mean is None and self.std is None:
-            low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-            images = (images - low) / (high - low).clamp(min=torch.finfo(images.dtype).tiny)
-        else:
-            images = images * _per_channel(self.std, 1.0) + _per_channel(self.mean, 0.0)
-        if images.shape[1] not in (1, 3):
-            images = images.mean(dim=1, keepdim=True)
-        bytes_ = images.nan_to_num().clamp(0, 1).mul(255).round().to(torch.uint8)
-        shown: NDArray[np.uint8] = bytes_.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
-        return np.ascontiguousarray(shown)
+        return Display(self.mean, self.std, self.bands).pictures(self.images, map_shape)
+
+    # ---- where they come from ----------------------------------------------------------------
+
+    @classmethod
+    def of_samples(
+        cls, samples: Samples, label_kind: LabelKind | None = None, **options: Any
+    ) -> ProbeSet:
+        """The probe set of what was read, with labels where they can be read.
+
+        Args:
+            samples: What was read.
+            label_kind: As in :class:`ProbeSet`, and so are the others.
+            options: More arguments of :class:`ProbeSet`.
+        """
+        labels, sizes = samples.labels, (len(samples), *samples.images.shape[2:])
+        if labels is not None and readable(labels, sizes, label_kind) is None:
+            labels = None
+        options["shown"] = options.get("shown") if samples.shown is None else samples.shown
+        return cls(
+            samples.inputs,
+            labels,
+            label_kind=None if labels is None else label_kind,
+            batch=samples.batch,
+            **options,
+        )
 
     @classmethod
     def from_dataset(
@@ -136,6 +301,8 @@ class ProbeSet:
         class_names: Sequence[str] | None = None,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
+        shown: str | None = None,
+        bands: int | Sequence[int] | None = None,
     ) -> ProbeSet:
         """Take images from a map-style dataset whose items are images with or without a label.
 
@@ -145,7 +312,8 @@ class ProbeSet:
 
         Args:
             dataset: Has ``__len__`` and ``__getitem__``; items are tensors, (tensor, label, ...)
-                or dicts such as ``{"image": ..., "label": ...}``.
+                or dicts such as ``{"image": ..., "label": ...}``. Of what they are made of
+                :func:`~lightning_ablationcam.probes.batches.split_batch` tells inputs from labels.
             indices: Which items to take.
             per_class: Take this many first items of each class, in the order of the classes. Labels
                 are read from ``dataset.targets`` or the like if there is one, else item by item.
@@ -154,6 +322,8 @@ class ProbeSet:
             class_names: As in :class:`ProbeSet`; default ``dataset.classes`` where there is one.
             mean: As in :class:`ProbeSet`.
             std: As in :class:`ProbeSet`.
+            shown: As in :class:`ProbeSet`.
+            bands: As in :class:`ProbeSet`.
 
         Returns:
             The probe set.
@@ -179,21 +349,17 @@ class ProbeSet:
             elif indices is None:
                 most = min(n or DEFAULT_PROBES, len(dataset))
                 indices = evenly_chosen(len(dataset), most)
-            items = [split_item(dataset[index]) for index in _indices(indices, len(dataset))]
-        strange = [image for image, _ in items if not is_dense(image)]
-        if strange:
-            raise TypeError(
-                f"dataset holds {shown(strange[0])}, which is sparse or has no values; expected "
-                "images"
-            )
-        labels = [label for _, label in items if label is not None]
-        return cls(
-            [image for image, _ in items],
-            labels=labels if len(labels) == len(items) else None,
+            chosen_items = [
+                split_item(dataset[index], shown) for index in _indices(indices, len(dataset))
+            ]
+        return cls.of_samples(
+            joined_samples(chosen_items),
+            shown=shown,
             names=names,
             class_names=names_of_classes(dataset) if class_names is None else class_names,
             mean=mean,
             std=std,
+            bands=bands,
         )
 
     @classmethod
@@ -206,6 +372,8 @@ class ProbeSet:
         class_names: Sequence[str] | None = None,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
+        shown: str | None = None,
+        bands: int | Sequence[int] | None = None,
     ) -> ProbeSet:
         """Take the first ``n`` images of a loader's batches.
 
@@ -216,13 +384,17 @@ class ProbeSet:
         :func:`~lightning_ablationcam.probes.loader_state.kept_loader`.
 
         Args:
-            loader: Yields batches: tensors, (tensor, labels, ...) or dicts. It must start anew each
-                time it is iterated; an iterator would lose the batches that are read.
+            loader: Yields batches: tensors, (tensor, labels, ...) or dicts, of which
+                :func:`~lightning_ablationcam.probes.batches.split_batch` tells inputs from labels.
+                It must start anew each time it is iterated; an iterator would lose the batches
+                that are read.
             n: How many images; fewer if the loader ends.
             names: As in :class:`ProbeSet`.
             class_names: As in :class:`ProbeSet`.
             mean: As in :class:`ProbeSet`.
             std: As in :class:`ProbeSet`.
+            shown: As in :class:`ProbeSet`.
+            bands: As in :class:`ProbeSet`.
 
         Returns:
             The probe set.
@@ -233,24 +405,25 @@ class ProbeSet:
         """
         check_count("n", n)
         _check_loader(loader)
-        images: list[Tensor] = []
-        labels: list[int] = []
+        read: list[Samples] = []
+        missing = n
         with kept_random_state(), kept_loader("loader", loader):
             for batch in loader:
-                inputs, found = _split_batch_of_loader(batch)
-                images.extend(inputs.detach().cpu())
-                labels.extend([] if found is None else found)
-                if len(images) >= n:
+                found = _split_batch_of_loader(batch, shown)
+                read.append(found.rows(slice(missing)))
+                missing -= len(read[-1])
+                if missing <= 0:
                     break
-        if not images:
+        if not any(map(len, read)):
             raise ValueError(f"loader yielded no batch ({type(loader).__name__})")
-        return cls(
-            images[:n],
-            labels=labels[:n] if len(labels) == len(images) else None,
+        return cls.of_samples(
+            joined_samples(read),
+            shown=shown,
             names=names,
             class_names=class_names,
             mean=mean,
             std=std,
+            bands=bands,
         )
 
     @classmethod
@@ -285,11 +458,11 @@ class ProbeSet:
         height, width = _sides(size)
         means, stds = channel_statistics("mean", mean, 3), channel_statistics("std", std, 3)
         if not folder.is_dir():
-            raise FileNotFoundError(f"path={shown(str(path))} is not a folder")
+            raise FileNotFoundError(f"path={worded(str(path))} is not a folder")
         files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _IMAGE_SUFFIXES)
         if not files:
             raise ValueError(
-                f"path={shown(str(path))} holds no picture; expected one of "
+                f"path={worded(str(path))} holds no picture; expected one of "
                 f"{sorted(_IMAGE_SUFFIXES)}"
             )
         parts = [file.relative_to(folder).parts for file in files]
@@ -297,9 +470,9 @@ class ProbeSet:
         classes = sorted({part[0] for part in parts}) if labelled else None
         pixels = np.stack([_read_rgb(file, (width, height)) for file in files])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-        inputs = images - _per_channel(means, 0.0)
+        inputs = images - per_channel(means, 0.0)
         return cls(
-            inputs / _per_channel(stds, 1.0),
+            inputs / per_channel(stds, 1.0),
             labels=[classes.index(part[0]) for part in parts] if classes else None,
             names=["/".join([*part[:-1], Path(part[-1]).stem]) for part in parts],
             class_names=classes,
@@ -308,187 +481,63 @@ class ProbeSet:
         )
 
 
-def channel_statistics(
-    name: str, values: float | Sequence[float] | None, channels: int | None = None
-) -> tuple[float, ...] | None:
-    """``mean`` or ``std`` as a tuple of one number or one for each channel.
-
-    Args:
-        name: The argument's name, for messages.
-        values: What the user gave.
-        channels: The number of channels, where it is known.
-
-    Returns:
-        The tuple, or None.
-
-    Raises:
-        TypeError: If the values are not numbers.
-        ValueError: If their count does not fit, one is not finite or a ``std`` is not positive.
-    """
-    if values is None:
-        return None
-    numbers = _floats(name, values)
-    allowed = f"1 or {channels}" if channels else "at least 1"
-    if not numbers or (channels and len(numbers) not in (1, channels)):
-        raise ValueError(
-            f"{name}={shown(values)} has {len(numbers)} numbers; expected {allowed}, one for each "
-            "channel of the inputs"
-        )
-    if not np.isfinite(numbers).all() or (name == "std" and min(numbers) <= 0):
-        kind = "positive numbers" if name == "std" else "finite numbers"
-        raise ValueError(f"{name}={shown(values)}; expected {kind}")
-    return numbers
-
-
-def _images(inputs: Tensor | NDArray[Any] | Sequence[Tensor]) -> Tensor:
-    expected = "a tensor of shape (N, C, H, W) with at least one image"
-    if isinstance(inputs, (list, tuple)):
-        if not inputs or not all(isinstance(image, (Tensor, np.ndarray)) for image in inputs):
-            raise TypeError(
-                f"inputs={shown(inputs)} is a list, but not one of tensors; expected {expected}"
-            )
-        shapes = {tuple(image.shape) for image in inputs}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"inputs have different shapes {sorted(shapes)[:4]}; a probe set is fed in one "
-                "batch, so resize or crop the images to one shape"
-            )
-        inputs = torch.stack([_tensor("inputs", image, expected) for image in inputs])
-    images = _tensor("inputs", inputs, expected).detach().cpu().clone()
-    if images.ndim != 4 or not images.numel():
-        raise ValueError(f"inputs has shape {tuple(images.shape)}; expected {expected}")
-    return images
-
-
-def _tensor(name: str, values: object, expected: str) -> Tensor:
-    if not isinstance(values, (Tensor, np.ndarray)):
-        raise TypeError(f"{name}={shown(values)} is a {type(values).__name__}; expected {expected}")
-    try:
-        given = torch.as_tensor(values)
-    except TypeError as error:  # An array of strings or objects.
-        raise TypeError(f"{name}={shown(values)}; expected {expected}") from error
-    if not is_dense(given):
-        raise TypeError(f"{name}={shown(values)} is sparse or has no values; expected {expected}")
-    return given
-
-
-def _floats(name: str, values: Any) -> tuple[float, ...]:
-    expected = "a number or a list of numbers"
-    try:
-        given = np.atleast_1d(np.asarray(values.tolist() if isinstance(values, Tensor) else values))
-    # Lists of several lengths, and tensors that are sparse or have no values.
-    except (ValueError, RuntimeError) as error:
-        raise TypeError(f"{name}={shown(values)}; expected {expected}") from error
-    # Check the kind of dtype: float("0.5") and float(True) would work, but are not meant.
-    if given.dtype.kind not in "iuf" or given.ndim != 1:
-        raise TypeError(f"{name}={shown(values)}; expected {expected}")
-    return tuple(given.astype(float).tolist())
-
-
 def _sides(size: Any) -> tuple[int, int]:
     sides: Sequence[Any] = (
         size if isinstance(size, (list, tuple)) and len(size) == 2 else (size, size)
     )
     expected = f"expected a number of pixels or (height, width), each 1 to {MAX_SIDE}"
     if not all(isinstance(side, (int, np.integer)) and type(side) is not bool for side in sides):
-        raise TypeError(f"size={shown(size)}; {expected}")
+        raise TypeError(f"size={worded(size)}; {expected}")
     if not all(1 <= side <= MAX_SIDE for side in sides):
-        raise ValueError(f"size={shown(size)}; {expected}")
+        raise ValueError(f"size={worded(size)}; {expected}")
     return int(sides[0]), int(sides[1])
 
 
 def _check_dataset(dataset: Any) -> None:
     if isinstance(dataset, type) or not isinstance(dataset, Sized):
         raise TypeError(
-            f"dataset={shown(dataset)} is a {type(dataset).__name__} without a length; use "
+            f"dataset={worded(dataset)} is a {type(dataset).__name__} without a length; use "
             "ProbeSet.from_dataloader for iterable datasets"
         )
     if isinstance(dataset, Mapping) or not hasattr(type(dataset), "__getitem__"):
         raise TypeError(
-            f"dataset={shown(dataset)} is a {type(dataset).__name__}; expected a map-style dataset "
-            "or a list of items"
+            f"dataset={worded(dataset)} is a {type(dataset).__name__}; expected a map-style "
+            "dataset or a list of items"
         )
     try:
         count = len(dataset)
     except TypeError as error:  # From an array without dimensions, or a wrapper of a stream.
-        raise TypeError(f"dataset={shown(dataset)} has no length") from error
+        raise TypeError(f"dataset={worded(dataset)} has no length") from error
     if not count:
         raise ValueError(
-            f"dataset={shown(dataset)} is empty ({type(dataset).__name__} of length 0)"
+            f"dataset={worded(dataset)} is empty ({type(dataset).__name__} of length 0)"
         )
-
-
-def _labels(labels: Sequence[int] | Tensor | NDArray[Any] | None, count: int) -> Tensor | None:
-    if labels is None:
-        return None
-    given = whole_numbers("labels", labels, "whole numbers, class indices").detach().cpu()
-    if given.shape != (count,):
-        raise ValueError(
-            f"labels has shape {tuple(given.shape)}; expected one class index for each of the "
-            f"{count} images"
-        )
-    return given.to(torch.int64).clone()
-
-
-def _masks(masks: Tensor | NDArray[Any] | None, shape: torch.Size) -> Tensor | None:
-    if masks is None:
-        return None
-    expected = (shape[0], *shape[2:])
-    given = _tensor("masks", masks, f"a tensor of shape {expected}").detach().cpu()
-    if given.shape != expected:
-        raise ValueError(f"masks has shape {tuple(given.shape)}; expected {expected}")
-    return given.bool().clone()
-
-
-def _names(
-    names: Sequence[str] | None,
-    count: int,
-    labels: Tensor | None,
-    class_names: Sequence[str] | None,
-) -> list[str]:
-    if names is None:
-        digits = max(2, len(str(count - 1)))
-        stems = [f"{index:0{digits}d}" for index in range(count)]
-        if labels is None:
-            return stems
-        known = class_names or ()
-        return [
-            f"{stem}_{known[c] if 0 <= c < len(known) else f'class{c}'}"
-            for stem, c in zip(stems, labels.tolist(), strict=True)
-        ]
-    check_names("names", names, count)
-    seen: Counter[str] = Counter()
-    unique = []
-    for name in map(str, names):
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return unique
 
 
 def _check_loader(loader: object) -> None:
     if isinstance(loader, Iterator):
         raise TypeError(
-            f"loader={shown(loader)} is an iterator, which loses the batches read from it; pass "
+            f"loader={worded(loader)} is an iterator, which loses the batches read from it; pass "
             "what it iterates over, such as a DataLoader or a list of batches"
         )
     is_scalar = isinstance(loader, (Tensor, np.ndarray)) and not loader.ndim
     if isinstance(loader, type) or is_scalar or not isinstance(loader, Iterable):
         raise TypeError(
-            f"loader={shown(loader)}; expected a DataLoader or another iterable of batches"
+            f"loader={worded(loader)}; expected a DataLoader or another iterable of batches"
         )
 
 
-def _split_batch_of_loader(batch: Any) -> tuple[Tensor, list[int] | None]:
+def _split_batch_of_loader(batch: Any, chosen: str | None) -> Samples:
     try:
-        images, labels = split_batch(batch)
+        found = split_batch(batch, chosen)
     except TypeError as error:
         raise TypeError(f"loader: {error}") from error
-    if images.ndim != 4:
+    if not 3 <= found.images.ndim <= 5:
         raise ValueError(
-            f"loader yielded a batch of shape {tuple(images.shape)}; expected images of shape "
-            "(N, C, H, W)"
+            f"loader yielded a batch of shape {tuple(found.images.shape)}; expected images of "
+            "shape (N, C, H, W), (N, C, L) or (N, C, D, H, W)"
         )
-    return images, labels
+    return found
 
 
 def _first_of_each_class(dataset: Any, per_class: int) -> list[int]:
@@ -502,18 +551,14 @@ def _first_of_each_class(dataset: Any, per_class: int) -> list[int]:
 
 def _indices(indices: Sequence[int], length: int) -> list[int]:
     if isinstance(indices, Sequence) and not indices:
-        raise ValueError(f"indices={shown(indices)} is empty; expected at least one")
+        raise ValueError(f"indices={worded(indices)} is empty; expected at least one")
     given = whole_numbers("indices", indices, "a list of whole numbers")
     if given.ndim != 1:
-        raise TypeError(f"indices={shown(indices)}; expected a list of whole numbers")
+        raise TypeError(f"indices={worded(indices)}; expected a list of whole numbers")
     wrong = given[(given < -length) | (given >= length)]
     if len(wrong):
         raise ValueError(f"indices contains {int(wrong[0])}; the dataset has {length} items")
     return [int(index) for index in given]
-
-
-def _per_channel(values: tuple[float, ...] | None, default: float) -> Tensor:
-    return torch.tensor(values or (default,)).view(1, -1, 1, 1)
 
 
 def _read_rgb(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -11,7 +11,9 @@ import numpy as np
 from lightning_ablationcam.arguments import check_choice, check_count, check_names, shown
 from lightning_ablationcam.network.isolation import kept_random_state
 from lightning_ablationcam.probes.capture import ProbeCapture
-from lightning_ablationcam.probes.probe_set import ProbeSet, channel_statistics
+from lightning_ablationcam.probes.given import channel_statistics, has_named_tuple
+from lightning_ablationcam.probes.labels import kind_of
+from lightning_ablationcam.probes.probe_set import ProbeSet
 
 Probes = ProbeSet | Callable[[Any, Any], ProbeSet] | int
 ExplainedClasses = Literal["label", "predicted"] | int | Sequence[int]
@@ -120,19 +122,24 @@ class ProbeSource:
                 f"probes={self._capture.wanted}: no image could be kept from validation: "
                 f"{self._capture.problem}"
             )
-        return ProbeSet(self._capture.images, labels=self._capture.labels, **self._display)
+        kind = self._capture.label_kind
+        return ProbeSet.of_samples(self._capture.samples, label_kind=kind, **self._display)
 
     def state_dict(self) -> dict[str, Any]:
         """The probes' fingerprint, and the probes themselves if they were kept from validation."""
         if self.probes is None:
             return {"fingerprint": None, "kept": None}
         kept = None
-        if isinstance(self._wanted, int):
+        parts = (self.probes.inputs, self.probes.batch)
+        # Of named tuples a checkpoint would hold the user's class, and could not be read safely.
+        if isinstance(self._wanted, int) and not any(map(has_named_tuple, parts)):
             kept = {
                 "wanted": self._wanted,
                 "inputs": self.probes.inputs,
+                "shown": self.probes.shown,
                 "labels": self.probes.labels,
                 "masks": self.probes.masks,
+                "batch": self.probes.batch,
             }
         return {"fingerprint": self.probes.fingerprint, "kept": kept}
 
@@ -151,7 +158,13 @@ class ProbeSource:
         if kept is not None and kept["wanted"] == self._wanted:
             try:
                 probes = ProbeSet(
-                    kept["inputs"], labels=kept["labels"], masks=kept["masks"], **self._display
+                    kept["inputs"],
+                    labels=kept["labels"],
+                    masks=kept["masks"],
+                    shown=kept["shown"],
+                    batch=kept["batch"],
+                    label_kind=kind_of(kept["labels"]),
+                    **self._display,
                 )
                 _check_fit(probes, self._classes, self._needs_labels)
             except ValueError:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_ablationcam.network.inputs import Inputs, count_of, tensors
 from lightning_ablationcam.run.history import MAX_PASSES
 
 VERSION = 1
@@ -19,6 +20,8 @@ VERSION = 1
 
 MAX_INTEGER = 2**63 - 1
 MAX_NUMBER = torch.finfo(torch.float32).max
+MAX_LEVELS, MAX_PARTS = 16, 1000
+"""How deep the inputs of a module may be nested, and how many parts they may have."""
 MAX_TEXT_LENGTH = 1000
 """Characters of a name; messages repeat it."""
 
@@ -64,10 +67,9 @@ def checked_state(state: object) -> dict[str, Any]:
             history["strongest"] = torch.ones(count, dtype=torch.float64)
         if probes["fingerprint"] is None:
             raise StateError("it holds heatmaps, but not of which probes")
-        if probes["kept"] is not None and len(probes["kept"]["inputs"]) != count:
-            raise StateError(
-                f"it holds {len(probes['kept']['inputs'])} probes and heatmaps of {count}"
-            )
+        kept = probes["kept"]
+        if kept is not None and count_of(kept["inputs"]) != count:
+            raise StateError(f"it holds {count_of(kept['inputs'])} probes and heatmaps of {count}")
     return {
         "version": VERSION,
         "validations": _one(fields, "validations", _count),
@@ -182,20 +184,83 @@ def _probes(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _kept(where: str, value: Any) -> dict[str, Any]:
     fields = _mapping(where, value)
-    inputs = _one(fields, "inputs", _images, f"{where}.inputs")
-    labels = _optional(_array(torch.int64, len(inputs)))
-    return {
+    inputs = _one(fields, "inputs", _nested, f"{where}.inputs")
+    # Missing in states from before probes were fed several tensors.
+    chosen = _optional(_text)(f"{where}.shown", fields.get("shown"))
+    images = _picture(where, inputs, chosen)
+    kept = {
         "wanted": _one(fields, "wanted", _count, f"{where}.wanted"),
         "inputs": inputs,
-        "labels": _one(fields, "labels", labels, f"{where}.labels"),
+        "shown": chosen,
+        "labels": _one(fields, "labels", _optional(_labels(images)), f"{where}.labels"),
         # Missing in states from before probes kept from validation had masks.
-        "masks": _optional(_masks(inputs))(f"{where}.masks", fields.get("masks")),
+        "masks": _optional(_masks(images))(f"{where}.masks", fields.get("masks")),
+        "batch": _optional(_nested)(f"{where}.batch", fields.get("batch")),
     }
+    for name in ("inputs", "batch"):
+        rows = {tensor.shape[:1] for _, tensor in tensors(kept[name])}
+        if kept[name] is not None and rows != {(len(images),)}:
+            raise StateError(f"{where}.{name} has other rows than the {len(images)} probes")
+    return kept
 
 
-def _masks(inputs: Tensor) -> Callable[[str, Any], Tensor]:
+def _picture(where: str, inputs: Inputs, chosen: str | None) -> Tensor:
+    """The tensor of images among what is fed."""
+    found = dict(tensors(inputs))
+    if chosen is None and isinstance(inputs, Tensor):
+        return _images(f"{where}.inputs", inputs)
+    if chosen not in found or isinstance(inputs, Tensor):
+        raise StateError(f"{where}.shown is {_shown(chosen)}, which is not among the inputs")
+    return _images(f"{where}.inputs.{_shown(chosen)}", found[chosen])
+
+
+def _nested(where: str, value: Any) -> Inputs:
+    """A tensor, or dicts, lists and tuples of tensors, of few levels and parts."""
+    parts = 0
+
+    def read(where: str, value: Any, level: int) -> Inputs:
+        nonlocal parts
+        parts += 1
+        if parts > MAX_PARTS or level > MAX_LEVELS:
+            raise StateError(f"{where[:80]} is deeper or has more parts than a batch has")
+        if value is None and level:
+            return None
+        if isinstance(value, Mapping) and value:
+            for key in value:
+                if not isinstance(key, int):
+                    _text(f"a name in {where}", key)
+            return {
+                key: read(f"{where}.{_shown(key)}", each, level + 1) for key, each in value.items()
+            }
+        if type(value) in (list, tuple) and value:
+            return type(value)(read(f"{where}[{i}]", v, level + 1) for i, v in enumerate(value))
+        return _tensor(where, value)
+
+    return read(where, value, 0)
+
+
+def _labels(images: Tensor) -> Callable[[str, Any], Tensor]:
+    """A reader of labels of any kind of these images."""
+    count, sizes = len(images), tuple(images.shape[2:])
+    allowed = f"labels of {count} images, such as torch.int64 of shape ({count},)"
+
+    def read(where: str, value: Any) -> Tensor:
+        tensor = _tensor(where, value)
+        fits = {
+            torch.int64: tensor.shape in ((count,), (count, *sizes)),
+            torch.float64: tensor.shape == (count,),
+            torch.bool: tensor.ndim == 2 and len(tensor) == count and tensor.shape[1] > 1,
+        }
+        if not fits.get(tensor.dtype, False):
+            raise _unlike(where, tensor, allowed)
+        return tensor
+
+    return read
+
+
+def _masks(images: Tensor) -> Callable[[str, Any], Tensor]:
     """A reader of where the object is in each of these images."""
-    shape = (len(inputs), *inputs.shape[2:])
+    shape = (len(images), *images.shape[2:])
 
     def read(where: str, value: Any) -> Tensor:
         tensor = _tensor(where, value)
@@ -291,14 +356,14 @@ def _table(dtype: torch.dtype, count: int) -> Callable[[str, Any], Tensor]:
 
 def _heatmaps(where: str, value: Any) -> Tensor:
     tensor = _tensor(where, value)
-    if tensor.dtype != torch.float32 or tensor.ndim != 3 or not tensor.numel():
+    if tensor.dtype != torch.float32 or not 2 <= tensor.ndim <= 4 or not tensor.numel():
         raise _unlike(where, tensor, "torch.float32 of shape (N, h, w)")
     return tensor
 
 
 def _images(where: str, value: Any) -> Tensor:
     tensor = _tensor(where, value)
-    if tensor.ndim != 4 or not tensor.numel():
+    if not 3 <= tensor.ndim <= 5 or not tensor.numel():
         raise _unlike(where, tensor, "shape (N, C, H, W)")
     return tensor
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
+from lightning_ablationcam.network.inputs import Inputs, mapped
 from lightning_ablationcam.network.isolation import without_autocast
 from lightning_ablationcam.run.muted_logging import silenced
 
@@ -16,7 +17,7 @@ from lightning_ablationcam.run.muted_logging import silenced
 class Execution(Protocol):
     """How to run a module in a pass."""
 
-    def inputs(self, inputs: Tensor) -> Tensor:
+    def inputs(self, inputs: Inputs) -> Inputs:
         """Turn the probes, (N, ...) on the CPU, into inputs that the module takes."""
 
     def forward(self) -> AbstractContextManager[None]:
@@ -41,12 +42,13 @@ class Alone:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
 
-    def inputs(self, inputs: Tensor) -> Tensor:
+    def inputs(self, inputs: Inputs) -> Inputs:
         """Move inputs to the device of the module's parameters, and floats to their dtype."""
         like = next((p for p in self._module.parameters() if p.is_floating_point()), None)
         if like is None:
             return inputs
-        return inputs.to(like.device, like.dtype if inputs.is_floating_point() else None)
+        device, dtype = like.device, like.dtype
+        return mapped(inputs, lambda t: t.to(device, dtype if t.is_floating_point() else None))
 
     def forward(self) -> AbstractContextManager[None]:
         """No context: the module runs as it is."""
@@ -72,10 +74,15 @@ class UnderTrainer:
         self._trainer = trainer
         self._module = module
 
-    def inputs(self, inputs: Tensor) -> Tensor:
+    def inputs(self, inputs: Inputs) -> Inputs:
         """Move inputs to the module's device, in the precision's dtype."""
-        converted: Tensor = self._trainer.precision_plugin.convert_input(inputs)
-        return converted.to(self._module.device)
+        convert = self._trainer.precision_plugin.convert_input
+
+        def placed(tensor: Tensor) -> Tensor:
+            converted: Tensor = convert(tensor)
+            return converted.to(self._module.device)
+
+        return mapped(inputs, placed)
 
     @contextmanager
     def forward(self) -> Iterator[None]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +10,17 @@ from torch import nn
 
 from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
+from lightning_ablationcam.engine.recorder import RejectedError
 from lightning_ablationcam.engine.replay import uses_batch_statistics
-from lightning_ablationcam.method.wanted import Also
+from lightning_ablationcam.network.inputs import rows_of
 from lightning_ablationcam.network.isolation import warn
-from lightning_ablationcam.network.layers import LayerError
+from lightning_ablationcam.network.layers import LayerError, TargetLayer, several
 from lightning_ablationcam.options import Options
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses
 from lightning_ablationcam.result import AblationResult, joined
+from lightning_ablationcam.run.asked import Asked
+from lightning_ablationcam.run.calling import Convention, conventions
 from lightning_ablationcam.run.execution import Alone, Execution
 from lightning_ablationcam.run.ranks import Ranks
 
@@ -42,16 +44,22 @@ class Explainer:
 
     def __init__(
         self,
-        target_layer: str | nn.Module,
+        target_layer: TargetLayer,
         classes: ExplainedClasses,
         options: Options,
         ranks: Ranks | None = None,
     ) -> None:
-        self._wanted = target_layer
-        self._layer = target_layer
+        self._wanted = several(target_layer)
+        self._layers = several(target_layer)
+        self._convention: Convention | None = None
         self._classes = classes
         self._options = options
         self._ranks = Ranks() if ranks is None else ranks
+
+    @property
+    def says(self) -> str | None:
+        """How the module is called, where that is not plainly itself."""
+        return None if self._convention is None else self._convention.says
 
     def explain(
         self,
@@ -72,20 +80,41 @@ class Explainer:
             The result for all probes, the same on every rank.
         """
         how = Alone(module) if execution is None else execution
+        if self._convention is not None:
+            return self._explain_by(self._convention, module, probes, how, tell)
+        ways = conventions(module, probes, self._options.forward)
+        rejections: list[RejectedError] = []
+        for way in ways:
+            try:
+                result = self._explain_by(way, module, probes, how, tell)
+            except RejectedError as error:
+                rejections.append(error)
+                continue
+            self._convention = way
+            return result
+        raise rejections[0]
 
+    def _explain_by(
+        self,
+        way: Convention,
+        module: nn.Module,
+        probes: ProbeSet,
+        execution: Execution,
+        tell: Callable[[str], None],
+    ) -> AblationResult:
         def explain_rows(rows: slice) -> AblationResult:
-            return self._explain_rows(module, probes, rows, how, tell)
+            return self._explain_rows(way, module, probes, rows, execution, tell)
 
         parts = self._shares(module, len(probes), explain_rows)
         if any(isinstance(part, LayerError) for part in parts):
             # If another layer is found, the user is told and the history starts afresh.
-            self._layer = self._wanted
+            self._layers = self._wanted
             parts = self._shares(module, len(probes), explain_rows)
         result = joined([part for part in parts if isinstance(part, AblationResult)])
-        if result.drops.nan_to_num(0, 0, 0).any():
+        if all(each.drops.nan_to_num(0, 0, 0).any() for each in result.layers):
             # Otherwise the layer has no effect, as before a head that is still all zeros: keep
             # nothing, so that the next pass searches again.
-            self._layer = result.layer
+            self._layers = [each.layer for each in result.layers]
         return result
 
     def _shares(
@@ -97,9 +126,10 @@ class Explainer:
             For each rank its result, None if it has no share, or the error if the layer that "auto"
             had found is gone. All ranks get the error, so that they search again together.
         """
-        was_found = is_auto(self._wanted) and not is_auto(self._layer)
+        searching = any(map(is_auto, self._layers))
+        was_found = any(map(is_auto, self._wanted)) and not searching
         # Ranks that search for the layer on their own could find different ones.
-        split = not is_auto(self._layer) and not uses_batch_statistics(module)
+        split = not searching and not uses_batch_statistics(module)
         rows = self._ranks.rows(count, split=split)
 
         def explain_mine() -> AblationResult | LayerError | None:
@@ -116,43 +146,34 @@ class Explainer:
 
     def _explain_rows(
         self,
+        way: Convention,
         module: nn.Module,
         probes: ProbeSet,
         rows: slice,
         execution: Execution,
         tell: Callable[[str], None],
     ) -> AblationResult:
-        run = self._options.run
-        reference = self._options.reference_inputs
-        if self._options.ablation == "mean" and not callable(self._options.ablation):
+        reference = self._options.reference
+        if self._options.takes_reference:
             # All probes, also where this rank explains only some of them.
-            reference = execution.inputs(probes.inputs if reference is None else reference)
+            images = probes if reference is None else reference
+            fed = way.fed(images) if isinstance(images, ProbeSet) else images
+            reference = execution.inputs(fed)
 
         def forward(model: Any, images: Any) -> Any:
             with execution.forward():
-                return run(model, images)
+                return way.forward(model, images)
 
+        asked = Asked.of(probes, self._classes, self._options.also).rows(rows)
         with execution.whole():
             return explain_classes(
                 module,
-                self._layer,
-                execution.inputs(probes.inputs[rows]),
-                self._wanted_classes(probes, rows),
-                replace(self._options, forward=forward, also=self._also(rows), reference=reference),
+                self._layers,
+                execution.inputs(rows_of(way.fed(probes), rows)),
+                asked.classes,
+                replace(self._options, forward=forward, also=asked.also, reference=reference),
                 tell,
-                labels=None if probes.labels is None else {"label": probes.labels[rows]},
+                labels=asked.labels,
+                masks=asked.masks,
+                declared=asked.declared,
             )
-
-    def _also(self, rows: slice) -> Also:
-        """The further classes, those that are given for each probe for some of them."""
-        is_one = (str, numbers.Integral)
-        return [entry if isinstance(entry, is_one) else entry[rows] for entry in self._options.also]
-
-    def _wanted_classes(self, probes: ProbeSet, rows: slice) -> Any:
-        """The classes that are explained, as ``ablation_cam`` takes them."""
-        classes = self._classes
-        if classes == "predicted":
-            return None
-        if classes == "label":
-            return None if probes.labels is None else probes.labels[rows]
-        return list(classes)[rows] if isinstance(classes, Sequence) else classes

@@ -49,7 +49,7 @@ class Pass:
         step: ``trainer.global_step``.
         epoch: ``trainer.current_epoch``.
         layer: Dotted name of the target layer.
-        heatmaps: (N, h, w) float32, not normalised.
+        heatmaps: (N, h, w) float32, not normalised; (N, d, h, w) of volumes.
         classes: (N,) int64, the classes explained.
         scores: (N,) float64 class scores.
         predicted: (N,) int64 predicted classes, or None.
@@ -73,6 +73,11 @@ class Pass:
     top_classes: NDArray[np.int64] | None = None
     top_probabilities: NDArray[np.float64] | None = None
     also: Mapping[str, Further] = field(default_factory=dict)
+
+    @property
+    def map_shape(self) -> tuple[int, ...]:
+        """The shape of a heatmap, such as (h, w)."""
+        return self.heatmaps.shape[1:]
 
     @property
     def strength(self) -> NDArray[np.float64]:
@@ -195,16 +200,19 @@ class History:
                 with the largest balance so far (``"probe"``), or that of all (``"run"``).
 
         Returns:
-            (N, h, w) in 0 ... 1; all zero where a map has no heat.
+            (N, h, w), or whatever shape the heatmaps have, in 0 ... 1; all zero where a map has no
+            heat.
         """
         assert self.strongest is not None
         seen = self.passes[index]
         peaks = peak_heat(seen.heatmaps)
         finite = np.nan_to_num(seen.heatmaps, nan=0.0, posinf=0.0, neginf=0.0)
-        shares = finite / np.where(peaks > 0, peaks, 1)[:, None, None]
+        each = (-1, *[1] * (finite.ndim - 1))
+        shares = finite / np.where(peaks > 0, peaks, 1).reshape(each)
         if scale != "map":
             largest = self.strongest if scale == "probe" else np.nanmax(self.strongest)
-            shares = shares * (seen.strength / np.where(largest > 0, largest, 1))[:, None, None]
+            brightness = seen.strength / np.where(largest > 0, largest, 1)
+            shares = shares * brightness.reshape(each)
         clipped: NDArray[np.float32] = np.clip(np.nan_to_num(shares), 0, 1).astype(np.float32)
         return clipped
 
@@ -220,7 +228,7 @@ def most_passes(nbytes: int) -> int:
 
 
 def peak_heat(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The largest finite heat of each map: (N,) from (N, h, w)."""
+    """The largest finite heat of each map: (N,) from (N, ...)."""
     finite = np.where(np.isfinite(heatmaps), heatmaps, 0)
     peaks: NDArray[np.float32] = finite.reshape(len(finite), -1).max(axis=1).astype(np.float32)
     return peaks
