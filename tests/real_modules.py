@@ -574,6 +574,29 @@ def detection() -> Builders:
     }
 
 
+def small_detector(name: str) -> Brought:
+    """One of torchvision's detectors behind a backbone of two convolutions."""
+    from torchvision.models import detection as boxes
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+    def make() -> nn.Module:
+        backbone = nn.Sequential(
+            nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU()
+        )
+        backbone.out_channels = 8
+        anchors = AnchorGenerator(((8, 16),), ((0.5, 1.0),))
+        sides = {"num_classes": 3, "min_size": 48, "max_size": 48}
+        if name == "RetinaNet":
+            return boxes.RetinaNet(backbone, anchor_generator=anchors, score_thresh=0.0, **sides)
+        return boxes.FasterRCNN(
+            backbone, rpn_anchor_generator=anchors, box_score_thresh=0.0, **sides
+        )
+
+    needed = {"score": detected, "classes": 1, "target_layer": "backbone.3"}
+    scores = lambda output, _, classes: detected(output, classes)  # noqa: E731
+    return Brought(seeded(make), images(3, 48, 48), needed, scores)
+
+
 def detected(output: Any, classes: Tensor) -> Tensor:
     """(N,) the scores of all boxes of a class, summed."""
     return torch.stack(
@@ -591,8 +614,16 @@ def video() -> Builders:
         "r3d_18": fed(lambda: clips.r3d_18(num_classes=5), 3, 4, 64, 64),
         "r2plus1d_18": fed(lambda: clips.r2plus1d_18(num_classes=5), 3, 4, 64, 64),
         "swin3d_t": fed(lambda: clips.swin3d_t(num_classes=5), 3, 4, 64, 64),
-        "mvit_v1_b": fed(lambda: small_mvit(clips), 3, 4, 32, 32),
+        "swin3d, small": fed(lambda: small_swin3d(clips), 3, 4, 32, 32),
+        "mvit_v1, small": fed(lambda: small_mvit(clips), 3, 4, 32, 32),
     }
+
+
+def small_swin3d(clips: Any) -> nn.Module:
+    return clips.SwinTransformer3d(
+        patch_size=[2, 4, 4], embed_dim=16, depths=[1, 1], num_heads=[1, 2], window_size=[2, 4, 4],
+        num_classes=5,
+    )  # fmt: skip
 
 
 def small_mvit(clips: Any) -> nn.Module:
