@@ -14,7 +14,10 @@ network             the user's model: a layer is found in it, and it is left as 
 engine              the drops of all channels, by propagation or by replay
 options             how an explanation is computed
 result              what it found
+setting             what is asked of a network, before any engine runs
 cam                 ``ablation_cam``
+interactions        ``interaction``: pairs of channels, ablated together
+grouping            ``group_channels``: which channels' maps agree
 ------------------  ------------------------------------------------------------------------------
 records             what event files hold, without torch
 tensorboard_plugin  the tab: its server and its page
@@ -36,6 +39,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_ablationcam.callback import AblationCAMMonitor as AblationCAMMonitor
     from lightning_ablationcam.cam import ablation_cam as ablation_cam
+    from lightning_ablationcam.grouping import group_channels as group_channels
+    from lightning_ablationcam.interactions import InteractionResult as InteractionResult
+    from lightning_ablationcam.interactions import interaction as interaction
+    from lightning_ablationcam.method.boxes import strongest_box as strongest_box
     from lightning_ablationcam.outputs.animations import write_animations as write_animations
     from lightning_ablationcam.outputs.report import write_report as write_report
     from lightning_ablationcam.probes.probe_set import ProbeSet as ProbeSet
@@ -47,8 +54,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "AblationCAMMonitor": "callback",
     "AblationResult": "result",
+    "InteractionResult": "interactions",
     "ProbeSet": "probes.probe_set",
     "ablation_cam": "cam",
+    "group_channels": "grouping",
+    "interaction": "interactions",
+    "strongest_box": "method.boxes",
     "write_animations": "outputs.animations",
     "write_report": "outputs.report",
 }

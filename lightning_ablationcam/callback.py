@@ -108,8 +108,8 @@ class AblationCAMMonitor(Callback):
         tag: First part of all tags. Two monitors in one Trainer need two.
         pictures: Whether to draw pictures for TensorBoard's Images. The tab does not need them, and
             they are nearly all of what a monitor writes.
-        reference: The images over which ``ablation="mean"`` takes means, default the probes: a
-            tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        reference: The images over which ``ablation="mean"`` and ``"noise"`` take means and
+            deviations, default the probes: a tensor or a :class:`~lightning_ablationcam.ProbeSet`.
         output: As in :func:`~lightning_ablationcam.ablation_cam`.
         task: As in :func:`~lightning_ablationcam.ablation_cam`; ``"auto"`` also goes by the labels
             of the probes.
@@ -187,6 +187,7 @@ class AblationCAMMonitor(Callback):
                 std=std,
                 class_names=class_names,
                 needs_labels="label" in [entry for entry in also if isinstance(entry, str)],
+                has_labels=embeddings is None and task not in ("regression", "segmentation"),
             ),
             self._explainer(Ranks()),
             self._schedule(),
@@ -509,11 +510,13 @@ class AblationCAMMonitor(Callback):
 
     def _say_started(self, result: AblationResult, seconds: float) -> None:
         count, *sizes = result.heatmaps.shape
-        places = ", ".join(self._publisher.places)
+        places, called = ", ".join(self._publisher.places), self._fit.explainer.says
         rank_zero_info(
             f"ablation_cam: watching {count} probes at {result.layer!r} "
             f"({result.drops.shape[1]} channels, {'x'.join(map(str, sizes))}), {result.engine} "
             f"engine, {seconds:.1f} s a pass"
+            + (f"; its task is taken to be {result.task!r}" if result.task else "")
+            + (f"; calls {called}" if called else "")
             + (f"; pictures under '{self.tag}' in {places}" if places else "")
         )
 

@@ -2,66 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.arguments import shown, whole_numbers
 from lightning_ablationcam.engine.drops import find_drops
-from lightning_ablationcam.engine.ending import last_activation
-from lightning_ablationcam.engine.layer_search import resolve_target
-from lightning_ablationcam.engine.pairs import changed_pairs
-from lightning_ablationcam.engine.program import Program
-from lightning_ablationcam.engine.question import Question
-from lightning_ablationcam.engine.recorder import Forward, Recording, record_all
-from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
-from lightning_ablationcam.method.ablations import Ablation, ablate, channel_sums
+from lightning_ablationcam.engine.recorder import Forward
+from lightning_ablationcam.method.ablations import Ablation
 from lightning_ablationcam.method.balance import balance_of
-from lightning_ablationcam.method.heads.base import Head, Task
-from lightning_ablationcam.method.heads.meaning import AnyTask, Meaning, check_masks, masks_as_given
+from lightning_ablationcam.method.heads.base import Task
+from lightning_ablationcam.method.heads.meaning import AnyTask
 from lightning_ablationcam.method.heads.vectors import Embeddings
 from lightning_ablationcam.method.heatmaps import weighted_heatmaps
 from lightning_ablationcam.method.reading import Reading
-from lightning_ablationcam.method.scores import Classes, Score, called_score
-from lightning_ablationcam.method.wanted import EXPLAINED, Also, Wanted
+from lightning_ablationcam.method.scores import Classes, Score
+from lightning_ablationcam.method.wanted import Also, Wanted
 from lightning_ablationcam.method.weights import channel_weights
-from lightning_ablationcam.network.declared import declared_task
 from lightning_ablationcam.network.inputs import (
     Inputs,
-    check_inputs,
-    count_of,
-    likeliest_picture,
-    mapped,
     plain,
-    rows_of,
 )
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import (
     TargetLayer,
-    check_target_layer,
-    infer_layout,
-    several,
 )
-from lightning_ablationcam.network.memory import is_out_of_memory
-from lightning_ablationcam.network.targets import Target
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
+from lightning_ablationcam.setting import Asked, Setting, ask, checked_wanted, in_chunks, prepared
 
 MAX_TOP = 5
 """How many of the classes with the highest scores a result holds."""
 
-REFERENCE_BATCH = 32
-"""How many images of a reference set are run at once."""
-
 VANISHING = 8
 """Drops of so many units in the last place of the score are its rounding, and no map."""
-
-IMAGES_SHARE = 0.5
-"""Share of the memory budget that images may take; the rest is for their ablations."""
 
 
 def ablation_cam(
@@ -114,8 +90,9 @@ def ablation_cam(
             ``(output, classes) -> (N,)``. A network of one logit has the classes 0 and 1, and the
             logit of class 0 is its negative.
         ablation: What takes a channel's place: ``"zero"``, ``"mean"`` (the channel's mean over
-            ``reference``), a number that the channel is scaled by, or a callable ``(activations) ->
-            activations``.
+            ``reference``), ``"noise"`` (Gaussian noise of the channel's mean and standard deviation
+            over ``reference``, always the same, for all images alike), a number that the channel is
+            scaled by, or a callable ``(activations) -> activations``.
         groups: (K,) integer labels; channels of one label are ablated together and share their
             drop and weight.
         layout: Where channels and positions are in the layer's output: ``"auto"``, ``"NCHW"``,
@@ -130,8 +107,9 @@ def ablation_cam(
         also: Further classes to explain from the same recording, in ``result.also``: ``"rival"``
             (the class with the highest score other than the first), ``"predicted"``, an int, or
             one int for each image. On a tail that ends linearly they cost next to nothing.
-        reference: The images over which ``ablation="mean"`` takes means, default ``inputs``: a
-            tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+        reference: The images over which ``ablation="mean"`` and ``"noise"`` take means and
+            deviations, default ``inputs``: a tensor or a :class:`~lightning_ablationcam.ProbeSet`.
+            An image that is not finite at the layer is left out.
         output: Which part of what the model returns are the logits, where that is a dict, tuple,
             dataclass or ``ModelOutput``: a name, a place, or both joined by dots (``"0.logits"``).
             Default what is called ``logits``, ``logits_per_image``, ``out``, ``preds``, ``pred`` or
@@ -184,6 +162,7 @@ def ablation_cam(
         output,
         task,
         embeddings,
+        keep_maps=True,
     )
     result = explain_classes(model, target_layer, inputs, classes, options, warn, masks=masks)
     if result.fallback is not None:
@@ -224,42 +203,13 @@ def explain_classes(
     Returns:
         The result, on the CPU; those of further layers are in its ``further``.
     """
-    check_target_layer(target_layer)
-    _check_model_and_inputs(model, inputs)
-    count = count_of(inputs)
-    check_masks(masks, count)
-    device = likeliest_picture(inputs).device
-    wanted = Wanted.of(classes, options.also, count, device, labels)
+    wanted = checked_wanted(model, target_layer, inputs, classes, options, labels, masks)
     with isolated(model, tell):
         inputs = plain(inputs)
-        meaning = Meaning(
-            options.task,
-            declared_task(model) or declared,
-            options.embeddings,
-            None if masks is None else masks_as_given(masks).to(device),
-        )
-        reader = partial(_reader, meaning, wanted, options)
-        targets = [
-            resolve_target(model, each, inputs, reader, layout=options.layout, forward=options.run)
-            for each in several(target_layer)
-        ]
-        task = _with_means(_Task(model, targets, options, meaning), inputs)
-        result = joined(_in_chunks(task, inputs, wanted))
+        setting = prepared(model, target_layer, inputs, wanted, options, masks, declared)
+        result = joined(in_chunks(setting, inputs, wanted, _explain))
     _tell_what_is_missing(result, options, tell)
     return result
-
-
-def _reader(
-    meaning: Meaning, wanted: Wanted, options: Options, output: Any, count: int
-) -> Callable[[Any], Tensor]:
-    """Reads the scores of the first images off an output like this intact one."""
-    first = slice(count)
-    head = meaning.rows(first).head(output, count)
-    classes = Wanted(wanted.first).rows(first).classes(head, output, count)
-    score = "logit" if options.score == "contrast" else options.score
-    reading = Reading.of(head, score, classes, output)
-    images = torch.arange(count, device=classes.device)
-    return lambda other: reading.scores(other, images)[:, 0]
 
 
 def _tell_what_is_missing(
@@ -279,227 +229,37 @@ def _tell_what_is_missing(
         )
 
 
-def _check_model_and_inputs(model: nn.Module, inputs: Inputs) -> None:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model={shown(model)}; expected an nn.Module")
-    check_inputs(inputs)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What is the same for all images."""
-
-    model: nn.Module
-    targets: Sequence[Target]
-    options: Options
-    meaning: Meaning
-    means: Sequence[Tensor | None] = ()
-
-    def rows(self, rows: slice) -> _Task:
-        """The same for some of the images."""
-        return replace(self, meaning=self.meaning.rows(rows))
-
-    def record(self, inputs: Inputs, wanted: Wanted | None = None) -> list[Recording]:
-        """Run the model once on some images; scores of the user's own are recorded with it.
-
-        Returns:
-            A recording for each target.
-        """
-        score, read = self.options.score, None
-        if callable(score) and wanted is not None:
-            read = partial(_called_scores, score, wanted, self.meaning, count_of(inputs))
-        return record_all(
-            self.model,
-            self.targets,
-            inputs,
-            self.options.run,
-            tail=self.options.engine != "replay",
-            read=read,
-        )
-
-
-def _with_means(task: _Task, inputs: Inputs) -> _Task:
-    """The task with what it replaces channels by, where that is their mean over a reference set."""
-    if task.options.ablation != "mean" or callable(task.options.ablation):
-        return task
-    reference = task.options.reference_inputs
-    images = inputs if reference is None else _like(inputs, reference)
-    many, picture = count_of(images), likeliest_picture(images)
-    size = many if uses_batch_statistics(task.model) else REFERENCE_BATCH
-    nothing = torch.zeros((), dtype=torch.float64, device=picture.device)
-    totals, counts = [nothing for _ in task.targets], [0 for _ in task.targets]
-    for start in range(0, many, size):
-        rows = rows_of(images, slice(start, start + size))
-        recordings = record_all(task.model, task.targets, rows, task.options.run, tail=False)
-        for place, recording in enumerate(recordings):
-            activations = recording.activations
-            where = infer_layout(task.options.layout, activations.shape, picture.shape)
-            sums, numbers = channel_sums(activations, where.channel_dim)
-            totals[place], counts[place] = totals[place] + sums, counts[place] + numbers
-    means = [total / count for total, count in zip(totals, counts, strict=True)]
-    return replace(task, means=means)
-
-
-def _like(inputs: Inputs, reference: Inputs) -> Inputs:
-    """A reference set on the device of the inputs, and floats in their dtype."""
-    picture = likeliest_picture(inputs)
-
-    def moved(tensor: Tensor) -> Tensor:
-        return tensor.to(picture.device, picture.dtype if tensor.is_floating_point() else None)
-
-    return mapped(plain(reference), moved)
-
-
-def _called_scores(
-    score: Callable[[Any, Tensor], Tensor],
-    wanted: Wanted,
-    meaning: Meaning,
-    count: int,
-    output: Any,
-) -> Tensor | None:
-    """(N, Q) the user's scores; None where the output decides on classes, and cannot be asked.
-
-    While the tail is recorded, a class that is read off the output would be a part of it.
-    """
-    known = wanted.known_for(meaning.head(output, count))
-    if known.first is None or known.depends_on_output:
-        return None
-    given = [known.first, *(each.clamp(min=0) for _, each in known.also if each is not None)]
-    return torch.stack([called_score(score, output, each) for each in given], dim=1)
-
-
-def _in_chunks(task: _Task, inputs: Inputs, wanted: Wanted) -> list[AblationResult]:
-    """Explain as many images at a time as the budget allows, half as many when memory runs out.
-
-    Where the model normalises by the statistics of the batch, the images stay together.
-    """
-    count, budget = count_of(inputs), task.options.memory_budget
-    size = count
-    if budget is not None and size > 1 and not uses_batch_statistics(task.model):
-        size = max(1, min(size, int(budget * IMAGES_SHARE) // _bytes_of_image(task, inputs)))
-    results: list[AblationResult] = []
-    done = 0
-    while done < count:
-        rows = slice(done, done + size)
-        try:
-            results.append(_explain(task.rows(rows), rows_of(inputs, rows), wanted.rows(rows)))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(task.model):
-                raise
-            size = (size + 1) // 2
-        else:
-            done += size
-    return results
-
-
-def _bytes_of_image(task: _Task, inputs: Inputs) -> int:
-    """What one more image costs before any group is ablated."""
-    recordings = task.record(rows_of(inputs, slice(1)))
-    layers = sum(4 * recording.activations.nbytes for recording in recordings)
-    intact = bytes_per_image(task.model, inputs, task.options.run)
-    # Propagation keeps what the intact network computes in its tail.
-    tails = [each.tail.nbytes for each in recordings if isinstance(each.tail, Program)]
-    return layers + max(intact, *tails, 0)
-
-
-def _explain(task: _Task, inputs: Inputs, wanted: Wanted) -> AblationResult:
+def _explain(setting: Setting, inputs: Inputs, wanted: Wanted) -> AblationResult:
     """Explain some images: the first target, and in ``further`` the others."""
-    recordings, count = task.record(inputs, wanted), count_of(inputs)
-    output = recordings[0].output
-    head = _head(task.meaning, recordings[0], count)
-    wanted = wanted.known_for(head)
-    classes = wanted.classes(head, output, count).to(recordings[0].activations.device)
-    absent = classes < 0
-    reading = Reading.of(head, task.options.score, classes.clamp(min=0), output, wanted.beside)
-    roles = [EXPLAINED, *(name for name, _ in wanted.also)]
     results = []
-    for place, recording in enumerate(recordings):
-        means = task.means[place] if task.means else None
-        found = _explain_one(task, inputs, recording, reading, means)
-        of_roles = [_of_role(found, reading, place, absent) for place in range(len(roles))]
-        named = [replace(each, role=role) for each, role in zip(of_roles, roles, strict=True)]
-        results.append(replace(named[0], also=tuple(named[1:])))
+    for asked in ask(setting, inputs, wanted):
+        drops, engine, fallback = find_drops(
+            asked.question,
+            asked.tail,
+            engine=setting.options.engine,
+            memory_budget=setting.options.memory_budget,
+        )
+        maps = asked.where.maps(asked.recording.activations)
+        how = {"engine": engine, "fallback": fallback}
+        named = [_of_role(asked, place, drops, maps, **how) for place in range(len(asked.roles))]
+        kept = setting.kept(maps)
+        results.append(replace(named[0], also=tuple(named[1:]), channel_maps=kept))
     return replace(results[0], further=tuple(results[1:]))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The drops of all classes at one target."""
-
-    recording: Recording
-    question: Question
-    maps: Tensor
-    drops: Tensor
-    engine: str
-    fallback: str | None
-
-
-def _explain_one(
-    task: _Task, inputs: Inputs, recording: Recording, reading: Reading, means: Tensor | None
-) -> _Found:
-    options, activations = task.options, recording.activations
-    where = infer_layout(options.layout, activations.shape, likeliest_picture(inputs).shape)
-    question = _question(task, inputs, recording, reading, where.channel_dim, means)
-    drops, engine, fallback = find_drops(
-        question,
-        recording.tail if recording.scored is None else recording.scored,
-        engine=options.engine,
-        memory_budget=options.memory_budget,
-    )
-    return _Found(recording, question, where.maps(activations), drops, engine, fallback)
-
-
-def _of_role(found: _Found, reading: Reading, place: int, absent: Tensor) -> AblationResult:
+def _of_role(asked: Asked, place: int, drops: Tensor, maps: Tensor, **how: Any) -> AblationResult:
     """The result for one of the classes; of images that do not have it, it is not known."""
-    missing = absent[:, place]
-    scores = found.question.scores[:, place].masked_fill(missing, torch.nan)
-    drops = found.drops[..., place].masked_fill(missing[:, None], torch.nan)
+    question, reading, missing = asked.question, asked.reading, asked.absent[:, place]
+    scores = question.scores[:, place].masked_fill(missing, torch.nan)
+    drops = drops[..., place].masked_fill(missing[:, None], torch.nan)
     return AblationResult(
-        **_found(drops, found.question.owners, scores, found.maps),
-        **_sayings(reading, place, found.recording.output),
+        **_found(drops, question.owners, scores, maps),
+        **_sayings(reading, place, asked.recording.output),
         classes=reading.classes[:, place].masked_fill(missing, -1).cpu(),
-        layer=str(found.recording.tap),
-        engine=found.engine,
-        fallback=found.fallback,
+        layer=str(asked.recording.tap),
+        role=asked.roles[place],
+        **how,
         task=reading.heads[place].task,
-    )
-
-
-def _question(
-    task: _Task,
-    inputs: Inputs,
-    recording: Recording,
-    reading: Reading,
-    channel_dim: int,
-    means: Tensor | None,
-) -> Question:
-    options, activations = task.options, recording.activations
-    owners = _owners(options.groups, activations.shape[channel_dim], activations.device)
-    ablated = ablate(activations, options.ablation, channel_dim, means)
-    scores, columns = recording.scores, reading.columns
-    if scores is None:
-        images = torch.arange(count_of(inputs), device=activations.device)
-        scores = reading.scores(recording.output, images)
-    elif recording.scored is not None:
-        # The recorded tail ends in the scores: each is a column of its own.
-        places = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)[..., None]
-        columns = (places, torch.ones_like(places))
-    return Question(
-        model=task.model,
-        tap=recording.tap,
-        forward=options.run,
-        inputs=inputs,
-        output=recording.output,
-        activations=activations,
-        ablated=ablated,
-        channel_dim=channel_dim,
-        owners=owners,
-        changed=changed_pairs(activations, ablated, owners, channel_dim),
-        score_of=reading.scores,
-        scores=scores,
-        columns=columns,
-        precise=options.score == "probability",
-        linear=reading.linear if columns is None and reading.is_affine else None,
     )
 
 
@@ -524,12 +284,6 @@ def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[
     }
 
 
-def _head(meaning: Meaning, recording: Recording, count: int) -> Head:
-    output, program = recording.output, recording.tail
-    activation = last_activation(program) if isinstance(program, Program) else None
-    return meaning.head(output, count, activation)
-
-
 def _sayings(reading: Reading, place: int, output: Any) -> dict[str, Any]:
     """What captions say of an output, and the region that is explained, on the CPU."""
     head = reading.heads[place]
@@ -537,15 +291,3 @@ def _sayings(reading: Reading, place: int, output: Any) -> dict[str, Any]:
     found = {name: None if value is None else value.cpu() for name, value in vars(said).items()}
     region = getattr(head, "region", None)
     return {**found, "regions": None if region is None else region.cpu()}
-
-
-def _owners(groups: Groups, channels: int, device: torch.device) -> Tensor:
-    """The group of each channel as (K,) int64 in 0 ... G-1."""
-    if groups is None:
-        return torch.arange(channels, device=device)
-    expected = f"one integer label for each of the target layer's {channels} channels"
-    labels = whole_numbers("groups", groups, expected)
-    if labels.shape != (channels,):
-        raise ValueError(f"groups has shape {tuple(labels.shape)}; expected {expected}")
-    owners: Tensor = torch.unique(labels.to(device), return_inverse=True)[1]
-    return owners

@@ -40,10 +40,12 @@ class Options:
         memory_budget: Bytes one batch may use.
         forward: ``(model, inputs) -> output``; None becomes a call of the model.
         also: Further classes.
-        reference: What ``ablation="mean"`` takes means over.
+        reference: What ``ablation="mean"`` and ``"noise"`` take means and deviations over.
         output: Which part of what the model returns are the logits.
         task: What the logits mean.
         embeddings: What the model's embeddings are compared with.
+        keep_maps: Whether the result holds the channels' maps. The passes of a run do not: their
+            maps would be moved off the device and between ranks for nothing.
 
     Raises:
         TypeError: If one is of the wrong kind.
@@ -67,6 +69,7 @@ class Options:
     output: str | int | None = None
     task: AnyTask = "auto"
     embeddings: Embeddings = None
+    keep_maps: bool = False
 
     def __post_init__(self) -> None:
         check_score(self.score)
@@ -87,11 +90,6 @@ class Options:
         """The reference set as the model takes it."""
         found: Tensor | None = getattr(self.reference, "inputs", self.reference)
         return found
-
-    @property
-    def takes_reference(self) -> bool:
-        """Whether channels are replaced by something of a reference set."""
-        return isinstance(self.ablation, str) and self.ablation != "zero"
 
     @property
     def run(self) -> Forward:

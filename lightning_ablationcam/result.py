@@ -54,6 +54,10 @@ class AblationResult:
             of the model's output; None for anything else.
         also: What was found for the further classes, from the same recording.
         further: What was found for further layers, from the same recording; see :attr:`layers`.
+        channel_maps: (N, K, h, w) float32, the channels' own maps, for
+            :func:`~lightning_ablationcam.group_channels`; (N, K, d, h, w) for three spatial
+            dimensions. None where they would take more than 256 MiB, in the monitor's results, and
+            in those of ``also``, whose maps are the same.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -79,6 +83,7 @@ class AblationResult:
     regions: Tensor | None = None
     also: tuple[AblationResult, ...] = ()
     further: tuple[AblationResult, ...] = ()
+    channel_maps: Tensor | None = None
 
     @property
     def layers(self) -> tuple[AblationResult, ...]:

@@ -85,6 +85,34 @@ def ablation_cam_reference(
     return Reference(*(torch.stack(part) for part in (scores, drops, weights, heatmaps)))
 
 
+def interaction_reference(
+    model: nn.Module,
+    layer: str,
+    images: Tensor,
+    classes: Sequence[int],
+    channels: Sequence[int],
+    **how,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, m) drops, (N, m, m) joint drops and interactions: one forward pass for each pair.
+
+    Args:
+        channels: The m channels that are paired.
+        how: As for :func:`ablation_cam_reference`.
+    """
+    drops = ablation_cam_reference(model, layer, images, classes, **how).drops
+    count, drops = drops.shape[1], drops[:, list(channels)]
+    joint = torch.zeros(len(images), len(channels), len(channels), dtype=torch.float64)
+    for i, one in enumerate(channels):
+        for j, other in enumerate(channels):
+            # Only the pair has a label of its own.
+            labels = [int(k in (one, other)) for k in range(count)]
+            found = ablation_cam_reference(model, layer, images, classes, groups=labels, **how)
+            joint[:, i, j] = found.drops[:, one]
+    alone = drops[:, :, None] + drops[:, None, :]
+    off_diagonal = 1 - torch.eye(len(channels), dtype=torch.float64)
+    return drops, joint, (joint - alone) * off_diagonal
+
+
 def _score_without(model, target, image, activations, label, labels, channel_dim, ablate, score):
     replaced = activations.clone()
     ablated = ablate(activations)

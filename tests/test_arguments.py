@@ -21,6 +21,8 @@ from lightning_ablationcam import (
     AblationCAMMonitor,
     ProbeSet,
     ablation_cam,
+    group_channels,
+    interaction,
     write_animations,
     write_report,
 )
@@ -135,6 +137,24 @@ CALLS = {
             "also": {"[]"},
             "reference": {"None"},
         },
+    ),
+    interaction: (
+        lambda: {"model": model(), "target_layer": "conv", "inputs": images(2)},
+        {
+            "classes": {"None", "0", *PAIR},
+            "channels": {"2**63", "10**5000", *PAIR},
+            "top": {"2**63", "10**5000"},
+            "ablation": {"0", "-1", "1.5", "2**63"},
+            "memory_budget": {"None", "1.5", "2**63"},
+            "forward": {"None"},
+            "reference": {"None"},
+            "embeddings": {"None"},
+            "masks": {"None"},
+        },
+    ),
+    group_channels: (
+        lambda: {"result": ablation_cam(model(), "conv", images(2)), "n": 2},
+        {},
     ),
     AblationCAMMonitor: (
         dict,

@@ -237,6 +237,10 @@ def test_datasets_and_loaders_of_two_views():
         assert torch.equal(probes.images, default_collate([x for (x, _), *_ in items[:3]]))
         assert probes.labels.tolist() == [0, 1, 2]
     assert ProbeSet.from_dataset(items, n=2, shown="1").shown == "1"
+    pairs = [{"left": left, "right": right, "y": y % 2} for (left, right), y, _ in items]
+    assert ProbeSet.from_dataset(pairs, per_class=1, shown="right").labels.tolist() == [0, 1]
+    with pytest.raises(TypeError, match=r"dataset item, as a batch of one: .*'left'.*shown="):
+        ProbeSet.from_dataset(pairs, per_class=1)
     with pytest.raises(ValueError, match="shown='image' is not among"):
         ProbeSet.from_dataloader(DataLoader(items), shown="image")
     with pytest.raises(ValueError, match="shown='0', but inputs is a single tensor"):

@@ -28,20 +28,20 @@ def test_a_module_without_forward_is_told_so_at_fit_start(tmp_path):
     class Headless(LightningModule):
         def __init__(self):
             super().__init__()
-            self.model = Module().model
+            self.body = Module().model
 
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
         def training_step(self, batch):
-            return self.model(batch[0]).square().mean()
+            return self.body(batch[0]).square().mean()
 
         def validation_step(self, batch):
-            self.model(batch[0])
+            self.body(batch[0])
 
     with pytest.raises(ValueError, match=r"Headless defines no forward.*pass forward="):
         fit(tmp_path, monitor(on_error="warn"), module=Headless())
-    watching = monitor(forward=lambda module, x: module.model(x))
+    watching = monitor("body.conv", forward=lambda module, x: module.body(x))
     fit(tmp_path, watching, module=Headless())
     assert len(steps(watching)) == 3
 
@@ -73,7 +73,7 @@ def test_what_needs_no_forward_is_an_error_at_fit_start(tmp_path, arguments, pat
             {"probes": ProbeSet(torch.rand(2, 1, 8, 8), labels=[0, 1])},
             "rejected the inputs of shape",
         ),
-        ({"forward": lambda m, x: {"y": m(x)}}, "dict with keys.*pass forward="),
+        ({"forward": lambda m, x: {"y": m(x), "z": m(x)}}, "could be 'y'.*say which with output="),
     ],
 )
 def test_what_needs_a_forward_follows_on_error(tmp_path, arguments, pattern):

@@ -498,7 +498,13 @@ def test_layers_that_cannot_be_targets_say_why():
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("engine", ["propagate", "replay"])
 @pytest.mark.parametrize(
-    "options", [{}, {"ablation": "mean", "reference": images()}, {"score": "probability"}]
+    "options",
+    [
+        {},
+        {"ablation": "mean", "reference": images()},
+        {"ablation": "noise", "reference": images()},
+        {"score": "probability"},
+    ],
 )
 def test_an_image_that_is_not_finite_does_not_spoil_the_others(bad, engine, options):
     model, inputs = seeded(ConvBN()), images(3)
@@ -558,7 +564,7 @@ def test_a_result_draws_itself():
     assert not np.array_equal(cold.draw(pictures), drawn)
     with pytest.raises(ValueError, match="one entry for each of the 2 pictures"):
         result.draw(pictures[:2])
-    with pytest.raises(ValueError, match="only maps of two spatial dimensions"):
+    with pytest.raises(ValueError, match="do not show the slices of the maps"):
         dataclasses.replace(result, heatmaps=torch.zeros(3, 2, 2, 2)).draw(pictures)
 
 
@@ -614,7 +620,7 @@ def test_means_do_not_depend_on_how_images_are_batched():
     [
         (3, "mean", TypeError, "reference=3; expected a tensor"),
         (torch.rand(0, 3, 8, 8), "mean", ValueError, "holds no image"),
-        (torch.rand(2, 3, 8, 8), "zero", ValueError, "goes with ablation='mean' only"),
+        (torch.rand(2, 3, 8, 8), "zero", ValueError, "goes with ablation='mean' or 'noise' only"),
     ],
 )
 def test_what_is_wrong_with_a_reference_is_said(reference, ablation, error, message):

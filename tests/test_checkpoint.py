@@ -337,6 +337,7 @@ def loop():
         ({"inputs": {"image": torch.rand(3, 3, 8, 8), None: torch.rand(3)}}, "a name in .*inputs"),
         ({"batch": {"image": torch.rand(2, 1)}}, "batch has other rows than the 3 probes"),
         ({"batch": [None]}, "batch has other rows"),
+        ({"batch": torch.rand(3)}, "batch is a tensor .*; expected several tensors"),
         ({"batch": loop()}, "batch.*deeper or has more parts than a batch has"),
         ({"batch": {"x": {1, 2}}}, "batch.'x' is a set; expected a tensor"),
     ],

@@ -56,33 +56,42 @@ def volumes():
 
 def test_volumes_are_mosaics_with_the_tiles_of_the_map():
     drawn = volumes().pictures((4, 3, 3))
-    assert drawn.shape == (2, 7 * 8, 7 * 8, 3)
-    corners = [drawn[0, y, x, 0] for y in (0, 32) for x in (0, 32)]
+    assert drawn.shape == (2, 7 * 48, 7 * 48, 3)
+    corners = [drawn[0, y, x, 0] for y in (0, 192) for x in (0, 192)]
     assert corners == [round(i / 15 * 255) for i in (2, 6, 10, 14)]
-    assert drawn[0, 24:32].reshape(-1, 3).tolist() == [list(BACKGROUND)] * (8 * 56)
+    assert (drawn[0, 144:192] == BACKGROUND).all()
     heat = flat_maps(np.ones((1, 4, 3, 3), np.float32))
-    assert (heat.shape[1] * 8, heat.shape[2] * 8) == drawn.shape[1:3]
+    assert (heat.shape[1] * 48, heat.shape[2] * 48) == drawn.shape[1:3]
 
 
 def test_slices_take_a_whole_number_of_pixels_for_each_cell():
-    probes = ProbeSet(torch.rand(1, 1, 4, 10, 50))
-    assert probes.pictures((2, 3, 7)).shape == (1, 7 * 3, 7 * 7, 3)
+    probes = ProbeSet(torch.rand(1, 1, 4, 100, 500))
+    assert probes.pictures((2, 3, 7)).shape == (1, 7 * 33, 7 * 71, 3)
+
+
+def test_small_slices_are_enlarged_by_pixels_and_larger_ones_smoothly():
+    ramp = torch.linspace(0, 1, 8).expand(1, 1, 1, 8, 8)
+    crisp = ProbeSet(ramp, mean=0).pictures((1, 8, 8))
+    assert crisp.shape == (1, 336, 336, 3)
+    assert len(np.unique(crisp)) == 8
+    ramp = torch.linspace(0, 1, 200).expand(1, 1, 1, 200, 200)
+    assert len(np.unique(ProbeSet(ramp, mean=0).pictures((1, 8, 8)))) > 200
 
 
 def test_without_a_map_all_slices_are_shown():
-    assert volumes().pictures().shape == (2, 35 * 3, 35 * 3, 3)
+    assert volumes().pictures().shape == (2, 35 * 9, 35 * 9, 3)
 
 
 def test_maps_with_less_or_more_depth_than_the_picture():
     # A map without depth is of all slices together: the middle one stands for them.
     flat = volumes().pictures((6, 6))
-    assert flat.shape == (2, 24, 24, 3)
+    assert flat.shape == (2, 336, 336, 3)
     assert flat[0, 0, 0, 0] == round(8 / 15 * 255)
     image = ProbeSet(torch.rand(1, 3, 8, 8))
     assert image.pictures((4, 4)).shape == (1, 8, 8, 3)
     repeated = image.pictures((2, 4, 4))
-    assert repeated.shape == (1, 8, 18, 3)
-    assert np.array_equal(repeated[:, :, :8], repeated[:, :, 10:])
+    assert repeated.shape == (1, 4 * 37, 9 * 37, 3)
+    assert np.array_equal(repeated[:, :, : 4 * 37], repeated[:, :, 5 * 37 :])
 
 
 def result(heatmaps):

@@ -110,9 +110,9 @@ def blocks(language):
     )
 
 
-def test_readme_snippets_run(tmp_path, monkeypatch):
+def test_readme_snippets_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    fit, share, explain = blocks("python")
+    fit, share, explain, together = blocks("python")
     train, validation = loaders()
     fit = fit.replace("module, datamodule", "module, train, validation")
     fit = fit.replace('"model.layer4"', '"model.conv"').replace(
@@ -127,6 +127,12 @@ def test_readme_snippets_run(tmp_path, monkeypatch):
     names = {"model": Module().model, "images": images()}
     exec(explain.replace('"layer4"', '"conv"'), names)
     assert torch.isfinite(names["result"].heatmaps).all()
+    exec(
+        together.replace('"layer4"', '"conv"').replace('"layer3"', '"conv"').replace("32", "2"),
+        names,
+    )
+    assert "together" in capsys.readouterr().out
+    assert set(names["groups"].tolist()) == {0, 1}
 
 
 def test_readme_yaml_builds_the_monitor(tmp_path, monkeypatch):

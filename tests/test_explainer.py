@@ -46,7 +46,13 @@ def test_old_checkpoints_are_seen_as_a_fit_is():
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize(
     "options",
-    [{"also": ("label",)}, {"also": ([3, 2, 1, 0], 1)}, {"ablation": "mean"}, {}],
+    [
+        {"also": ("label",)},
+        {"also": ([3, 2, 1, 0], 1)},
+        {"ablation": "mean"},
+        {"ablation": "noise"},
+        {},
+    ],
     ids=str,
 )
 def test_a_rank_explains_its_probes_as_one_process_would(options, rank):

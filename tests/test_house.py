@@ -35,6 +35,7 @@ TORCH_ONLY = [room for room, floor in FLOOR_OF.items() if floor <= FLOOR_OF["cam
 # What a room may import from outside; a room not listed may import anything.
 ALLOWED = {
     **{room: {"torch", "numpy"} for room in TORCH_ONLY},
+    "grouping": {"torch", "numpy", "sklearn"},
     # Above nothing of ours, and needed by results, which can be drawn.
     "render": {"anyascii", "numpy", "PIL", "cmap"},
     "records": {"numpy"},
@@ -108,8 +109,12 @@ def test_public_names():
     assert sorted(lightning_ablationcam.__all__) == [
         "AblationCAMMonitor",
         "AblationResult",
+        "InteractionResult",
         "ProbeSet",
         "ablation_cam",
+        "group_channels",
+        "interaction",
+        "strongest_box",
         "write_animations",
         "write_report",
     ]

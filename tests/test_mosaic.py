@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_ablationcam.render.curves import PAPER, curve_picture
-from lightning_ablationcam.render.mosaic import MAX_SIDE, MAX_TILES, Mosaic, flat_maps
+from lightning_ablationcam.render.mosaic import MAX_SIDE, MAX_TILES, MIN_SIDE, Mosaic, flat_maps
 
 RANDOM = np.random.default_rng(0)
 
@@ -71,9 +71,9 @@ def test_maps_of_one_and_two_dimensions_stay_as_they_are():
 
 def test_the_tiles_of_pictures_coincide_with_those_of_maps():
     mosaic = Mosaic(5, 3, 4)
-    cell = mosaic.cell_pixels((30, 44))
-    assert cell == (10, 11)
-    tiles = RANDOM.integers(1, 255, (1, 5, 30, 44, 3), np.uint8)
+    cell = mosaic.cell_pixels((90, 132))
+    assert cell == (30, 33)
+    tiles = RANDOM.integers(1, 255, (1, 5, 90, 132, 3), np.uint8)
     picture = mosaic.laid_out(tiles, cell, (7, 8, 9))[0]
     inside = flat_maps(np.ones((1, 5, 3, 4)))[0].astype(bool)
     covered = np.kron(inside, np.ones(cell, bool))
@@ -87,10 +87,13 @@ def test_the_tiles_of_pictures_coincide_with_those_of_maps():
     assert Mosaic(1, 3, 4).fits(np.zeros((2, 6, 8, 3)))
 
 
-def test_mosaics_of_large_slices_are_bounded():
+def test_mosaics_are_legible_and_bounded_and_keep_their_proportions():
     mosaic = Mosaic(16, 8, 8)
-    cell = mosaic.cell_pixels((2000, 500))
-    assert max(np.multiply(mosaic.cells, cell)) <= MAX_SIDE
+    large = mosaic.cell_pixels((2000, 500))
+    assert MAX_SIDE - 35 <= max(np.multiply(mosaic.cells, large)) <= MAX_SIDE
+    assert large[0] / large[1] == pytest.approx(4, rel=0.2)
+    small = mosaic.cell_pixels((8, 16))
+    assert MIN_SIDE - 35 <= max(np.multiply(mosaic.cells, small)) <= MIN_SIDE
     assert Mosaic(1, 1000, 1000).cell_pixels((10, 10)) == (1, 1)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from lightning_ablationcam import ablation_cam
+from lightning_ablationcam import ablation_cam, interaction
 from tests.tails import alive, images, network
 
 
@@ -90,6 +90,7 @@ TAILS = {
     "meshed": of(lambda x: x * x.mean(1, keepdim=True) + x.amax(1, keepdim=True)),
     "multiplied with itself": of(lambda x: x * x + x.square() - x / (1 + x.abs())),
     "normalise": of(lambda x: F.normalize(x, dim=1)),
+    "one number": of(lambda x: x.square().mean((1, 2, 3)).tanh()[:, None]),
     "pad reflect": (nn.ReflectionPad2d(2), nn.ReLU()),
     "pad replicate": (nn.ReplicationPad2d((1, 0, 2, 1)), nn.Conv2d(6, 4, 3), nn.ReLU()),
     "pad constant": (nn.ConstantPad2d((1, 2, 0, 1), 0.7), nn.Conv2d(6, 4, 3), nn.ReLU()),
@@ -168,3 +169,16 @@ def test_odd_tails(name):
     largest = slow.drops.abs().amax(dim=1, keepdim=True)
     assert (largest > 1e-6 * slow.scores.abs()[:, None]).all(), "ablation has no effect"
     assert ((fast.drops - slow.drops).abs() / largest).max() <= 1e-9
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_pairs_in_odd_tails(name):
+    model, inputs = model_of(TAILS[name]), images().double()
+    fast, slow = (
+        interaction(model, "1", inputs, channels=[4, 0, 5, 2], engine=engine)
+        for engine in ("propagate", "replay")
+    )
+    assert (fast.engine, slow.engine) == ("propagate", "replay")
+    largest = slow.joint.abs().amax()
+    assert (fast.joint - slow.joint).abs().max() <= 1e-9 * largest
+    assert (fast.drops - slow.drops).abs().max() <= 1e-9 * largest

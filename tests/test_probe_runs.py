@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -143,17 +145,42 @@ def test_images_with_several_labels(tmp_path):
     def loss(module, batch):
         return F.binary_cross_entropy_with_logits(module(batch[0]), batch[1])
 
-    monitor, _ = fit(
-        tmp_path,
-        Items(item),
-        Network(),
-        loss,
-        classes="predicted",
-        class_names=["odd", "three", "seven"],
-    )
-    assert monitor.probes.label_kind == "multi-hot"
-    assert "odd, seven" in monitor.probes.label_texts()
-    assert monitor.probes.first_classes().max() == 1
+    monitor, _ = fit(tmp_path, Items(item), Network(), loss, class_names=["odd", "three", "seven"])
+    probes, newest = monitor.probes, monitor.history.passes[-1]
+    assert probes.label_kind == "multi-hot"
+    assert "odd, seven" in probes.label_texts()
+    first, (second, *_) = probes.first_classes(), probes.further_classes(2)
+    known = first >= 0
+    assert newest.classes[known].tolist() == first[known].tolist()
+    assert newest.also["label 2"].classes.tolist() == second.tolist()
+
+
+def test_values(tmp_path):
+    def item(index, generator):
+        return image(index, generator), index / 2
+
+    def loss(module, batch):
+        return F.mse_loss(module(batch[0])[:, 0], batch[1].float())
+
+    monitor, _ = fit(tmp_path, Items(item), Network(outputs=1), loss)
+    assert monitor.probes.label_texts() == ["0.0", "0.5", "1.0", "1.5"]
+    assert monitor.result.task == "regression"
+
+
+def test_maps(tmp_path):
+    def item(index, generator):
+        x = image(index, generator)
+        return {"image": x, "mask": x[:1].gt(0.5).float()}
+
+    def loss(module, batch):
+        return F.binary_cross_entropy_with_logits(module(batch["image"]), batch["mask"])
+
+    network = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 6, 3, padding=1), act=nn.ReLU()))
+    network.append(nn.Conv2d(6, 1, 1))
+    monitor, _ = fit(tmp_path, Items(item), network, loss)
+    assert monitor.probes.label_kind == "map"
+    assert monitor.probes.labels.shape == (4, 8, 8)
+    assert monitor.probes.label_texts() == [None] * 4
 
 
 def test_labels_of_one_logit(tmp_path):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+from collections import namedtuple
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from lightning_ablationcam import ProbeSet
 from lightning_ablationcam.probes.capture import ProbeCapture
+from lightning_ablationcam.probes.source import ProbeSource
 
 
 def dataset(count=12, classes=3):
@@ -322,3 +326,56 @@ def test_capture_takes_no_image_twice_and_copes_without_labels():
     assert unlabelled.samples.images.flatten().tolist() == [0, 1]
     assert unlabelled.samples.labels is None
     assert not unlabelled.samples.images.is_inference()
+
+
+def test_capture_keeps_several_inputs_and_the_batch():
+    capture = ProbeCapture(3)
+    images = torch.rand(2, 1, 4, 4)
+    for start in (0, 1):
+        table = torch.arange(2.0) + start
+        capture.offer({"image": images, "table": table, "y": torch.tensor([1, 0]), "n": ["a", "b"]})
+    kept = capture.samples
+    # The same image with another table is another probe.
+    assert kept.inputs["table"].tolist() == [0, 1, 1]
+    assert kept.batch.keys() == {"image", "table", "y"}
+    assert kept.batch["table"] is kept.inputs["table"]
+    capture.offer({"image": images.double(), "table": torch.arange(2.0), "y": torch.tensor([1, 0])})
+    assert capture.problem == (
+        "inputs of different shapes, 'image' (1, 4, 4) torch.float32, 'table' () torch.float32 and "
+        "'image' (1, 4, 4) torch.float64, 'table' () torch.float32"
+    )
+
+
+def kept_by(batch):
+    source = ProbeSource(2, "predicted")
+    source.offer(batch)
+    source.settle(source.found())
+    return source.state_dict()["kept"]
+
+
+def test_a_checkpoint_holds_each_tensor_once():
+    images = torch.rand(2, 3, 64, 64)
+    file = io.BytesIO()
+    kept = kept_by({"image": images, "label": torch.tensor([0, 1])})
+    torch.save(kept, file)
+    assert images.nbytes < file.tell() < 1.5 * images.nbytes
+    again = ProbeSource(2, "predicted")
+    probes = ProbeSet(images, [0, 1])
+    assert again.resume({"kept": kept, "fingerprint": probes.fingerprint})
+    assert again.found().batch["image"] is again.found().inputs
+
+
+def test_batches_of_the_users_own_classes_stay_out_of_checkpoints():
+    Pair = namedtuple("Pair", "image label")
+    images = torch.rand(2, 3, 4, 4)
+    assert kept_by(Pair(images, torch.tensor([0, 1]))) is None
+    assert kept_by({"x": images, "more": {"pair": Pair(torch.rand(2), torch.rand(2))}}) is None
+    assert kept_by((images, torch.tensor([0, 1]))) is not None
+
+
+def test_a_checkpoint_of_other_labels_is_not_gone_on_with():
+    kept = kept_by((torch.rand(2, 3, 4, 4), torch.tensor([0.5, 1.5])))
+    assert kept["labels"].tolist() == [0.5, 1.5]
+    for change in ({"labels": torch.zeros(2, 9).bool()}, {"batch": torch.rand(2)}):
+        state = {"kept": {**kept, **change}, "fingerprint": "f00d"}
+        assert not ProbeSource(2, "predicted").resume(state)

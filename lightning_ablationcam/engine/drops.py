@@ -103,7 +103,8 @@ def _readout(program: Program, question: Question) -> Readout:
 def _signature(program: Program, question: Question) -> Hashable:
     affine = (question.columns is not None, question.linear is not None)
     kind = (*affine, question.precise, question.scores.shape[1])
-    return program.signature(), question.channel_dim, tuple(question.owners.tolist()), kind
+    owners = question.alike or tuple(question.owners.tolist())
+    return program.signature(), question.channel_dim, owners, kind
 
 
 def _default_budget(device: torch.device) -> int:

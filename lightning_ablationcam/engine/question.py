@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -31,7 +31,8 @@ class Question:
         activations: That value for these inputs.
         ablated: The same with every channel ablated.
         channel_dim: The dimension of ``activations`` that holds the channels.
-        owners: (K,) int64 in 0 ... G-1, the group of each channel.
+        owners: (K,) int64 in 0 ... G-1, the group of each channel; ``NOBODY`` for channels that
+            are never ablated, whose ``ablated`` values are those of ``activations``.
         changed: (N, G) whether ablation changes a pair at all; the others have a drop of exactly
             zero and are not run.
         score_of: Reads class scores off a model output.
@@ -42,6 +43,10 @@ class Question:
         linear: The Q scores of the output for the N images, (N, ...) -> (N, Q), differentiable,
             where they are affine in it and no sum of a few columns. None for any other score.
         precise: Whether the score is to be read off in float64.
+        alike: What stands for ``owners`` in what is remembered of the program, so that many
+            questions of one kind are checked and measured once. None for the owners themselves.
+        computed: Whether the network computes ``activations`` from the inputs; else they are put
+            in its place, and ``output`` and ``scores`` are what follows from them.
     """
 
     model: nn.Module
@@ -59,3 +64,5 @@ class Question:
     columns: tuple[Tensor, Tensor] | None
     precise: bool
     linear: Callable[[Tensor], Tensor] | None = None
+    alike: Hashable = None
+    computed: bool = True

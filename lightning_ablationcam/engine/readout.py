@@ -97,8 +97,9 @@ def _drops(value: Channelwise | Change, weight: Tensor, groups: Tensor) -> Tenso
     if isinstance(value, Channelwise):
         return _channelwise_drops(value, weight, groups)
     if isinstance(value, Dense):
-        delta = value.delta.to(weight.dtype).flatten(2)
-        return -torch.einsum("gne,ne->ng", delta, weight.flatten(1))
+        # One number for each image is a value too, and has no dimension to flatten.
+        delta = value.delta.to(weight.dtype)[..., None].flatten(2)
+        return -torch.einsum("gne,ne->ng", delta, weight[..., None].flatten(1))
     over = list(range(1, weight.ndim))
     factors = [[factor.to(weight.dtype) for factor in term] for term in value.terms]
     parts = [_contracted(term, weight, over) for term in factors]

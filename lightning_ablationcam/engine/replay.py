@@ -116,7 +116,11 @@ class Replay:
         row = slice(image, image + 1)
         fed = rows_of(asked.inputs, row)
         prefix = Prefix(asked.model, asked.tap.target, fed, asked.forward)
-        intact = asked.score_of(prefix.output, torch.tensor([image], device=groups.device))
+        alone = torch.tensor([image], device=groups.device)
+        if asked.computed:
+            intact = asked.score_of(prefix.output, alone)
+        else:
+            intact = self._scores(alone, asked.activations[row], fed)
         ndim = asked.activations.ndim
         owner_map = along(asked.owners, ndim, asked.channel_dim)
 

@@ -121,11 +121,15 @@ def split_batch(batch: Any, chosen: str | None = None) -> Samples:
     )
 
 
-def item_labels(dataset: Any) -> list[int]:
+def item_labels(dataset: Any, chosen: str | None = None) -> list[int]:
     """The class index of each item of a map-style dataset.
 
     Read from ``targets``, ``labels`` or ``y``, or a TensorDataset's second tensor, where that is a
     list of ints which agrees with the first and the last item; otherwise item by item.
+
+    Args:
+        dataset: The dataset.
+        chosen: As in :func:`split_batch`.
 
     Raises:
         ValueError: If an item has no label.
@@ -133,11 +137,11 @@ def item_labels(dataset: Any) -> list[int]:
     known = _listed_labels(dataset)
     if known is not None and len(known) == len(dataset):
         ends = (0, len(dataset) - 1)
-        if all(_item_class(dataset[index]) == known[index] for index in ends):
+        if all(_item_class(dataset[index], chosen) == known[index] for index in ends):
             return known
     labels = []
     for index in range(len(dataset)):
-        label = _item_class(dataset[index])
+        label = _item_class(dataset[index], chosen)
         if label is None:
             raise ValueError(
                 f"item {index} of the dataset has no label that is a whole number, so none can be "
@@ -158,9 +162,9 @@ def class_names(dataset: Any) -> list[str] | None:
     return None
 
 
-def _item_class(item: Any) -> int | None:
+def _item_class(item: Any, chosen: str | None) -> int | None:
     """The class of a dataset item; None of any other label."""
-    found = split_item(item)
+    found = split_item(item, chosen)
     if found.labels is None:
         return None
     labels = readable(found.labels, (1, *found.images.shape[2:]))

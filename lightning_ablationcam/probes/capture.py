@@ -68,10 +68,7 @@ class ProbeCapture:
             self.problem = str(error)
             return
         if self._kept and (first := self._kept[0][0]).form != found.form:
-            self.problem = (
-                f"images of shapes {tuple(first.images.shape[1:])} and "
-                f"{tuple(found.images.shape[1:])}"
-            )
+            self.problem = f"inputs of different shapes, {first.described} and {found.described}"
             return
         labels = self._read(found)
         for row in range(len(found)):
@@ -84,7 +81,7 @@ class ProbeCapture:
         """The labels of a batch, if they are classes."""
         if found.labels is None:
             return None
-        labels = readable(found.labels, (len(found), *found.images.shape[2:]))
+        labels = readable(found.labels.detach().cpu(), (len(found), *found.images.shape[2:]))
         kind = kind_of(labels)
         self._are_values |= kind == "value"
         return None if self._are_values or kind == "map" else labels

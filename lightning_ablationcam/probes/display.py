@@ -150,8 +150,11 @@ def _in_tiles(tiles: NDArray[np.uint8], mosaic: Mosaic) -> NDArray[np.uint8]:
 def _resized(tiles: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """(T, H, W, 3) tiles of another size."""
     given = torch.from_numpy(tiles).movedim(-1, 1).float()
-    smooth = interpolate(given, size, mode="bilinear", antialias=True, align_corners=False)
+    if size[0] >= 2 * tiles.shape[1] and size[1] >= 2 * tiles.shape[2]:
+        drawn = interpolate(given, size, mode="nearest-exact")  # Pixels stay squares.
+    else:
+        drawn = interpolate(given, size, mode="bilinear", antialias=True, align_corners=False)
     bytes_: NDArray[np.uint8] = (
-        smooth.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).contiguous().numpy()
+        drawn.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).contiguous().numpy()
     )
     return bytes_

@@ -260,7 +260,7 @@ class ProbeSet:
 
         Example:
             >>> ProbeSet(torch.rand(2, 1, 32, 64, 64)).pictures((8, 4, 4)).shape
-            (2, 224, 224, 3)
+            (2, 336, 336, 3)
         """
         return Display(self.mean, self.std, self.bands).pictures(self.images, map_shape)
 
@@ -345,7 +345,7 @@ class ProbeSet:
         _check_dataset(dataset)
         with kept_random_state(), kept_loader("dataset", dataset):
             if per_class is not None:
-                indices = _first_of_each_class(dataset, per_class)
+                indices = _first_of_each_class(dataset, per_class, shown)
             elif indices is None:
                 most = min(n or DEFAULT_PROBES, len(dataset))
                 indices = evenly_chosen(len(dataset), most)
@@ -540,9 +540,9 @@ def _split_batch_of_loader(batch: Any, chosen: str | None) -> Samples:
     return found
 
 
-def _first_of_each_class(dataset: Any, per_class: int) -> list[int]:
+def _first_of_each_class(dataset: Any, per_class: int, chosen: str | None) -> list[int]:
     found: dict[int, list[int]] = {}
-    for index, label in enumerate(item_labels(dataset)):
+    for index, label in enumerate(item_labels(dataset, chosen)):
         members = found.setdefault(label, [])
         if len(members) < per_class:
             members.append(index)

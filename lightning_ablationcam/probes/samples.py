@@ -44,6 +44,14 @@ class Samples:
         """What inputs must have in common to be fed together."""
         return [(path, each.shape[1:], each.dtype) for path, each in tensors(self.inputs)]
 
+    @property
+    def described(self) -> str:
+        """Shapes and dtypes of one image's inputs, for messages."""
+        return ", ".join(
+            " ".join(filter(None, [path and repr(path), str(tuple(shape)), str(dtype)]))
+            for path, shape, dtype in self.form
+        )
+
     def changed(self, change: Callable[[Tensor], Tensor]) -> Samples:
         """Each tensor changed; what parts have in common they have in common afterwards."""
         made: dict[int, Tensor] = {}
@@ -86,8 +94,8 @@ def joined_samples(parts: Sequence[Samples]) -> Samples:
             )
         other = next(part for part in parts if part.form != first.form)
         raise ValueError(
-            f"inputs differ between images, {_described(first)} and {_described(other)}; a probe "
-            "set is fed in one batch"
+            f"inputs differ between images, {first.described} and {other.described}; a probe set "
+            "is fed in one batch"
         )
     made: dict[int, Tensor] = {}
     labels = [part.labels for part in parts if part.labels is not None]
@@ -121,10 +129,3 @@ def _of_one_dtype(column: Sequence[Tensor]) -> list[Tensor]:
         return list(column)
     floats = any(tensor.is_floating_point() for tensor in column)
     return [tensor.to(torch.float64 if floats else torch.int64) for tensor in column]
-
-
-def _described(part: Samples) -> str:
-    return ", ".join(
-        f"{path!r} {tuple(shape)} {dtype}" if path else f"{tuple(shape)} {dtype}"
-        for path, shape, dtype in part.form
-    )

@@ -30,6 +30,8 @@ class ProbeSource:
         std: Likewise.
         class_names: Likewise.
         needs_labels: Whether labels are explained beside other classes.
+        has_labels: Whether what the network does has labels at all; where it has none,
+            ``classes="label"`` means whatever there is to explain.
 
     Attributes:
         probes: The set, once it is known.
@@ -48,6 +50,7 @@ class ProbeSource:
         std: float | Sequence[float] | None = None,
         class_names: Sequence[str] | None = None,
         needs_labels: bool = False,
+        has_labels: bool = True,
     ) -> None:
         _check_classes(classes)
         _check_wanted(wanted, {"mean": mean, "std": std, "class_names": class_names})
@@ -55,6 +58,7 @@ class ProbeSource:
         self._wanted = wanted
         self._classes = classes
         self._needs_labels = needs_labels
+        self._has_labels = has_labels
         self._display: dict[str, Any] = {
             "mean": channel_statistics("mean", mean),
             "std": channel_statistics("std", std),
@@ -105,7 +109,7 @@ class ProbeSource:
         Raises:
             ValueError: If they do not fit ``classes``.
         """
-        _check_fit(probes, self._classes, self._needs_labels)
+        self._check_fit(probes)
         self.probes, self._capture = probes, None
 
     def found(self) -> ProbeSet:
@@ -166,31 +170,32 @@ class ProbeSource:
                     label_kind=kind_of(kept["labels"]),
                     **self._display,
                 )
-                _check_fit(probes, self._classes, self._needs_labels)
-            except ValueError:
+                self._check_fit(probes)
+            except (TypeError, ValueError):
                 return False  # mean and std have other channels, or classes is "label" now.
             if probes.fingerprint == state["fingerprint"]:
                 self.settle(probes)
         return self.probes is not None and self.probes.fingerprint == state["fingerprint"]
 
-
-def _check_fit(probes: ProbeSet, classes: ExplainedClasses, needs_labels: bool) -> None:
-    if needs_labels and probes.labels is None:
-        raise ValueError(
-            "also=('label', ...), but the probes have no labels; give ProbeSet labels, or leave "
-            "'label' out"
-        )
-    if classes == "label" and probes.labels is None:
-        raise ValueError(
-            "classes='label', but the probes have no labels; give ProbeSet labels, or choose "
-            "classes='predicted', an int, or one int for each probe"
-        )
-    if isinstance(classes, Sequence) and not isinstance(classes, str):
-        if len(classes) != len(probes):
+    def _check_fit(self, probes: ProbeSet) -> None:
+        classes = self._classes
+        if self._needs_labels and probes.label_kind not in ("class", "multi-hot"):
             raise ValueError(
-                f"classes has {len(classes)} entries for {len(probes)} probes; expected one int "
-                "for each probe"
+                "also=('label', ...), but the probes have no labels that are classes; give "
+                "ProbeSet labels, or leave 'label' out"
             )
+        if classes == "label" and probes.labels is None and self._has_labels:
+            raise ValueError(
+                "classes='label', but the probes have no labels; give ProbeSet labels, or choose "
+                "classes='predicted', an int, or one int for each probe; a network that returns "
+                "embeddings takes embeddings='own'"
+            )
+        if isinstance(classes, Sequence) and not isinstance(classes, str):
+            if len(classes) != len(probes):
+                raise ValueError(
+                    f"classes has {len(classes)} entries for {len(probes)} probes; expected one "
+                    "int for each probe"
+                )
 
 
 def _check_classes(classes: object) -> None:

@@ -15,8 +15,9 @@ from lightning_ablationcam.selection import evenly_chosen
 MAX_TILES = 16
 """Most depth positions that are shown."""
 
-MAX_SIDE = 768
-"""Most pixels of a side of a mosaic picture, but for maps of more cells."""
+MIN_SIDE, MAX_SIDE = 336, 768
+"""Fewest and most pixels of the longer side of a mosaic picture, roughly; of maps of very many
+cells there are more."""
 
 DEFAULT_MAP = (8, 8)
 """Cells of the map that a picture is made for where none is known: they say how wide gaps are."""
@@ -77,18 +78,23 @@ class Mosaic:
     def cell_pixels(self, size: Sequence[int]) -> tuple[int, int]:
         """Height and width of a cell in a picture, in whole pixels.
 
+        As many as it has in the slice, but so many more or fewer that the whole is legible.
+
         Args:
             size: Height and width of a slice of the volume, in pixels.
 
         Example:
-            >>> Mosaic(8, 4, 4).cell_pixels((30, 32)), Mosaic(16, 8, 8).cell_pixels((512, 512))
-            ((8, 8), (21, 21))
+            >>> Mosaic(9, 4, 4).cell_pixels((100, 120)), Mosaic(16, 8, 8).cell_pixels((512, 512))
+            ((25, 30), (21, 21))
         """
-        cells = self.cells
-        return tuple(  # type: ignore[return-value]
-            max(1, min(round(pixels / count), MAX_SIDE // whole))
-            for pixels, count, whole in zip(size, (self.height, self.width), cells, strict=True)
+        cells = (self.height, self.width)
+        each = [pixels / count for pixels, count in zip(size, cells, strict=True)]
+        longest = max(pixels * whole for pixels, whole in zip(each, self.cells, strict=True))
+        scale = min(max(1.0, MIN_SIDE / longest), MAX_SIDE / longest)
+        height, width = (
+            max(1, round(pixels) if scale == 1 else int(pixels * scale)) for pixels in each
         )
+        return height, width
 
     def slices(self, depth: int) -> list[int]:
         """For each tile the slice of a volume in the middle of its depth position.

@@ -197,6 +197,8 @@ def _kept(where: str, value: Any) -> dict[str, Any]:
         "masks": _optional(_masks(images))(f"{where}.masks", fields.get("masks")),
         "batch": _optional(_nested)(f"{where}.batch", fields.get("batch")),
     }
+    if isinstance(kept["batch"], Tensor):
+        raise _unlike(f"{where}.batch", kept["batch"], "several tensors")
     for name in ("inputs", "batch"):
         rows = {tensor.shape[:1] for _, tensor in tensors(kept[name])}
         if kept[name] is not None and rows != {(len(images),)}:

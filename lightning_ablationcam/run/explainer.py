@@ -12,6 +12,7 @@ from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.engine.recorder import RejectedError
 from lightning_ablationcam.engine.replay import uses_batch_statistics
+from lightning_ablationcam.method.ablations import is_over_reference
 from lightning_ablationcam.network.inputs import rows_of
 from lightning_ablationcam.network.isolation import warn
 from lightning_ablationcam.network.layers import LayerError, TargetLayer, several
@@ -19,10 +20,10 @@ from lightning_ablationcam.options import Options
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses
 from lightning_ablationcam.result import AblationResult, joined
-from lightning_ablationcam.run.asked import Asked
 from lightning_ablationcam.run.calling import Convention, conventions
 from lightning_ablationcam.run.execution import Alone, Execution
 from lightning_ablationcam.run.ranks import Ranks
+from lightning_ablationcam.run.request import Request
 
 
 class Explainer:
@@ -154,7 +155,7 @@ class Explainer:
         tell: Callable[[str], None],
     ) -> AblationResult:
         reference = self._options.reference
-        if self._options.takes_reference:
+        if is_over_reference(self._options.ablation):
             # All probes, also where this rank explains only some of them.
             images = probes if reference is None else reference
             fed = way.fed(images) if isinstance(images, ProbeSet) else images
@@ -164,16 +165,16 @@ class Explainer:
             with execution.forward():
                 return way.forward(model, images)
 
-        asked = Asked.of(probes, self._classes, self._options.also).rows(rows)
+        request = Request.of(probes, self._classes, self._options.also).rows(rows)
         with execution.whole():
             return explain_classes(
                 module,
                 self._layers,
                 execution.inputs(rows_of(way.fed(probes), rows)),
-                asked.classes,
-                replace(self._options, forward=forward, also=asked.also, reference=reference),
+                request.classes,
+                replace(self._options, forward=forward, also=request.also, reference=reference),
                 tell,
-                labels=asked.labels,
-                masks=asked.masks,
-                declared=asked.declared,
+                labels=request.labels,
+                masks=request.masks,
+                declared=request.declared,
             )

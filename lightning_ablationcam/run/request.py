@@ -18,7 +18,7 @@ _DECLARED: Mapping[str | None, Task] = {"value": "regression", "multi-hot": "mul
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Request:
     """What is asked of N probes, as ``explain_classes`` takes it.
 
     Attributes:
@@ -31,8 +31,8 @@ class Asked:
     Example:
         >>> import torch
         >>> probes = ProbeSet(torch.rand(2, 1, 4, 4), [[True, True], [False, True]])
-        >>> asked = Asked.of(probes, "label", ("rival",))
-        >>> asked.classes, asked.also
+        >>> request = Request.of(probes, "label", ("rival",))
+        >>> request.classes, request.also
         (tensor([0, 1]), ['label 2', 'rival'])
     """
 
@@ -43,7 +43,7 @@ class Asked:
     declared: Task | None
 
     @classmethod
-    def of(cls, probes: ProbeSet, classes: ExplainedClasses, also: Also) -> Asked:
+    def of(cls, probes: ProbeSet, classes: ExplainedClasses, also: Also) -> Request:
         """What a monitor's ``classes`` and ``also`` ask of its probes.
 
         Of a probe that has several labels the first one is explained, and the others beside it. One
@@ -64,7 +64,7 @@ class Asked:
             masks = probes.labels
         return cls(wanted, also, labels, masks, _DECLARED.get(kind))
 
-    def rows(self, rows: slice) -> Asked:
+    def rows(self, rows: slice) -> Request:
         """The same for some of the probes."""
 
         def some(each: Any) -> Any:
