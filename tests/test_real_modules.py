@@ -7,16 +7,8 @@ import torch
 from torch import Tensor
 
 from lightning_ablationcam import AblationCAMMonitor, ablation_cam
-from tests.real_modules import (
-    FAMILIES,
-    PACKAGES,
-    Brought,
-    brute_force,
-    exact_error,
-    explain,
-    in_float64,
-    small_detector,
-)
+from tests.plain_passes import brute_force, exact_error, explain, in_float64
+from tests.real_modules import FAMILIES, PACKAGES, Brought, small_detector
 
 # Of other people's imports.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")
@@ -97,9 +89,7 @@ def test_torchgeo_tasks_train_with_a_monitor(task, target, tmp_path):
 
     key = "mask" if target.ndim > 2 else "label"
     images = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    items = [
-        {"image": image, key: each} for image, each in zip(images, target, strict=True)
-    ]
+    items = [{"image": image, key: each} for image, each in zip(images, target, strict=True)]
     loader = torch.utils.data.DataLoader(items, batch_size=4)
     monitor = AblationCAMMonitor(probes=3, on_error="raise")
     trainer = Trainer(

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import torch
 
 from tests.benchmarks.bench_engine import interleaved
-from tests.real_modules import FAMILIES, PACKAGES, Brought, exact_error, explain
+from tests.plain_passes import exact_error, explain
+from tests.real_modules import FAMILIES, PACKAGES, Brought
 
 PAIRS = 3
 SAMPLED = 4
