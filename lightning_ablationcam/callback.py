@@ -114,6 +114,9 @@ class AblationCAMMonitor(Callback):
         task: As in :func:`~lightning_ablationcam.ablation_cam`; ``"auto"`` also goes by the labels
             of the probes.
         embeddings: As in :func:`~lightning_ablationcam.ablation_cam`.
+        signed: Whether to show what speaks against the class, too, in colours of its own and on the
+            same scale; the tab and the report can leave it out again. The scalars are those of what
+            speaks for it.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
@@ -152,6 +155,7 @@ class AblationCAMMonitor(Callback):
         output: str | int | None = None,
         task: AnyTask = "auto",
         embeddings: Embeddings = None,
+        signed: bool = False,
     ) -> None:
         self.options = Options(
             score=score,
@@ -175,6 +179,8 @@ class AblationCAMMonitor(Callback):
         self.scale = scale
         check_flag("pictures", pictures)
         self.pictures = pictures
+        check_flag("signed", signed)
+        self.signed = signed
         self.on_error = on_error
         self.tag = tag.strip("/ ")
         self.result: AblationResult | None = None
@@ -191,6 +197,7 @@ class AblationCAMMonitor(Callback):
             ),
             self._explainer(Ranks()),
             self._schedule(),
+            signed=signed,
         )
         self._publisher = self._new_publisher()
         self._loaded: dict[str, Any] | None = None
@@ -301,6 +308,7 @@ class AblationCAMMonitor(Callback):
             before.passes if goes_on else Passes(),
             ranks,
             of=(weakref.ref(trainer), weakref.ref(pl_module)),
+            signed=self.signed,
         )
         if not goes_on:
             self.result = None

@@ -16,7 +16,7 @@ from lightning_ablationcam.method.balance import balance_of
 from lightning_ablationcam.method.heads.base import Task
 from lightning_ablationcam.method.heads.meaning import AnyTask
 from lightning_ablationcam.method.heads.vectors import Embeddings
-from lightning_ablationcam.method.heatmaps import weighted_heatmaps
+from lightning_ablationcam.method.heatmaps import signed_heatmaps
 from lightning_ablationcam.method.reading import Reading
 from lightning_ablationcam.method.scores import Classes, Score
 from lightning_ablationcam.method.wanted import Also, Wanted
@@ -273,8 +273,10 @@ def _found(drops: Tensor, owners: Tensor, scores: Tensor, maps: Tensor) -> dict[
     largest = drops.abs().amax(dim=1)
     vanish = (largest > 0) & (largest <= rounding)
     weights = torch.where(vanish[:, None], 0, weights)
+    signed = signed_heatmaps(weights, maps)
     return {
-        "heatmaps": weighted_heatmaps(weights, maps).float().cpu(),
+        "heatmaps": signed.relu().float().cpu(),
+        "signed": signed.float().cpu(),
         "weights": weights.cpu(),
         "drops": drops.cpu(),
         "scores": scores.cpu(),

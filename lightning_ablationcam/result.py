@@ -13,6 +13,8 @@ from torch import Tensor
 
 from lightning_ablationcam.method.fusion import fused_heatmaps
 
+_ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+
 
 @dataclass(frozen=True, eq=False)
 class AblationResult:
@@ -58,6 +60,8 @@ class AblationResult:
             :func:`~lightning_ablationcam.group_channels`; (N, K, d, h, w) for three spatial
             dimensions. None where they would take more than 256 MiB, in the monitor's results, and
             in those of ``also``, whose maps are the same.
+        signed: (N, h, w) float32, likewise: the maps before the ReLU. Below 0 is what speaks
+            against the class; ``heatmaps`` is ``signed.relu()``.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -84,6 +88,7 @@ class AblationResult:
     also: tuple[AblationResult, ...] = ()
     further: tuple[AblationResult, ...] = ()
     channel_maps: Tensor | None = None
+    signed: Tensor | None = None
 
     @property
     def layers(self) -> tuple[AblationResult, ...]:
@@ -111,22 +116,31 @@ class AblationResult:
         return fused_heatmaps([each.heatmaps for each in self.layers])
 
     def draw(
-        self, pictures: NDArray[np.uint8], class_names: Sequence[str] | None = None
+        self,
+        pictures: NDArray[np.uint8],
+        class_names: Sequence[str] | None = None,
+        *,
+        signed: bool = False,
     ) -> NDArray[np.uint8]:
         """Draw each picture above the same with its heat, each map on a scale of its own.
+
+        The region that is explained, where there is one, is outlined.
 
         Args:
             pictures: (N, H, W, 3) uint8, RGB: the images as they look, for example
                 ``ProbeSet(...).pictures()``; for a layer of three spatial dimensions
                 ``ProbeSet(...).pictures(result.heatmaps.shape[1:])``, the slices beside each other.
             class_names: Name of each class index.
+            signed: Whether to draw what speaks against the class too, in colours of its own and
+                on the same scale.
 
         Returns:
             (H', W', 3) uint8, RGB, ready for ``PIL.Image.fromarray``.
 
         Raises:
             TypeError: If ``pictures`` is no uint8 array.
-            ValueError: If there are not N of them, or their slices are not those of the maps.
+            ValueError: If there are not N of them, their slices are not those of the maps, or
+                ``signed`` maps are asked for and there are none.
 
         Example:
             >>> from lightning_ablationcam import ablation_cam
@@ -137,11 +151,14 @@ class AblationResult:
             >>> result.draw(np.zeros((2, 32, 32, 3), np.uint8), ["cat", "dog"]).dtype
             dtype('uint8')
         """
+        if signed and self.signed is None:
+            raise ValueError("signed=True: this result holds no signed maps")
         # Here, so that whoever draws nothing needs no Pillow.
         from lightning_ablationcam.render.gallery import gallery
         from lightning_ablationcam.render.mosaic import Mosaic, flat_maps
 
-        maps = torch.from_numpy(flat_maps(self.heatmaps.numpy()))
+        chosen = self.signed if signed and self.signed is not None else self.heatmaps
+        maps = torch.from_numpy(flat_maps(chosen.numpy()))
         if self.heatmaps.ndim > 3:
             depth, height, width = self.heatmaps.shape[1:]
             if not Mosaic(depth, height, width).fits(np.asarray(pictures)):
@@ -150,10 +167,13 @@ class AblationResult:
                     f"maps, which are {depth}x{height}x{width}; give "
                     "ProbeSet(...).pictures(result.heatmaps.shape[1:])"
                 )
-        peaks = maps.amax(dim=(1, 2), keepdim=True)
+        peaks = maps.abs().amax(dim=(1, 2), keepdim=True)
         shares = (maps / torch.where(peaks > 0, peaks, 1)).numpy()
         captions = [self._caption(row, class_names) for row in range(len(shares))]
-        return gallery(pictures, shares, captions, "maximum of each map")
+        what = "largest value of each map" if signed else "maximum of each map"
+        drawable = self.regions is not None and self.regions.ndim == 3
+        regions = self.regions.bool().numpy() if drawable and self.regions is not None else None
+        return gallery(pictures, shares, captions, what, signed=signed, regions=regions)
 
     def _caption(self, row: int, class_names: Sequence[str] | None) -> list[str]:
         def name(index: int) -> str:
@@ -161,12 +181,30 @@ class AblationResult:
             return known[index] if 0 <= index < len(known) else f"class {index}"
 
         explained = int(self.classes[row])
+        if explained < 0:  # An image with fewer labels than others.
+            return [_none_of(self.role)]
+        if self.task in ("regression", "similarity"):
+            value = f"{float(self.scores[row]):.3g}"
+            return [name(explained), value] if class_names else [value]
         lines = [name(explained)]
         if self.probabilities is not None:
             lines.append(f"probability {float(self.probabilities[row]):.0%}")
         if self.predicted is not None and int(self.predicted[row]) != explained:
             lines.append(f"predicted {name(int(self.predicted[row]))}")
         return lines
+
+
+def _none_of(role: str) -> str:
+    """That an image has nothing under a role.
+
+    Example:
+        >>> _none_of("label 2"), _none_of("rival")
+        ('no second label', 'no rival')
+    """
+    name, _, place = role.partition(" ")
+    if name == "label" and place.isdecimal() and 2 <= int(place) < 2 + len(_ORDINALS):
+        return f"no {_ORDINALS[int(place) - 2]} label"
+    return "no label" if role == "explained" else f"no {role}"
 
 
 def joined(parts: Sequence[AblationResult]) -> AblationResult:

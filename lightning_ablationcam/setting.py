@@ -127,7 +127,7 @@ def _reader(
     """Reads the scores of the first images off an output like this intact one."""
     first = slice(count)
     head = meaning.rows(first).head(output, count)
-    classes = Wanted(wanted.first).rows(first).classes(head, output, count)
+    classes = Wanted(wanted.first, absent=wanted.absent).rows(first).classes(head, output, count)
     score = "logit" if options.score == "contrast" else options.score
     reading = Reading.of(head, score, classes, output)
     images = torch.arange(count, device=classes.device)
@@ -227,7 +227,8 @@ def _called_scores(
     known = wanted.known_for(meaning.head(output, count))
     if known.first is None or known.depends_on_output:
         return None
-    given = [known.first, *(each.clamp(min=0) for _, each in known.also if each is not None)]
+    given = [known.first, *(each for _, each in known.also if each is not None)]
+    given = [each.masked_fill(known.missing(each), 0) for each in given]
     return torch.stack([called_score(score, output, each) for each in given], dim=1)
 
 
@@ -304,7 +305,9 @@ def ask(setting: Setting, inputs: Inputs, wanted: Wanted) -> list[Asked]:
     head = _head(setting.meaning, recordings[0], count)
     wanted = wanted.known_for(head)
     classes = wanted.classes(head, output, count).to(recordings[0].activations.device)
-    reading = Reading.of(head, setting.options.score, classes.clamp(min=0), output, wanted.beside)
+    missing = wanted.missing(classes)
+    classes = classes.masked_fill(missing, 0)
+    reading = Reading.of(head, setting.options.score, classes, output, wanted.beside)
     roles = [EXPLAINED, *(name for name, _ in wanted.also)]
     asked = []
     for place, recording in enumerate(recordings):
@@ -312,7 +315,7 @@ def ask(setting: Setting, inputs: Inputs, wanted: Wanted) -> list[Asked]:
         where = infer_layout(setting.options.layout, shape, picture.shape)
         moments = setting.moments[place] if setting.moments else None
         question = _question(setting, inputs, recording, reading, where.channel_dim, moments)
-        asked.append(Asked(recording, where, reading, classes < 0, roles, question))
+        asked.append(Asked(recording, where, reading, missing, roles, question))
     return asked
 
 

@@ -8,7 +8,7 @@ import io
 import json
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -19,7 +19,13 @@ from skimage import data as photographs
 from sklearn.datasets import load_digits
 
 from lightning_ablationcam.measures.axis import BALANCE, CONCENTRATION, DRIFT
-from lightning_ablationcam.records.format import FurtherRecord, HeatRecord, ProbesRecord
+from lightning_ablationcam.records.format import (
+    FurtherRecord,
+    HeatRecord,
+    ProbesRecord,
+    RegionsRecord,
+)
+from lightning_ablationcam.records.regions import runs_of
 from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, read_file
 from tests.tab_events import EventFile
 
@@ -29,7 +35,7 @@ TOP = 4
 """How many of the classes a step lists."""
 MEASURES = (DRIFT, CONCENTRATION, BALANCE)
 NAMES = {axis.name for axis in MEASURES}
-OTHERWISE = {"step", "wall_time", "top", "also", *NAMES}
+OTHERWISE = {"step", "wall_time", "top", "also", "against", "regions", *NAMES}
 """What a record holds under other names than a step of the page's data."""
 
 # As TensorBoard 2.21 sends it (`backend/http_util.py`).
@@ -70,6 +76,8 @@ class Made:
     maps: np.ndarray
     pictures: list[bytes]
     also: dict[str, np.ndarray] = field(default_factory=dict)
+    against: dict[str, np.ndarray] = field(default_factory=dict)
+    regions: np.ndarray | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -78,11 +86,28 @@ class Made:
     def first(self, steps: int) -> Made:
         """The same run when it had only seen that many steps."""
         data = {**self.data, "steps": self.data["steps"][:steps], "total_steps": steps}
-        also = {role: maps[:steps] for role, maps in self.also.items()}
-        return Made(with_addresses(data), self.maps[:steps], self.pictures, also)
+        also, against = (
+            {role: maps[:steps] for role, maps in layers.items()}
+            for layers in (self.also, self.against)
+        )
+        return Made(with_addresses(data), self.maps[:steps], self.pictures, also, against)
 
     def replaced(self, **changes) -> Made:
-        return Made(with_addresses({**self.data, **changes}), self.maps, self.pictures, self.also)
+        return replace(self, data=with_addresses({**self.data, **changes}))
+
+    def with_regions(self, regions: np.ndarray) -> Made:
+        """The same with a region of each probe at each step: (steps, probes, h, w) bool."""
+        listed = [
+            [*region.shape, base64.b64encode(runs_of(region)).decode()]
+            for region in regions.reshape(-1, *regions.shape[2:])
+        ]
+        probes = regions.shape[1]
+        steps = [
+            {**entry, "regions": list(range(i * probes, (i + 1) * probes))}
+            for i, entry in enumerate(self.data["steps"])
+        ]
+        data = {**self.data, "regions": listed, "steps": steps}
+        return replace(self, data=data, regions=regions)
 
 
 def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = None) -> None:
@@ -92,7 +117,7 @@ def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = No
         names, labels = zip(
             *((probe["name"], probe["label"]) for probe in data["probes"]), strict=True
         )
-        same = {key: data[key] for key in ("fingerprint", "layer", "scale", "score")}
+        same = {key: data[key] for key in ("fingerprint", "layer", "scale", "score", "task")}
         record = ProbesRecord(
             **same,
             names=names,
@@ -100,12 +125,18 @@ def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = No
             pictures=tuple(made.pictures),
             class_names=tuple(data["class_names"]),
             measures=MEASURES,
+            label_texts=tuple(probe["text"] for probe in data["probes"]),
         )
         file.probes(record, wall_time=1.0, tag=data["tag"])
     for i, entry in list(enumerate(data["steps"]))[start:stop]:
         maps = made.maps[i]
         also = {
-            role: FurtherRecord(maps=made.also[role][i].tobytes(), **further)
+            role: FurtherRecord(
+                maps=made.also[role][i].tobytes(),
+                shape=made.also[role][i].shape,
+                **against_of(made, i, role, further),
+                **{k: v for k, v in further.items() if k not in OTHERWISE},
+            )
             for role, further in entry["also"].items()
         }
         top = entry["top"] or {"classes": None, "probabilities": None}
@@ -118,9 +149,27 @@ def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = No
             top_classes=top["classes"],
             top_probabilities=top["probabilities"],
             also=also,
+            regions=regions_of(made, i),
+            **against_of(made, i, "", entry),
             **{k: v for k, v in entry.items() if k not in OTHERWISE},
         )
         file.heat(record, entry["step"], entry["wall_time"], tag=data["tag"])
+
+
+def against_of(made: Made, i: int, role: str, explained: dict) -> dict:
+    if explained["against"] is None:
+        return {}
+    return {
+        "against": made.against[role][i].tobytes(),
+        "against_maxima": explained["against"],
+    }
+
+
+def regions_of(made: Made, i: int) -> RegionsRecord | None:
+    if made.regions is None:
+        return None
+    runs = tuple(runs_of(region) for region in made.regions[i])
+    return RegionsRecord(made.regions.shape[2:], runs)
 
 
 def with_addresses(data: dict) -> dict:
@@ -134,15 +183,35 @@ def with_addresses(data: dict) -> dict:
     maps = "maps?" + urlencode({**series, "key": key})
     roles = dict.fromkeys(role for step in data["steps"] for role in step["also"])
     also = {role: f"{maps}&{urlencode({'role': role})}" for role in roles}
-    return {**data, "pictures": pictures, "maps": maps, "also_maps": also, "maps_key": key}
+    signed = {
+        role
+        for step in data["steps"]
+        for role, one in {"": step, **step["also"]}.items()
+        if one["against"] is not None
+    }
+    against = {
+        role: f"{maps}&{urlencode({'role': role, 'side': 'against'})}"
+        for role in ("", *roles)
+        if role in signed
+    }
+    addresses = {"maps": maps, "also_maps": also, "against_maps": against, "maps_key": key}
+    return {**data, "pictures": pictures, **addresses}
 
 
 def evolution(
-    run="version_0", tag="ablation_cam", probes=16, steps=40, cells=7, seed=0, roles=()
+    run="version_0",
+    tag="ablation_cam",
+    probes=16,
+    steps=40,
+    cells=7,
+    seed=0,
+    roles=(),
+    signed=False,
 ) -> Made:
     """A network that learns: its heat wanders from anywhere to the object, and sharpens.
 
     A role's map is the explained class's, mirrored; the first step has none, as if asked for later.
+    What speaks against a class lies elsewhere, stronger than its map at first and weaker later.
     """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:cells, 0:cells] / (cells - 1)
@@ -178,6 +247,8 @@ def evolution(
             "classes": rivals.tolist(),
             "scores": (scores - 1.5).tolist(),
             "probabilities": spread[np.arange(probes), rivals].tolist(),
+            "against": (maxima * (0.75 - 0.5 * t)).tolist() if signed else None,
+            "regions": None,
         }
         hottest = np.sort(flat, axis=1)[:, -max(1, cells * cells // 10) :].sum(1)
         entries.append(
@@ -196,6 +267,8 @@ def evolution(
                     "probabilities": (-np.sort(-spread, axis=1)[:, :TOP]).tolist(),
                 },
                 "also": {role: further for role in roles if i},
+                "against": (2 * maxima * (0.75 - 0.5 * t)).tolist() if signed else None,
+                "regions": None,
                 "drift": drift,
                 "concentration": (hottest / flat.sum(1)).tolist(),
             }
@@ -208,12 +281,16 @@ def evolution(
         "layer": "model.layer4",
         "scale": "probe",
         "score": "logit",
+        "task": None,
         "probes": [
-            {"name": f"{CLASSES[label]} {i}", "label": int(label)} for i, label in enumerate(labels)
+            {"name": f"{CLASSES[label]} {i}", "label": int(label), "text": None}
+            for i, label in enumerate(labels)
         ],
         "class_names": CLASSES,
         "measures": [vars(axis) for axis in MEASURES],
         "shape": [cells, cells],
+        "also_shapes": {role: [cells, cells] for role in roles},
+        "regions": [],
         "steps": entries,
         "total_steps": steps,
         "notes": [],
@@ -221,7 +298,15 @@ def evolution(
     also = {role: maps[..., ::-1].copy() for role in roles}
     for mirrored in also.values():
         mirrored[0] = 0
-    return Made(with_addresses(data), maps, [png(picture(i)) for i in range(probes)], also)
+    against = {role: elsewhere(each) for role, each in {"": maps, **also}.items()}
+    pictures = [png(picture(i)) for i in range(probes)]
+    return Made(with_addresses(data), maps, pictures, also, against if signed else {})
+
+
+def elsewhere(maps):
+    """Maps that have no heat where the others have much."""
+    half = maps.shape[-1] // 2
+    return np.where(maps < 64, np.roll(maps, (half, half), (-2, -1)), 0).astype(np.uint8)
 
 
 def likely(labels, chosen, probabilities, turn):
@@ -263,7 +348,7 @@ class Tab:
 
     def _answer(self, address: str) -> tuple[int, str, bytes]:
         parts = urlsplit(address)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        query = {name: values[0] for name, values in parse_qs(parts.query, True).items()}
         route = parts.path.removeprefix(BASE)
         if route in self.broken:
             return self.broken[route], "text/plain", self.reason
@@ -285,7 +370,8 @@ class Tab:
         if route == "maps":
             if query["key"] != made.data["maps_key"]:
                 return 409, "application/json", b'{"error": "The run has changed since."}'
-            maps = made.also[query["role"]] if "role" in query else made.maps
+            layers = made.against if "side" in query else {"": made.maps, **made.also}
+            maps = layers[query.get("role", "")]
             maps = maps[int(query.get("from", 0)) :]
             return 200, "application/octet-stream", maps.tobytes()
         if route == "picture":

@@ -136,6 +136,9 @@ CALLS = {
             "forward": {"None"},
             "also": {"[]"},
             "reference": {"None"},
+            "output": {"None"},
+            "embeddings": {"None"},
+            "masks": {"None"},
         },
     ),
     interaction: (
@@ -148,6 +151,7 @@ CALLS = {
             "memory_budget": {"None", "1.5", "2**63"},
             "forward": {"None"},
             "reference": {"None"},
+            "output": {"None"},
             "embeddings": {"None"},
             "masks": {"None"},
         },
@@ -159,7 +163,7 @@ CALLS = {
     AblationCAMMonitor: (
         dict,
         {
-            "target_layer": {*NAMES, "module"},
+            "target_layer": {*NAMES, "module", "['x', 'y']"},
             "probes": {"2**63", "10**5000", *CALLABLES},
             "classes": {"0", "list of 10**5"},
             "score": CALLABLES,
@@ -173,6 +177,8 @@ CALLS = {
             "forward": {"None", *CALLABLES},
             "also": {"[]"},
             "pictures": {"True"},
+            "output": {"None", "0", *NAMES} - {"''"},
+            "embeddings": {"None"},
             "reference": {"None"},
             "max_overhead": {"None"},
             "tag": WORDS,

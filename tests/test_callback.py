@@ -6,6 +6,7 @@ import copy
 import pickle
 import random
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
-from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam, write_report
 from lightning_ablationcam.records.format import decode_heat, decode_probes
+from lightning_ablationcam.records.regions import runs_of
+from lightning_ablationcam.run.checkpoint import checked_state
+from lightning_ablationcam.run.explainer import Explainer
 from tests.lightning import BATCHES, Module, data, fit, loaders, trainer
 from tests.networks import Skip, images, seeded
 
@@ -85,6 +89,64 @@ def test_the_event_file_holds_the_tabs_records(tmp_path):
         expected = seen.measures["concentration"]
         np.testing.assert_allclose(decoded.measures["concentration"], expected, rtol=1e-6)
         assert (decoded.measures["drift"][0] is None) == ("drift" not in seen.measures)
+
+
+def test_what_speaks_against_is_written_where_it_is_asked_for(tmp_path):
+    records, kept = {}, {}
+    for signed in (False, True):
+        folder = tmp_path / str(signed)
+        torch.manual_seed(0)
+        watching = monitor(signed=signed, also=("rival",))
+        fit(folder, watching)
+        events = EventAccumulator(str(folder / "run"), size_guidance={"tensors": 0}).Reload()
+        strings = [e.tensor_proto.string_val for e in events.Tensors("ablation_cam/heat")]
+        records[signed], kept[signed] = strings, watching
+        assert torch.equal(watching.result.heatmaps, watching.result.signed.relu())
+    plain, both = ([decode_heat(each) for each in records[signed]] for signed in (False, True))
+    assert all(record.against is None for record in plain)
+    for record, seen in zip(both, kept[True].history.passes, strict=True):
+        for mine, one in ((record, seen), (record.also["rival"], seen.also["rival"])):
+            assert np.array_equal(one.heatmaps, one.signed.clip(min=0))
+            expected = -one.signed.min((1, 2)).clip(max=0)
+            np.testing.assert_allclose(mine.against_maxima, expected, rtol=1e-6)
+            assert len(mine.against) == len(mine.maps)
+    # What was written before is the same to the byte.
+    assert [list(each[1:3]) for each in records[True]] == [
+        list(each[1:]) for each in records[False]
+    ]
+    state = kept[True].state_dict()
+    back = kept[True].history.from_state(checked_state(state)["history"])
+    assert np.array_equal(back.passes[-1].signed, kept[True].history.passes[-1].signed)
+    report = write_report(kept[True], tmp_path / "report.html").read_text()
+    assert '"against_maps":{"":"data:' in report
+
+
+def test_regions_are_kept_and_written(tmp_path, monkeypatch):
+    """Until scores of regions are computed, results are given some."""
+    masks = torch.zeros(3, 300, 200, dtype=torch.bool)
+    masks[:, 90:180, 40:120] = True
+
+    def with_regions(self, *args, **options):
+        result = explain(self, *args, **options)
+        further = (replace(result.also[0], regions=masks), replace(result.also[1], regions=~masks))
+        return replace(result, regions=masks, also=further)
+
+    explain = Explainer.explain
+    monkeypatch.setattr(Explainer, "explain", with_regions)
+    watching = monitor(also=("rival", 1))
+    fit(tmp_path, watching, max_epochs=1)
+    (seen,) = watching.history.passes
+    assert seen.regions.shape == (128, 85)
+    events = EventAccumulator(str(tmp_path / "run"), size_guidance={"tensors": 0}).Reload()
+    (record,) = (
+        decode_heat(e.tensor_proto.string_val) for e in events.Tensors("ablation_cam/heat")
+    )
+    runs = tuple(runs_of(mask) for mask in seen.regions.masks())
+    assert record.regions.runs == runs
+    # The same region is not written twice.
+    assert record.also["rival"].regions is None
+    assert record.also["class 1"].regions.runs != runs
+    checked_state(watching.state_dict())
 
 
 def test_heatmaps_are_those_of_the_validated_weights(tmp_path):

@@ -142,6 +142,7 @@ def test_captured_probes_without_labels_or_images_say_what_to_do(tmp_path):
         ({"engine": "brute"}, ValueError, "engine='brute'"),
         ({"memory_budget": -1}, ValueError, "memory_budget=-1"),
         ({"max_overhead": 0}, ValueError, "max_overhead=0"),
+        ({"signed": "both"}, TypeError, "signed='both'; expected True or False"),
     ],
 )
 def test_bad_arguments_are_errors_at_construction(arguments, error, pattern):

@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from lightning_ablationcam.run.history import MAX_PASSES, MIN_PASSES, History, Pass
+from lightning_ablationcam.run.checkpoint import checked_state
+from lightning_ablationcam.run.history import MAX_PASSES, MIN_PASSES, Further, History, Pass
+from lightning_ablationcam.run.regions import Regions
 
 
 def seen(step, *balances, peak=4.0):
@@ -93,3 +96,44 @@ def test_of_large_maps_fewer_are_held():
         history.append(Pass(step, 0, "layer", heat, zeros.astype(np.int64), zeros))
     assert len(history.passes) == MIN_PASSES
     assert (history.passes[0].step, history.passes[-1].step) == (0, 19)
+
+
+def two_signs(step, balance=0.5, signed=True):
+    maps = np.array([[[3.0, -6.0], [0.0, 1.5]]], dtype=np.float32)
+    one = seen(step, balance)
+    return replace(one, heatmaps=maps.clip(min=0), signed=maps if signed else None)
+
+
+def test_both_signs_are_on_one_scale():
+    history = History()
+    history.append(two_signs(1, 0.8))
+    history.append(two_signs(2, 0.4))
+    assert history.signed
+    assert history.scaled(0, "map", signed=True).tolist() == [[[0.5, -1.0], [0.0, 0.25]]]
+    assert history.scaled(1, "probe", signed=True).tolist() == [[[0.25, -0.5], [0.0, 0.125]]]
+    assert history.scaled(0, "map").tolist() == [[[1.0, 0.0], [0.0, 0.5]]]
+
+
+def test_a_pass_that_does_not_hold_both_signs_shows_one():
+    history = History()
+    history.append(two_signs(1, signed=False))
+    assert not history.signed
+    history.append(two_signs(2))
+    assert history.scaled(0, "map", signed=True).tolist() == [[[1.0, 0.0], [0.0, 0.5]]]
+
+
+def test_signs_and_regions_come_back_from_a_state():
+    masks = torch.rand(1, 9, 5) > 0.5
+    regions = Regions.of(masks)
+    other = Further(np.ones((1, 4, 4), np.float32), np.array([-1]), np.zeros(1), regions=regions)
+    history = History()
+    history.append(replace(two_signs(1), regions=regions, also={"layer3": other}))
+    state = {"version": 1, "history": history.state_dict(), "scalars": {}, "validations": 1}
+    state["probes"] = {"fingerprint": "f", "kept": None}
+    (back,) = History.from_state(checked_state(state)["history"]).passes
+    assert np.array_equal(back.signed, two_signs(1).signed)
+    further = back.also["layer3"]
+    assert (further.heatmaps.shape, further.signed) == ((1, 4, 4), None)
+    for one in (back.regions, further.regions):
+        assert np.array_equal(one.masks(), masks.numpy())
+    assert back.nbytes == 2 * 16 + 6 + 64 + 6

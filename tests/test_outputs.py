@@ -85,6 +85,12 @@ def test_output_is_a_name_or_a_place(output):
         check_output(output)
 
 
+@pytest.mark.parametrize("output", ["", -1, 10**9])
+def test_a_place_counts_from_zero(output):
+    with pytest.raises(ValueError, match=r"output=.*a place such as 0"):
+        check_output(output)
+
+
 class Returning(ConvBN):
     def __init__(self, wrap):
         super().__init__()

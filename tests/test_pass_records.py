@@ -10,8 +10,15 @@ from PIL import Image
 
 from lightning_ablationcam import ProbeSet
 from lightning_ablationcam.outputs.pass_records import heat_record, probes_record
-from lightning_ablationcam.records.format import RecordError, picture_type
-from lightning_ablationcam.run.history import Pass
+from lightning_ablationcam.records.format import (
+    RecordError,
+    decode_heat,
+    encode_heat,
+    picture_type,
+)
+from lightning_ablationcam.records.regions import runs_of
+from lightning_ablationcam.run.history import Further, Pass
+from lightning_ablationcam.run.regions import Regions
 
 
 def a_pass(**changes):
@@ -103,3 +110,55 @@ def test_large_pictures_are_reduced_jpeg(size, shown):
 def test_an_unknown_score_is_refused():
     with pytest.raises(RecordError, match="score is 'loss'"):
         probes_record(ProbeSet(torch.rand(1, 1, 2, 2)), layer="0", scale="map", score="loss")
+
+
+def test_what_speaks_against_goes_along():
+    signed = np.zeros((2, 3, 4), np.float32)
+    signed[0, 0, 0], signed[0, 1, 1], signed[0, 2, 2] = -0.5, 0.25, -0.25
+    signed[1] = np.nan
+    assert heat_record(a_pass(), fingerprint="f").against is None
+    record = heat_record(a_pass(signed=signed), fingerprint="f")
+    against = np.frombuffer(record.against, np.uint8).reshape(record.shape)
+    assert (against[0, 0, 0], against[0, 1, 1], against[0, 2, 2]) == (255, 0, 128)
+    assert record.against_maxima == (0.5, None)
+    assert record.maxima == (0.1, None)
+
+
+def test_regions_go_along():
+    masks = torch.zeros(2, 40, 30, dtype=torch.bool)
+    masks[0, 10:20, 5:15] = True
+    record = heat_record(a_pass(regions=Regions.of(masks)), fingerprint="f")
+    assert record.regions.shape == (40, 30)
+    assert record.regions.runs == tuple(runs_of(mask) for mask in masks.numpy())
+    assert decode_heat(encode_heat(record)) == record
+
+
+def test_a_further_class_may_be_missing_and_have_maps_of_its_own():
+    further = Further(
+        np.ones((2, 5, 6), np.float32),
+        np.array([3, -1]),
+        np.array([1.5, np.nan]),
+        signed=np.full((2, 5, 6), -1, np.float32),
+    )
+    record = heat_record(a_pass(also={"layer3": further}), fingerprint="f").also["layer3"]
+    assert record.shape == (2, 5, 6)
+    assert record.classes == (3, -1)
+    assert record.maxima == (1.0, None)
+    assert record.against_maxima == (1.0, None)
+    assert not any(record.maps[30:])
+    assert not any(record.against[30:])
+    same = replace(further, heatmaps=further.heatmaps[:, :3, :4], signed=None)
+    assert heat_record(a_pass(also={"a": same}), fingerprint="f").also["a"].shape is None
+
+
+class Worded(ProbeSet):
+    def label_texts(self):
+        return ["25.0", None]
+
+
+def test_labels_in_words_and_the_task_go_along():
+    inputs = torch.rand(2, 1, 8, 8)
+    record = probes_record(Worded(inputs), layer="0", scale="map", score="value", task="regression")
+    assert (record.label_texts, record.task) == (("25.0", None), "regression")
+    plain = probes_record(ProbeSet(inputs, labels=[1, 0]), layer="0", scale="map", score="logit")
+    assert (plain.label_texts, plain.task) == (None, None)

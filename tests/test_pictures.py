@@ -9,6 +9,7 @@ import torch
 from lightning_ablationcam import ProbeSet
 from lightning_ablationcam.outputs import pictures as drawing
 from lightning_ablationcam.run.history import History, Pass
+from lightning_ablationcam.run.regions import Regions
 
 
 def story(passes=10, predicted=(1, 0)):
@@ -57,7 +58,7 @@ def test_captions_say_class_score_and_mistakes(monkeypatch):
     seen = {}
     for name in ("probe_picture", "evolution_strip", "overview_grid"):
         monkeypatch.setattr(
-            drawing, name, lambda *args, name=name: seen.setdefault(name, []).append(args)
+            drawing, name, lambda *args, name=name, **_: seen.setdefault(name, []).append(args)
         )
     probes, history = story()
     all_drawn(probes, history, "probe")
@@ -85,7 +86,7 @@ def test_captions_say_class_score_and_mistakes(monkeypatch):
 )
 def test_the_scale_decides_what_full_colour_means(monkeypatch, scale, first, legend):
     seen = []
-    monkeypatch.setattr(drawing, "evolution_strip", lambda *args: seen.append(args))
+    monkeypatch.setattr(drawing, "evolution_strip", lambda *args, **_: seen.append(args))
     all_drawn(*story(), scale)
     assert seen[0][1][0].max() == np.float32(first)
     assert legend in seen[0][4]
@@ -93,7 +94,7 @@ def test_the_scale_decides_what_full_colour_means(monkeypatch, scale, first, leg
 
 def test_an_animation_of_each_probe_with_what_the_still_pictures_say(monkeypatch):
     seen = []
-    monkeypatch.setattr(drawing, "probe_animation", lambda *args: seen.append(args) or b"film")
+    monkeypatch.setattr(drawing, "probe_animation", lambda *args, **_: seen.append(args) or b"film")
     probes, history = story(passes=5)
     films = list(drawing.draw_animations(probes, history, scale="probe", score="logit"))
     assert films == [("p", b"film"), ("q", b"film")]
@@ -112,7 +113,7 @@ def test_an_animation_of_each_probe_with_what_the_still_pictures_say(monkeypatch
 
 def test_an_animation_shows_at_most_32_passes_with_the_first_and_the_newest(monkeypatch):
     seen = []
-    monkeypatch.setattr(drawing, "probe_animation", lambda *args: seen.append(args))
+    monkeypatch.setattr(drawing, "probe_animation", lambda *args, **_: seen.append(args))
     list(drawing.draw_animations(*story(passes=60), scale="map", score="logit"))
     _, heats, captions, progress, _ = seen[0]
     assert len(heats) == len(captions) == len(progress) == 32
@@ -123,7 +124,7 @@ def test_an_animation_shows_at_most_32_passes_with_the_first_and_the_newest(monk
 
 def test_an_animation_of_step_zero_alone(monkeypatch):
     seen = []
-    monkeypatch.setattr(drawing, "probe_animation", lambda *args: seen.append(args))
+    monkeypatch.setattr(drawing, "probe_animation", lambda *args, **_: seen.append(args))
     list(drawing.draw_animations(*story(passes=1), scale="map", score="logit"))
     assert seen[0][3] == [0]
 
@@ -135,7 +136,7 @@ def test_a_score_of_the_users_own_is_called_score():
 
 def test_each_number_stands_beside_its_class(monkeypatch):
     seen = []
-    monkeypatch.setattr(drawing, "probe_picture", lambda *args: seen.append(args[2]))
+    monkeypatch.setattr(drawing, "probe_picture", lambda *args, **_: seen.append(args[2]))
     probes, history = story(passes=1)
     last = history.passes[0]
     history.passes[0] = replace(
@@ -149,3 +150,91 @@ def test_each_number_stands_beside_its_class(monkeypatch):
         ["p", "logit 3.5 · balance 75% · 90% · bee", "predicted bee 90%, label bee"],
         ["q", "logit -1 · balance 50% · 20% · bee", "predicted ant 80%, label bee"],
     ]
+
+
+def with_signs(history, regions=None):
+    for i, one in enumerate(history.passes):
+        signed = one.heatmaps.copy()
+        signed[:, 0] = -2 * signed[:, 0]
+        history.passes[i] = replace(one, signed=signed, regions=regions)
+
+
+def test_both_signs_and_regions_reach_every_picture(monkeypatch):
+    seen = {}
+    for name in ("probe_picture", "evolution_strip", "overview_grid", "probe_animation"):
+        monkeypatch.setattr(
+            drawing, name, lambda *args, name=name, **more: seen.setdefault(name, (args, more))
+        )
+    probes, history = story(passes=2)
+    masks = torch.rand(2, 9, 9) > 0.5
+    with_signs(history, Regions.of(masks))
+    all_drawn(probes, history, "map")
+    list(drawing.draw_animations(probes, history, scale="map", score="logit"))
+    for name, (args, more) in seen.items():
+        assert more.pop("signed") is True
+        heat = np.asarray(args[1])
+        assert (heat.min(), heat.max()) == (-1, 0.5)
+        assert "largest value of each map" in args[-1]
+        (regions,) = more.values()
+        each = (
+            regions
+            if name == "overview_grid"
+            else [regions]
+            if name == "probe_picture"
+            else regions
+        )
+        expected = masks.numpy() if name == "overview_grid" else masks.numpy()[:1]
+        for one, wanted in zip(each, expected, strict=False):
+            assert np.array_equal(one, wanted)
+
+
+def test_a_map_that_only_speaks_against_is_not_empty(monkeypatch):
+    seen = []
+    monkeypatch.setattr(drawing, "probe_picture", lambda *args, **_: seen.append(args[2]))
+    probes, history = story(passes=1)
+    last = history.passes[0]
+    nothing = np.zeros_like(last.heatmaps)
+    history.passes[0] = replace(last, heatmaps=nothing, signed=nothing - 1)
+    list(drawing.draw_pass(probes, history, scale="map", score="logit"))
+    history.passes[0] = replace(last, heatmaps=nothing)
+    list(drawing.draw_pass(probes, history, scale="map", score="logit"))
+    assert "balance 100%" in seen[0][1]
+    assert "no heat" in seen[2][1]
+
+
+class Worded(ProbeSet):
+    def label_texts(self):
+        return ["25.0", "cat, dog"]
+
+
+def test_a_value_is_said_without_classes_and_predictions(monkeypatch):
+    seen = {}
+    for name in ("probe_picture", "evolution_strip", "overview_grid"):
+        monkeypatch.setattr(
+            drawing, name, lambda *args, name=name, **_: seen.setdefault(name, args)
+        )
+    _, history = story(passes=1)
+    history.passes[0] = replace(
+        history.passes[0], predicted=None, probabilities=None, task="regression"
+    )
+    probes = Worded(torch.rand(2, 3, 32, 32), names=["p", "q"])
+    passes = drawing.draw_pass(probes, history, scale="map", score="logit")
+    strips = drawing.draw_evolutions(probes, history, scale="map")
+    assert len([*passes, *strips]) == 5
+    assert seen["probe_picture"][2] == ["p", "value 3.5 · balance 100%", "label 25.0"]
+    assert seen["overview_grid"][2] == [["p", "3.5"], ["q", "-1"]]
+    assert seen["evolution_strip"][2] == [["step 0", "3.5", "balance 100%"]]
+    named = Worded(torch.rand(2, 3, 32, 32), names=["p", "q"], class_names=["height", "age"])
+    list(drawing.draw_pass(named, history, scale="map", score="logit"))
+
+
+def test_labels_in_words_take_the_place_of_an_index(monkeypatch):
+    seen = []
+    monkeypatch.setattr(drawing, "probe_picture", lambda *args, **_: seen.append(args[2]))
+    _, history = story(passes=1)
+    last = history.passes[0]
+    history.passes[0] = replace(last, classes=np.array([1, -1]), task="multilabel")
+    probes = Worded(torch.rand(2, 3, 32, 32), names=["p", "q"], class_names=["ant", "bee"])
+    list(drawing.draw_pass(probes, history, scale="map", score="logit"))
+    assert seen[0][2] == "predicted bee, label 25.0"
+    assert seen[1][1:] == ["logit -1 · balance 100% · no label", "predicted ant, label cat, dog"]

@@ -12,14 +12,17 @@ from hypothesis.extra.numpy import arrays
 
 from lightning_ablationcam.records.format import (
     MAX_INTEGER,
+    FurtherRecord,
     RecordError,
+    RegionsRecord,
     decode_heat,
     decode_probes,
     encode_heat,
     encode_probes,
     quantised,
 )
-from tests.tab_events import heat, probes
+from lightning_ablationcam.records.regions import runs_of
+from tests.tab_events import further, heat, probes
 
 INTEGERS = st.integers(-MAX_INTEGER, MAX_INTEGER)
 NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
@@ -32,8 +35,43 @@ def heat_records(draw):
     def each(values):
         return tuple(draw(st.lists(values, min_size=n, max_size=n)))
 
+    def blob(size):
+        return draw(st.binary(min_size=size, max_size=size))
+
+    def maxima():
+        return each(st.none() | st.floats(0, allow_infinity=False))
+
+    def layers(h, w):
+        found = {}
+        if draw(st.booleans()):
+            found |= {"against": blob(n * h * w), "against_maxima": maxima()}
+        if draw(st.booleans()):
+            shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+            masks = draw(arrays(np.bool_, (n, *shape)))
+            found["regions"] = RegionsRecord(shape, tuple(map(runs_of, masks)))
+        return found
+
+    def other(h, w, shape):
+        return FurtherRecord(
+            maps=blob(n * h * w),
+            maxima=maxima(),
+            classes=each(INTEGERS),
+            scores=each(NUMBERS),
+            probabilities=None,
+            shape=shape,
+            **layers(h, w),
+        )
+
+    also = {}
+    for role in draw(
+        st.lists(st.sampled_from(["rival", "layer3.0:input", "class 7"]), unique=True)
+    ):
+        size = draw(st.none() | st.tuples(st.integers(1, 4), st.integers(1, 4)))
+        also[role] = other(h, w, None) if size is None else other(*size, (n, *size))
     return heat(
         draw(st.integers(0, 10**6)),
+        also=also,
+        **layers(h, w),
         n=n,
         h=h,
         w=w,
@@ -63,14 +101,18 @@ def test_heat_comes_back_as_it_was(record):
     st.lists(st.tuples(st.text(), st.none() | INTEGERS), min_size=1, max_size=4),
     st.none() | st.lists(st.text()),
     st.text(),
+    st.sampled_from([None, "multilabel", "regression"]),
+    st.none() | st.sampled_from(["cat, dog", "25.0", "<b>"]),
 )
-def test_probes_come_back_as_they_were(each, class_names, layer):
+def test_probes_come_back_as_they_were(each, class_names, layer, task, text):
     record = probes(
         len(each),
         names=tuple(name for name, _ in each),
         labels=tuple(label for _, label in each),
         class_names=None if class_names is None else tuple(class_names),
         layer=layer,
+        task=task,
+        label_texts=None if text is None else (text, *[None] * (len(each) - 1)),
     )
     assert decode_probes(encode_probes(record)) == record
 
@@ -113,9 +155,21 @@ def test_what_is_not_finite_is_null():
     assert fields["probabilities"] == [None, 0.5]
 
 
-def changed_heat(**changes):
+def changed_heat(*blobs, **changes):
     text, maps = encode_heat(heat())
-    return [json.dumps({**json.loads(text), **changes}).encode(), maps]
+    return [json.dumps({**json.loads(text), **changes}).encode(), maps, *blobs]
+
+
+def outlines(**changes):
+    return {"shape": [1, 6], "sizes": [1, 1], **changes}
+
+
+def further_heat(**changes):
+    """A record whose further class is changed."""
+    text, *blobs = encode_heat(heat(also={"rival": further()}))
+    fields = json.loads(text)
+    fields["also"][0].update(changes)
+    return [json.dumps(fields).encode(), *blobs]
 
 
 @pytest.mark.parametrize(
@@ -127,8 +181,8 @@ def changed_heat(**changes):
         ([b"[" * 100_000, b""], r"no JSON \(RecursionError\)"),
         ([b"[]", b""], "list; expected an object"),
         (
-            changed_heat(version=3),
-            "version is 3, but this lightning_ablationcam reads versions up to 2",
+            changed_heat(version=4),
+            "version is 4, but this lightning_ablationcam reads versions up to 3",
         ),
         (changed_heat(version=True), "version is True"),
         (changed_heat(shape=[2, 3, 5]), r"shape is \[2, 3, 5\], but there are 24 bytes"),
@@ -153,6 +207,31 @@ def changed_heat(**changes):
         (changed_heat(measures={"a b": [0, 1]}), "a measure is called 'a b'"),
         (changed_heat(epoch="3"), "epoch is or holds a str"),
         (changed_heat(fingerprint="../etc"), "fingerprint is '../etc'"),
+        (changed_heat(against_maxima=[1.0, 2.0]), "2 parts; expected 3"),
+        (
+            changed_heat(b"", against_maxima=[1.0, 2.0]),
+            r"shape is \[2, 3, 4\], but there are 0 byt",
+        ),
+        (changed_heat(bytes(24), against_maxima=[1.0]), "against_maxima has 1 entries"),
+        (changed_heat(bytes(24), against_maxima=[1, -1]), "maxima holds a negative"),
+        (changed_heat(bytes(24), against_maxima="ab"), "against_maxima is or holds a str"),
+        (changed_heat(regions={"shape": [1, 6], "sizes": [1, 1]}), "2 parts; expected 3"),
+        (changed_heat(b"\6\6", regions=[1]), "regions is or holds a list; expected an object"),
+        (changed_heat(b"\6\6", regions={"shape": [1, 6]}), "sizes is missing"),
+        (changed_heat(b"\6", regions=outlines(sizes=[1])), "regions has 1 entries for 2 probes"),
+        (changed_heat(b"\6\6", regions=outlines(sizes=[1, 9])), "other sizes than the 2 bytes"),
+        (changed_heat(b"\6\6", regions=outlines(sizes=[-1, 3])), "other sizes than the 2 bytes"),
+        (changed_heat(b"\6\6", regions=outlines(shape=[1, 7])), "does not fill 1 x 7 cells"),
+        (changed_heat(b"\6\6", regions=outlines(shape=[6])), r"\[6\]; expected \[h, w\]"),
+        (changed_heat(b"\6\6", regions=outlines(shape=[0, 6])), "two numbers from 1 to 128"),
+        (changed_heat(b"\6\6", regions=outlines(shape=[2**40, 6])), "two numbers from 1 to 128"),
+        (further_heat(shape=[2, 3, 10**15]), "but there are 24 bytes"),
+        (further_heat(shape=[24, 1, 1]), "'rival' has maps of 24 of 2 probes"),
+        (further_heat(shape=[2, 0, 12]), "all above 0"),
+        (further_heat(shape=[2, 12]), r"expected \[N, h, w\]"),
+        (further_heat(role="__proto__"), "a further class is called '__proto__'"),
+        (further_heat(role="<b>"), "a further class is called '<b>'"),
+        (further_heat(against_maxima=[1, 1]), "3 parts; expected 4"),
     ],
 )
 def test_what_is_wrong_with_heat_is_said(strings, message):
@@ -174,6 +253,26 @@ def test_records_of_the_first_version_are_read():
     assert decode_probes([json.dumps(fields).encode(), *pictures]) == probes()
 
 
+def test_records_of_the_second_version_are_read():
+    record = heat(also={"rival": further()})
+    text, *blobs = encode_heat(record)
+    fields = json.loads(text) | {"version": 2}
+    for one in (fields, *fields["also"]):
+        for name in ("against_maxima", "regions", "shape"):
+            assert one.pop(name, None) is None or name == "shape"
+    fields["shape"] = record.shape
+    assert decode_heat([json.dumps(fields).encode(), *blobs]) == record
+    text, *pictures = encode_probes(probes())
+    fields = json.loads(text) | {"version": 2}
+    del fields["label_texts"], fields["task"]
+    assert decode_probes([json.dumps(fields).encode(), *pictures]) == probes()
+
+
+@pytest.mark.parametrize("score", ["contrast", "mean logit", "value", "similarity"])
+def test_scores_of_every_kind_are_known(score):
+    assert decode_probes(encode_probes(probes(score=score))).score == score
+
+
 def changed_probes(*pictures, **changes):
     text, *rest = encode_probes(probes())
     return [json.dumps({**json.loads(text), **changes}).encode(), *(pictures or rest)]
@@ -191,6 +290,10 @@ def changed_probes(*pictures, **changes):
         (changed_probes(probes={"name": "a"}), "probes is or holds a dict; expected a list"),
         (changed_probes(scale="each"), "scale is 'each'; expected one of map, probe, run"),
         (changed_probes(score="loss"), "score is 'loss'"),
+        (changed_probes(task="magic"), "task is 'magic'; expected one of multiclass, binary"),
+        (changed_probes(task=1), "task is or holds a int; expected text"),
+        (changed_probes(label_texts=["a"]), "label_texts has 1 entries for 2 probes"),
+        (changed_probes(label_texts=["a", 2]), "label_texts is or holds a int"),
         (changed_probes(class_names="ab"), "class_names is or holds a str"),
         (changed_probes(measures={}), "measures is or holds a dict; expected a list"),
         (changed_probes(measures=[{"name": "a"}]), "label is missing"),

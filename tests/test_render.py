@@ -30,6 +30,7 @@ from lightning_ablationcam.render.animation import (
     furniture_colors,
 )
 from lightning_ablationcam.render.caption import ELLIPSIS, caption_block, shortened, text_width
+from lightning_ablationcam.render.colors import ZERO, signed_color_table
 from lightning_ablationcam.render.encode import TOLERANCE
 from lightning_ablationcam.render.legend import BAR_HEIGHT, legend_block
 from lightning_ablationcam.render.overlays import MAX_OPACITY
@@ -191,6 +192,209 @@ class TestOverlay:
     def test_wrong_arguments(self, picture, heat, error, message):
         with pytest.raises(error, match=message):
             overlay(picture, heat)
+
+
+# Machado, Oliveira and Fernandes 2009, all of one kind of cone missing, in linear RGB.
+COLOUR_VISION = {
+    "all cones": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def seen_with(kind, rgb):
+    """Colours, uint8 (..., 3), as someone with that colour vision sees them, in CIELAB."""
+    share = rgb / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    changed = (linear @ np.transpose(COLOUR_VISION[kind])).clip(0, 1)
+    curved = 1.055 * changed ** (1 / 2.4) - 0.055
+    return rgb2lab(np.where(changed <= 0.0031308, 12.92 * changed, curved))
+
+
+class TestTwoSigns:
+    @pytest.mark.parametrize("value", [0, 90, 255])
+    def test_the_neutral_middle_lets_the_picture_through(self, value):
+        picture = flat(value)
+        assert np.array_equal(overlay(picture, np.zeros((7, 7)), signed=True), picture)
+
+    @pytest.mark.parametrize("kind", COLOUR_VISION)
+    @pytest.mark.parametrize("ground", [0, 90, 165, 255])
+    def test_for_and_against_are_told_apart_with_every_colour_vision(self, kind, ground):
+        picture = flat(ground, 1, 1)
+        for strength, apart in ((0.4, 14), (0.6, 28), (0.8, 35), (1.0, 30)):
+            shown = [
+                seen_with(kind, overlay(picture, np.full((1, 1), sign * strength), signed=True))
+                for sign in (-1, 1)
+            ]
+            assert np.linalg.norm(shown[0] - shown[1]) > apart, strength
+
+    def test_lightness_grows_evenly_to_both_ends(self):
+        lightness = rgb2lab(signed_color_table()[None] / 255)[0, :, 0]
+        assert lightness[ZERO] == pytest.approx(lightness.min(), abs=0.5)
+        assert lightness[ZERO] < 12
+        for side in (lightness[:ZERO][::-1], lightness[ZERO + 1 :]):
+            smooth = np.convolve(np.diff(side), np.ones(8) / 8, mode="valid")
+            assert smooth.min() > 0
+            # Where it is nearly transparent, it is nearly black.
+            assert smooth[30:].min() > 0.5 * smooth.max()
+
+    def test_both_signs_are_equally_opaque(self):
+        black, white = (
+            np.stack(
+                [
+                    overlay(flat(ground, 1, 1), np.full((1, 1), heat), signed=True)[0, 0]
+                    for heat in np.linspace(-1, 1, 41)
+                ]
+            ).astype(int)
+            for ground in (0, 255)
+        )
+        left = (white - black).mean(axis=1)
+        assert np.abs(left - left[::-1]).max() <= 3
+        assert left[0] == pytest.approx(255 * (1 - MAX_OPACITY), abs=2)
+
+    def test_each_sign_is_in_its_place_and_clipped(self):
+        heat = np.zeros((7, 7))
+        heat[1, 1], heat[5, 5], heat[1, 5] = 9, -9, np.nan
+        shown = overlay(flat(0, 70, 70), heat, signed=True).astype(int)
+        assert shown[15, 15, 1] > shown[15, 15, 0] + 20
+        assert shown[55, 55, 0] > shown[55, 55, 1] + 20
+        assert shown[15, 55].max() <= 5
+
+    def test_the_positive_scale_ignores_what_speaks_against(self):
+        heat = -hot_cell(3, 3)
+        assert np.array_equal(overlay(flat(90), heat), flat(90))
+
+    def test_the_legend_says_both_ends_and_what_they_stand_for(self):
+        block = np.asarray(legend_block("largest value of each map", 300, signed=True))
+        one_sided = np.asarray(legend_block("maximum", 300))
+        assert block.shape[0] == one_sided.shape[0] + LINE_HEIGHT
+        bar = block[BAR_HEIGHT // 2].astype(int)
+        assert bar[0, 0] > bar[0, 1] + 20, "against"
+        assert bar[-1, 1] > bar[-1, 0] + 20, "for"
+        assert np.ptp(bar[150]) < 10
+        ends = block[BAR_HEIGHT + 2 :][:LINE_HEIGHT]
+        against = np.asarray(caption_room.ink("against", 300))
+        assert (ends[..., 0] > BACKGROUND[0])[:, :80][against[:, :80] > 128].all()
+
+    def test_every_picture_shows_both(self):
+        picture, heat = noise(2, 112, 112), np.linspace(-1, 1, 49).reshape(7, 7)
+        tile = overlay(picture, heat, signed=True)
+        bar = np.asarray(legend_block("max", 224, signed=True))
+        larger = np.kron(picture, np.ones((2, 2, 1), np.uint8))
+        drawn = probe_picture(larger, heat, ["a"], "max", signed=True)
+        assert contains(drawn, overlay(larger, heat, signed=True))
+        assert contains(drawn, bar)
+        assert contains(evolution_strip(picture, [heat], [["a"]], ["t"], "max", signed=True), tile)
+        pictures, heats = picture[None], heat[None]
+        assert contains(overview_grid(pictures, heats, [["a"]], [], "max", signed=True), tile)
+        shown = gallery(pictures, heats, [["a"]], "max", signed=True)
+        assert contains(shown, overlay(larger, heat, signed=True))
+        film = probe_animation(larger // 8, [heat], [["a"]], [1], "max", signed=True)
+        still = overlay(larger // 8, heat, signed=True).astype(int)
+        frame = frames_of(film)[0][0][MARGIN : MARGIN + 224, MARGIN : MARGIN + 224]
+        assert np.abs(frame - still).mean() <= 6
+
+
+def disc(size=28, radius=0.3):
+    y, x = (np.mgrid[0:size, 0:size] + 0.5) / size - 0.5
+    return y**2 + x**2 < radius**2
+
+
+class TestOutlines:
+    @pytest.mark.parametrize("value", [0, 60, 128, 200, 255])
+    def test_it_is_seen_on_any_ground(self, value):
+        shown = overlay(flat(value, 224, 224), np.zeros((7, 7)), region=disc(224))
+        row = shown[112, :112, 0].astype(int)
+        far = np.abs(row - value)
+        assert far.max() > 100
+        at = int(far.argmax())
+        assert 40 <= at <= 50, "the edge of the disc is at 44.8"
+        lightest, darkest = row[40:50].max(), row[40:50].min()
+        assert lightest > 230
+        assert darkest < 40
+
+    def test_it_is_thin_and_the_rest_is_as_it_was(self):
+        picture = noise(3, 224, 224)
+        changed = change(picture, overlay(picture, np.zeros((7, 7)), region=disc(224))) > 0
+        assert np.count_nonzero(changed[112]) <= 2 * 6
+        assert not changed[112, 60:160].any()
+        assert not changed[:30].any()
+
+    @pytest.mark.parametrize("size", [4, 28, 128, 500])
+    def test_regions_of_any_resolution(self, size):
+        region = np.zeros((size, size), bool)
+        region[size // 4 : size // 2, size // 4 : size // 2] = True
+        changed = change(
+            flat(90, 224, 224), overlay(flat(90, 224, 224), np.zeros((1, 1)), region=region)
+        )
+        rows, columns = np.nonzero(changed > 60)
+        assert (rows.min(), columns.min()) == pytest.approx((55, 55), abs=2)
+        assert (rows.max(), columns.max()) == pytest.approx((112, 112), abs=2)
+
+    def test_it_is_whole_where_the_region_ends_with_the_picture(self):
+        region = np.ones((8, 8), bool)
+        region[:, 6:] = False
+        shown = overlay(flat(90, 64, 64), np.zeros((1, 1)), region=region)
+        for edge in (shown[0, :46], shown[-1, :46], shown[:, 0]):
+            assert edge.min() > 200
+        assert (shown[5:-5, 5:42] == 90).all()
+        assert (shown[:, 52:] == 90).all()
+
+    def test_the_smallest_region_is_not_lost(self):
+        region = np.zeros((500, 500), bool)
+        region[250, 250] = True
+        assert change(flat(90), overlay(flat(90), np.zeros((1, 1)), region=region)).max() > 60
+
+    @pytest.mark.parametrize("region", [None, np.zeros((5, 5), bool), np.ones((5, 5), bool)])
+    def test_no_region_changes_nothing(self, region):
+        picture = noise(4, 56, 56)
+        assert np.array_equal(overlay(picture, np.zeros((1, 1)), region=region), picture)
+
+    def test_every_frame_has_its_own(self):
+        picture, heat = noise(2, 112, 112), hot_cell(3, 3)
+        regions = [disc(28, 0.2), None, disc(50, 0.4)]
+        tiles = [overlay(picture, heat, region=region) for region in regions]
+        captions = [["a"], ["b"], ["c"]]
+        strip = evolution_strip(picture, [heat] * 3, captions, ["t"], "max", regions=regions)
+        pictures, heats = np.stack([picture] * 3), np.stack([heat] * 3)
+        grid = overview_grid(pictures, heats, captions, [], "max", regions=regions)
+        for tile in tiles:
+            assert contains(strip, tile)
+            assert contains(grid, tile)
+        larger = np.kron(picture, np.ones((2, 2, 1), np.uint8))
+        drawn = probe_picture(larger, heat, [], "max", region=regions[0])
+        assert contains(drawn, overlay(larger, heat, region=regions[0]))
+        row = gallery(pictures, heats, captions, "max", regions=regions)
+        film = probe_animation(
+            larger // 8, [heat] * 3, captions, [0, 0.5, 1], "max", regions=regions
+        )
+        for region, frame in zip(regions, frames_of(film)[0], strict=True):
+            assert contains(row, overlay(larger, heat, region=region))
+            shown = frame[MARGIN : MARGIN + 224, MARGIN : MARGIN + 224]
+            assert np.abs(shown - overlay(larger // 8, heat, region=region)).mean() <= 8
+
+    def test_wrong_arguments(self):
+        with pytest.raises(TypeError, match=r"region must be a bool .*got float64 of shape"):
+            overlay(flat(0), np.ones((2, 2)), region=np.ones((2, 2)))
+        with pytest.raises(ValueError, match=r"region must be .*\(H, W\).*shape \(1, 2, 2\)"):
+            probe_picture(flat(0), np.ones((2, 2)), [], "", region=np.ones((1, 2, 2), bool))
+        with pytest.raises(ValueError, match="regions must have one entry for each of the 1 heats"):
+            evolution_strip(flat(0), [np.ones((2, 2))], [["a"]], [], "", regions=[])
+        with pytest.raises(TypeError, match=r"regions\[0\] must be a bool array"):
+            probe_animation(flat(0), [np.ones((2, 2))], [["a"]], [1], "", regions=[[True]])
 
 
 class TestSizes:

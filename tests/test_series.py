@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_ablationcam.records import series as series_room
+from lightning_ablationcam.records.format import RegionsRecord
+from lightning_ablationcam.records.regions import runs_of
 from lightning_ablationcam.records.series import (
     MAX_STEPS,
     NothingToShowError,
@@ -151,7 +157,11 @@ def test_the_page_gets_what_was_agreed():
         "layer": "net.layer4",
         "scale": "probe",
         "score": "logit",
-        "probes": [{"name": "probe 0", "label": 0}, {"name": "probe 1", "label": 1}],
+        "task": None,
+        "probes": [
+            {"name": "probe 0", "label": 0, "text": None},
+            {"name": "probe 1", "label": 1, "text": None},
+        ],
         "class_names": ["cat", "<b>dog</b>"],
         "measures": [
             {"name": "drift", "label": "Drift", "low": 0.0, "high": 1.0, "percent": False},
@@ -164,6 +174,8 @@ def test_the_page_gets_what_was_agreed():
             },
         ],
         "shape": [3, 4],
+        "also_shapes": {"rival": [3, 4]},
+        "regions": [],
         "steps": [
             {
                 "step": 7,
@@ -186,8 +198,12 @@ def test_the_page_gets_what_was_agreed():
                         "classes": [0, 0],
                         "scores": [0.25, None],
                         "probabilities": [0.125, 0.125],
+                        "against": None,
+                        "regions": None,
                     }
                 },
+                "against": None,
+                "regions": None,
             }
         ],
         "total_steps": 1,
@@ -195,7 +211,80 @@ def test_the_page_gets_what_was_agreed():
         "pictures": ["p0", "p1"],
         "maps": "m",
         "also_maps": {"rival": "r"},
+        "against_maps": {},
     }
+
+
+def test_what_speaks_against_has_maps_of_its_own():
+    against = {"against": bytes(range(24)), "against_maxima": (1 / 3, None)}
+    rival = replace(further(1), **against)
+    seen = [
+        *stamped([0]),
+        *stamped([1], start=200.0, also={"rival": rival, "label": further(1)}, **against),
+    ]
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], seen)
+    assert series.signed_roles == ("", "rival")
+    for role in series.signed_roles:
+        assert series.maps_from(0, role, against=True) == bytes(24) + bytes(range(24))
+    first, second = page_data(series, pictures=[], maps="", against_maps={"": "a"})["steps"]
+    assert (first["against"], second["against"]) == (None, [0.333333, None])
+    assert second["also"]["rival"]["against"] == [0.333333, None]
+    assert second["also"]["label"]["against"] is None
+
+
+def test_a_region_is_listed_once():
+    one, other = runs_of(np.eye(3, dtype=bool)), runs_of(np.ones((3, 3), bool))
+    regions = [RegionsRecord((3, 3), each) for each in ((one, other), (other, other), (one, one))]
+    also = {"rival": replace(further(), regions=regions[0])}
+    seen = [
+        *stamped([0], regions=regions[0]),
+        *stamped([1], start=200.0),
+        *stamped([2], start=300.0, regions=regions[1], also=also),
+    ]
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], seen)
+    data = page_data(series, pictures=[], maps="")
+    assert [(h, w, base64.b64decode(runs)) for h, w, runs in data["regions"]] == [
+        (3, 3, one),
+        (3, 3, other),
+    ]
+    assert [step["regions"] for step in data["steps"]] == [[0, 1], None, [1, 1]]
+    assert data["steps"][2]["also"]["rival"]["regions"] == [0, 1]
+
+
+def test_the_newest_shape_of_a_role_counts():
+    small, large = further(1), replace(further(2, h=6, w=8), shape=(2, 6, 8))
+    seen = [
+        *stamped([0], also={"layer3": small}),
+        *stamped([1], start=200.0, also={"layer3": large}),
+        *stamped([2], start=300.0),
+    ]
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], seen)
+    assert series.role_shapes == {"layer3": (2, 6, 8)}
+    assert series.maps_from(0, "layer3") == bytes(96) + large.maps + bytes(96)
+    data = page_data(series, pictures=[], maps="")
+    assert data["also_shapes"] == {"layer3": (6, 8)}
+    assert [list(step["also"]) for step in data["steps"]] == [[], ["layer3"], []]
+
+
+def test_one_large_map_does_not_become_a_thousand(monkeypatch):
+    monkeypatch.setattr(series_room, "MAX_ROLE_BYTES", 3 * (96 + 24))
+    large = replace(further(2, h=6, w=8), shape=(2, 6, 8))
+    also = {"a": large, "b": large, "rival": further()}
+    seen = [*stamped([0, 1]), *stamped([2], start=200.0, also=also)]
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes())], seen)
+    assert series.roles == ("a", "rival")
+    assert series.notes == ("The maps of b are too large to be shown.",)
+
+
+def test_labels_in_words_stand_beside_indices():
+    of = probes(task="multilabel", label_texts=("cat, dog", None))
+    series = assemble("run", "tag", [Stamped(0, 1.0, of)], stamped([7]))
+    data = page_data(series, pictures=[], maps="")
+    assert data["task"] == "multilabel"
+    assert [(each["label"], each["text"]) for each in data["probes"]] == [
+        (0, "cat, dog"),
+        (1, None),
+    ]
 
 
 def test_what_was_not_recorded_is_none_or_empty():

@@ -414,7 +414,8 @@ class TestAddress:
             "run": small[1].data["run"], "tag": "ablation_cam", "step": "96", "compare": "side",
             "brun": "version_0", "btag": "ablation_cam", "bstep": "120", "together": "no",
             "colors": "magma", "opacity": "60", "scale": "run", "search": "a b&c=d#e", "class": "1",
-            "role": "class 3", "prediction": "wrong", "sort": "name", "size": "l", "speed": "8",
+            "role": "class 3", "sides": "for", "prediction": "wrong", "sort": "name", "size": "l",
+            "speed": "8",
         }  # fmt: skip
         show(page, address)
         module = page.evaluate("document.querySelector('link').href").replace(
@@ -626,7 +627,7 @@ class TestRoles:
         show(page, at, "step=192")
         assert_close(pixels(card(page, 1)), expected(made, 7, 1, (192, 192)))
         assert [asked for asked in tab_with_roles.asked if "role=" in asked] == []
-        page.get_by_label("Class shown").first.select_option(label="Rival")
+        page.get_by_label("Map shown").first.select_option(label="Rival")
         expect(page.locator(".summary")).to_contain_text("map of: rival")
         settled(page)
         assert_state(page, step="192", role="rival")
@@ -694,7 +695,7 @@ class TestRoles:
 
     def test_no_switch_without_roles(self, page, address):
         show(page, address, "role=rival&probe=1")
-        expect(page.get_by_label("Class shown")).to_have_count(0)
+        expect(page.get_by_label("Map shown")).to_have_count(0)
         expect(page.get_by_text("rival")).to_be_hidden()
         expect(page.locator("dialog .facts").get_by_role("row", name="Explains")).to_be_visible()
         page.keyboard.press("r")
@@ -704,7 +705,7 @@ class TestRoles:
     def test_an_unknown_role_is_the_explained_one(self, page, at, made, role):
         show(page, at, f"step=192&role={role}")
         assert_close(pixels(card(page, 1)), expected(made, 7, 1, (192, 192)))
-        assert page.get_by_label("Class shown").first.input_value() == ""
+        assert page.get_by_label("Map shown").first.input_value() == ""
 
     def test_every_number_stands_beside_its_own_class(self, page, at, made):
         show(page, at, "step=120&probe=1")
@@ -827,6 +828,345 @@ class TestRoles:
             for state in ("size=s", "compare=side&size=s", "probe=1", "compare=side&probe=2"):
                 show(page, at, f"{state}&role=rival")
                 assert page.evaluate(TOO_WIDE) == [], state
+
+
+def signed_shares(made, step, probe, scale="map", role=""):
+    """Shares of the colour scale, what speaks against below 0: by the largest of both signs."""
+    entry = made.data["steps"][step]
+    one, maps = (entry, made.maps) if not role else (entry["also"][role], made.also[role])
+    most, against = one["maxima"][probe], one["against"][probe]
+    heat = maps[step, probe] * most - made.against[role][step, probe].astype(float) * against
+    strengths = np.array([entry["balance"] for entry in made.data["steps"]], float)
+    full = {"map": strengths[step, probe], "probe": strengths[:, probe].max()}[scale]
+    return heat / 255 / max(most, against) * strengths[step, probe] / full
+
+
+@pytest.fixture(scope="module")
+def two_sided():
+    """A run with what speaks against the classes, and one without."""
+    return evolution(probes=4, steps=6, roles=("rival",), signed=True), evolution("plain", probes=4)
+
+
+@pytest.fixture(scope="module")
+def tab_of_two_sides(two_sided):
+    return Tab().put(*two_sided)
+
+
+@pytest.fixture(scope="module")
+def sides(tab_of_two_sides):
+    with served(tab_of_two_sides) as url:
+        yield url
+
+
+class TestTwoSides:
+    """A series with what speaks against the classes."""
+
+    @pytest.mark.parametrize("scale", ["map", "probe"])
+    def test_it_opens_with_both_as_the_pictures_show_them(self, page, sides, two_sided, scale):
+        made = two_sided[0]
+        show(page, sides, f"scale={scale}&step=72")
+        for probe in (0, 1):
+            shown = pixels(card(page, probe))
+            heat = signed_shares(made, 2, probe, scale).astype(np.float32)
+            picture = picture_of(made, probe, shown.shape[:2])
+            assert_close(shown, overlay(picture, heat, signed=True))
+            assert np.abs(shown - overlay(picture, heat).astype(float)).mean() > 3
+        legend = page.locator(".top .legend")
+        assert legend.inner_text().split("\n")[0] == "against"
+        assert legend.inner_text().split("\n")[1].startswith("for · 100 % is ")
+        assert "pink speaks against" in legend.get_attribute("aria-label")
+        expect(page.get_by_label("Colours")).to_be_disabled()
+
+    def test_the_switch_shows_what_speaks_for_it_alone(self, page, sides, two_sided):
+        show(page, sides, "scale=map&step=72")
+        page.get_by_label("Evidence").first.select_option(label="For alone")
+        expect(page.locator(".top .legend")).not_to_contain_text("against")
+        settled(page)
+        assert_state(page, scale="map", step="72", sides="for")
+        shown = pixels(card(page, 1))
+        assert_close(shown, expected(two_sided[0], 2, 1, shown.shape[:2], scale="map"))
+        expect(page.get_by_label("Colours")).to_be_enabled()
+        page.keyboard.press("Escape")
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("s")
+        expect(page.locator(".top .legend")).to_contain_text("against")
+        assert_state(page, scale="map", step="72")
+        page.keyboard.press("s")
+        assert_state(page, scale="map", step="72", sides="for")
+
+    def test_what_is_not_shown_is_not_asked_for(self, page, sides, tab_of_two_sides):
+        tab_of_two_sides.asked.clear()
+        show(page, sides, "sides=for&step=24")
+        assert [asked for asked in tab_of_two_sides.asked if "side=" in asked] == []
+        page.evaluate("document.activeElement.blur()")
+        for legend in ("against", "maximum", "against"):
+            page.keyboard.press("s")
+            expect(page.locator(".top .legend")).to_contain_text(legend)
+        assert len([asked for asked in tab_of_two_sides.asked if "side=" in asked]) == 1
+
+    def test_the_rivals_map_has_two_sides_too(self, page, sides, two_sided):
+        made = two_sided[0]
+        show(page, sides, "scale=map&step=96&role=rival&probe=1")
+        for canvas in (card(page, 1), page.locator("dialog canvas[data-kind=a]")):
+            shown = pixels(canvas)
+            heat = signed_shares(made, 3, 1, role="rival").astype(np.float32)
+            assert_close(shown, overlay(picture_of(made, 1, shown.shape[:2]), heat, signed=True))
+
+    def test_a_difference_of_two_sides(self, page, sides, two_sided):
+        made = two_sided[0]
+        show(page, sides, "compare=difference&bstep=24&step=144&scale=map")
+        shown = pixels(card(page, 2))
+        size = shown.shape[:2]
+        a, b = (
+            np.asarray(
+                Image.fromarray(signed_shares(made, at, 2).astype(np.float32)).resize(
+                    size[::-1], Image.Resampling.BICUBIC
+                )
+            ).clip(-1, 1)
+            for at in (5, 0)
+        )
+        more = (a - b).clip(-1, 1)
+        rgb = Colormap("managua_r")(0.5 + more / 2)[..., :3] * 255
+        alpha = 0.8 * opacity_of(np.abs(more))[..., None]
+        dim = 0.6 * picture_of(made, 2, size) @ [0.299, 0.587, 0.114]
+        assert_close(shown, alpha * rgb + (1 - alpha) * dim[..., None])
+
+    def test_a_run_without_it_stands_beside_as_it_is(self, page, sides, two_sided):
+        plain = two_sided[1]
+        show(page, sides, "compare=side&brun=plain&step=96&scale=map")
+        shown = pixels(card(page, 1, 1))
+        heat = shares(plain, 3, 1, "map").astype(np.float32)
+        picture = picture_of(plain, 1, shown.shape[:2])
+        assert_close(shown, overlay(picture, heat, signed=True))
+
+    def test_no_switch_where_nothing_was_recorded(self, page, sides):
+        show(page, sides, "run=plain&probe=1")
+        expect(page.get_by_label("Evidence")).to_have_count(0)
+        page.keyboard.press("s")
+        assert_state(page, run="plain", probe="1")
+
+    def test_a_report_opens_with_both(self, browser, two_sided, tmp_path):
+        made = two_sided[0].replaced(scale="map")
+        with EventFile(tmp_path / "logs" / "version_0") as file:
+            write_run(file, made)
+        path = write_report(tmp_path / "logs", tmp_path / "report.html")
+        with watched(browser, offline=True) as page:
+            show(page, path.as_uri(), "step=72")
+            shown = pixels(card(page, 1))
+            heat = signed_shares(made, 2, 1).astype(np.float32)
+            assert_close(shown, overlay(picture_of(made, 1, shown.shape[:2]), heat, signed=True))
+            show(page, path.as_uri(), "step=72&sides=for")
+            assert_close(pixels(card(page, 1)), expected(made, 2, 1, shown.shape[:2], scale="map"))
+
+    def test_a_live_run_brings_the_new_maps_of_both(self, page):
+        whole = evolution(probes=2, steps=6, signed=True)
+        tab = Tab().put(whole.first(3))
+        with served(tab) as url:
+            show(page, url, "scale=map")
+            tab.put(whole)
+            tab.asked.clear()
+            show(page, url, "scale=map&step=144")
+            expect(page.locator(".top .count").first).to_have_text("6 of 6")
+            maps = [asked for asked in tab.asked if "maps?" in asked]
+            assert [one.endswith("&from=3") for one in maps] == [True, True]
+            settled(page)
+            shown = pixels(card(page, 1))
+            heat = signed_shares(whole, 5, 1).astype(np.float32)
+            picture = picture_of(whole, 1, shown.shape[:2])
+            assert_close(shown, overlay(picture, heat, signed=True))
+
+    @pytest.mark.parametrize("theme", ["light", "dark"])
+    def test_contrast_names_and_targets(self, page, sides, theme):
+        page.emulate_media(color_scheme=theme)
+        for state in ("", "probe=1&role=rival", "compare=side&probe=1"):
+            show(page, sides, state)
+            assert page.evaluate(FAINT_TEXTS) == []
+            assert page.evaluate(TINY_TARGETS) == []
+
+    @pytest.mark.parametrize("width", [1280, 800, 400])
+    def test_no_horizontal_scrolling_and_a_title(self, browser, sides, width):
+        with watched(browser, viewport={"width": width, "height": 800}) as page:
+            for state in ("", "compare=side", "probe=1"):
+                show(page, sides, state)
+                assert page.evaluate(TOO_WIDE) == [], state
+            assert page.locator("dialog h2").bounding_box()["width"] > 80
+
+
+def squares(steps, probes, side=48):
+    """A region of each probe that moves to the right from step to step."""
+    masks = np.zeros((steps, probes, side, side), bool)
+    for step in range(steps):
+        left = side // 8 + step * side // 2 // max(1, steps - 1)
+        masks[step, :, side // 4 : side * 3 // 4, left : left + side // 4] = True
+    return masks
+
+
+def assert_outlined(shown, plain, mask):
+    """Something was drawn where the region ends, and nothing elsewhere."""
+    rows, columns = np.nonzero(mask)
+    height, width = shown.shape[:2]
+    drawn = np.abs(shown.astype(int) - plain).max(axis=2) > 50
+    found = np.nonzero(drawn)
+    box = [found[0].min(), found[0].max() + 1, found[1].min(), found[1].max() + 1]
+    sides = [rows.min(), rows.max() + 1, columns.min(), columns.max() + 1]
+    scaled = np.array(sides) / mask.shape[0] * [height, height, width, width]
+    assert np.abs(box - scaled).max() <= 5
+    inside = drawn[box[0] + 9 : box[1] - 9, box[2] + 9 : box[3] - 9]
+    assert inside.size
+    assert not inside.any()
+
+
+@pytest.fixture(scope="module")
+def watched_regions():
+    """A run whose probes have regions."""
+    return evolution(probes=3, steps=5, roles=("rival",)).with_regions(squares(5, 3))
+
+
+class TestRegions:
+    @pytest.fixture
+    def made(self, watched_regions):
+        return watched_regions
+
+    @pytest.fixture
+    def at(self, made):
+        with served(Tab().put(made)) as url:
+            yield url
+
+    @pytest.mark.parametrize("role", ["", "rival"])
+    def test_each_step_has_its_own(self, page, at, made, role):
+        for step in (1, 4):
+            show(page, at, f"scale=map&step={24 * (step + 1)}&role={role}&opacity=0&probe=1")
+            for canvas in (card(page, 1), page.locator("dialog canvas[data-kind=a]")):
+                shown = pixels(canvas)
+                plain = picture_of(made, 1, shown.shape[:2])
+                assert_outlined(shown, plain, squares(5, 3)[step, 1])
+                found = shown[np.abs(shown.astype(int) - plain).max(axis=2) > 50]
+                assert found.max() > 230, "light"
+                assert found.min() < 30, "with dark edges"
+
+    def test_the_strip_has_them_too(self, page, at):
+        show(page, at, "opacity=0&probe=1")
+        page.locator(".strip").scroll_into_view_if_needed()
+        page.wait_for_function(
+            "document.querySelector('.strip button:last-child canvas').width > 9"
+        )
+        settled(page)
+        frames = [pixels(page.locator(".strip button canvas").nth(i)) for i in (0, 4)]
+        lit = [np.nonzero((frame.min(axis=2) > 200).any(axis=0))[0].mean() for frame in frames]
+        assert lit[1] - lit[0] > 15
+
+    def test_a_report_has_them_too(self, browser, made, tmp_path):
+        with EventFile(tmp_path / "logs") as file:
+            write_run(file, made)
+        path = write_report(tmp_path / "logs", tmp_path / "report.html")
+        with watched(browser, offline=True) as page:
+            show(page, path.as_uri(), "step=48&opacity=0")
+            shown = pixels(card(page, 2))
+            plain = picture_of(made, 2, shown.shape[:2])
+            assert_outlined(shown, plain, squares(5, 3)[1, 2])
+
+    def test_what_does_not_fit_harms_nothing(self, page, made):
+        odd = made.with_regions(squares(5, 3))
+        odd.data["regions"][:3] = [[9, 9, ""], [9, 9, "////"], [1, 1, "AQEBAQEB"]]
+        odd.data["steps"][4]["regions"] = [10**9, -1, None]
+        with served(Tab().put(odd)) as url:
+            for state in ("step=24", "step=120", "probe=0&step=24"):
+                show(page, url, state)
+                assert page.locator(".card").count() == 3
+
+
+class TestWords:
+    """Labels in words, values, probes with fewer labels, and maps of other layers."""
+
+    def test_a_label_in_words_is_text(self, page):
+        made = evolution(probes=3, steps=3)
+        texts = ["cat, dog", HOSTILE, None]
+        probes = [
+            {**probe, "label": None, "text": text}
+            for probe, text in zip(made.data["probes"], texts, strict=True)
+        ]
+        with served(Tab().put(made.replaced(probes=probes, task="multilabel"))) as url:
+            show(page, url, "probe=1")
+            rows = page.locator(".card .facts").get_by_role("row", name="Label")
+            assert rows.nth(0).inner_text().split("\t")[-1].strip() == "cat, dog"
+            assert HOSTILE in rows.nth(1).text_content()
+            assert rows.count() == 2
+            assert page.locator("img").count() == 0
+            show(page, url)
+            page.get_by_label("Class").select_option(label="cat, dog")
+            expect(page.locator(".card")).to_have_count(1)
+            assert_state(page, **{"class": "=cat, dog"})
+
+    def test_a_value_is_shown_without_predictions(self, page):
+        made = evolution(probes=2, steps=3)
+        for entry in made.data["steps"]:
+            entry.update(predicted=None, probabilities=None, top=None, classes=[0, 0])
+        probes = [{"name": f"p{i}", "label": None, "text": f"{20 + i}.0"} for i in range(2)]
+        plain = made.replaced(task="regression", score="value", class_names=None, probes=probes)
+        named = made.replaced(
+            run="named", task="regression", score="value", class_names=["age"], probes=probes
+        )
+        with served(Tab().put(plain, named)) as url:
+            show(page, url, "probe=0&class=3&prediction=wrong")
+            card_text = page.locator(".card").first.inner_text()
+            assert [line for line in card_text.split() if line in ("Label", "20.0", "Value")]
+            for text in (card_text, page.locator("dialog").inner_text()):
+                for word in ("Predicts", "Probability", "Explains", "class 0", "Prediction"):
+                    assert word not in text
+            rows = page.locator("dialog .facts tbody tr:visible").all_inner_texts()
+            value = made.data["steps"][2]["scores"][0]
+            assert rows[0].split() == ["Label", "20.0"]
+            assert rows[1].split()[0] == "Value"
+            assert float(rows[1].split()[1]) == pytest.approx(value, rel=0.01)
+            expect(page.locator(".card")).to_have_count(2)
+            for label in ("Class", "Prediction"):
+                expect(page.get_by_label(label, exact=True)).to_be_hidden()
+            show(page, url, "run=named")
+            row = page.locator(".card .facts").get_by_role("row", name="Explains").first
+            assert row.inner_text().split() == ["Explains", "age"]
+
+    def test_a_probe_with_fewer_labels_says_so(self, page):
+        made = evolution(probes=2, steps=3, roles=("label 2",))
+        for entry in made.data["steps"][1:]:
+            entry["also"]["label 2"] = {
+                **entry["also"]["label 2"], "classes": [-1, 1],
+                "maxima": [None, 1.0], "scores": [None, 1.0], "probabilities": [None, 0.5],
+            }  # fmt: skip
+        with served(Tab().put(made)) as url:
+            show(page, url, "role=label+2&probe=0")
+            assert page.get_by_label("Map shown").first.input_value() == "label 2"
+            rows = page.locator(".card .facts").get_by_role("row", name="Explains")
+            assert rows.nth(0).inner_text().split("\t")[-1].strip() == "no second label"
+            assert rows.nth(1).inner_text().split()[1:] == ["cat", "50.0", "%"]
+            shown = pixels(card(page, 0))
+            assert_close(shown, picture_of(made, 0, shown.shape[:2]))
+            assert "class -1" not in page.locator("body").inner_text()
+
+    def test_a_layer_has_maps_of_its_own_size(self, page):
+        made = evolution(probes=2, steps=4, roles=("layer3",), signed=True)
+        for layers in (made.also, made.against):
+            layers["layer3"] = np.kron(layers["layer3"], np.ones((1, 1, 2, 3), np.uint8))
+        made.data["also_shapes"]["layer3"] = [14, 21]
+        tab = Tab().put(made.first(3))
+        with served(tab) as url:
+            for grown, step in ((False, 2), (True, 3)):
+                if grown:
+                    tab.put(made)
+                show(page, url, f"role=layer3&scale=map&step={24 * (step + 1)}&sides=for")
+                expect(page.locator(".summary")).to_contain_text("map of: layer3")
+                expect(page.locator(".top .step").first).to_have_text(f"Step {24 * (step + 1)}")
+                settled(page)
+                shown = pixels(card(page, 1))
+                heat = (made.also["layer3"][step, 1] / 255).astype(np.float32)
+                picture = picture_of(made, 1, shown.shape[:2])
+                assert_close(shown, overlay(picture, heat))
+            show(page, url, "role=layer3&scale=map&step=96")
+            expect(page.locator(".top .legend")).to_contain_text("against")
+            settled(page)
+            heat = signed_shares(made, 3, 1, role="layer3").astype(np.float32)
+            assert_close(pixels(card(page, 1)), overlay(picture, heat, signed=True))
+            options = page.get_by_label("Map shown").first.locator("option").all_inner_texts()
+            assert options == ["Explained", "layer3"]
 
 
 class TestText:

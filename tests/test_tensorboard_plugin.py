@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from argparse import Namespace
+from dataclasses import replace
 from types import SimpleNamespace
 from urllib.parse import urlencode
 
@@ -31,6 +32,7 @@ COMPLETE = {
     "long",
     "resumed",
     "rivals",
+    "signed",
     "two/tags",
     "lying",
 }
@@ -64,6 +66,17 @@ def write_runs(folder):
         for step in (1, 2):
             also = {"rival": further(step), "class 3": further(step + 50)}
             file.heat(heat(step, also=also), step)
+    with EventFile(folder / "signed") as file:
+        file.probes(probes())
+        file.heat(heat(0), 0)
+        layer = replace(
+            further(1, h=6, w=8),
+            shape=(2, 6, 8),
+            against=bytes(range(96)),
+            against_maxima=(1.0, None),
+        )
+        against = {"against": bytes(range(24)), "against_maxima": (1.0, None)}
+        file.heat(heat(1, also={"layer3": layer}, **against), 1)
     with EventFile(folder / "two" / "tags") as file:
         for tag in ("a b/ü&", "b"):
             file.probes(probes(), tag=tag)
@@ -138,6 +151,7 @@ def test_every_series_is_listed(board):
         ("lying", TAG),
         ("resumed", TAG),
         ("rivals", TAG),
+        ("signed", TAG),
         ("two/tags", "a b/ü&"),
         ("two/tags", "b"),
     ]
@@ -219,6 +233,21 @@ def test_maps_of_further_classes(board):
     assert (status, json.loads(content)) == (404, {"error": "There are no such maps."})
     outdated = data["also_maps"]["rival"].replace(data["maps_key"], "0" * 32)
     assert board.get(outdated)[0] == 409
+
+
+def test_maps_of_what_speaks_against(board):
+    data = board.json("data", run="signed", tag=TAG)
+    assert list(data["against_maps"]) == ["", "layer3"]
+    assert data["also_shapes"] == {"layer3": [6, 8]}
+    for role, of_second in (("", bytes(range(24))), ("layer3", bytes(range(96)))):
+        status, _, content = board.get(data["against_maps"][role])
+        assert (status, content) == (200, bytes(len(of_second)) + of_second)
+        assert board.get(f"{data['against_maps'][role]}&from=1")[2] == of_second
+    assert len(board.get(data["also_maps"]["layer3"])[2]) == 2 * 96
+    for wrong in ("&side=against&role=rival", "&side=above", "&side="):
+        status, _, content = board.get(f"{data['maps']}{wrong}")
+        assert (status, json.loads(content)) == (404, {"error": "There are no such maps."})
+    assert board.json("data", **HERE)["against_maps"] == {}
 
 
 def test_pictures_are_served_and_kept_by_the_browser(board):

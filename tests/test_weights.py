@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_ablationcam.method.heatmaps import weighted_heatmaps
+from lightning_ablationcam.method.heatmaps import signed_heatmaps
 from lightning_ablationcam.method.weights import SCORE_FLOOR, channel_weights
 
 
@@ -50,6 +50,6 @@ def test_heatmaps_for_any_number_of_spatial_dimensions():
     weights = torch.tensor([[1.0, -2.0]])
     for shape in ((3,), (2, 3), (2, 3, 4)):
         maps = torch.rand(1, 2, *shape, generator=torch.Generator().manual_seed(0))
-        expected = (maps[:, 0] - 2 * maps[:, 1]).clamp(min=0)
-        torch.testing.assert_close(weighted_heatmaps(weights, maps), expected)
-    assert weighted_heatmaps(weights.double(), torch.rand(1, 2, 3)).dtype == torch.float64
+        expected = maps[:, 0] - 2 * maps[:, 1]
+        torch.testing.assert_close(signed_heatmaps(weights, maps), expected)
+    assert signed_heatmaps(weights.double(), torch.rand(1, 2, 3)).dtype == torch.float64

@@ -15,6 +15,7 @@ LOGITS_KEYS = ("logits", "logits_per_image", "out", "preds", "pred", "output")
 """Names by which logits are found, in the order of preference."""
 
 MAX_LISTED = 8
+MAX_PLACE = 10_000
 
 
 class OutputError(ValueError):
@@ -22,13 +23,21 @@ class OutputError(ValueError):
 
 
 def check_output(output: object) -> None:
-    """Raise a ``TypeError`` unless ``output`` names a part of what a model returns, or is None."""
+    """Raise unless ``output`` names a part of what a model returns, or is None.
+
+    Raises:
+        TypeError: If it is of another kind.
+        ValueError: If it is empty, or no place.
+    """
+    expected = (
+        "expected None, a name such as 'logits', a place such as 0, or both joined by dots, as "
+        "'0.logits'"
+    )
     is_place = isinstance(output, int) and not isinstance(output, bool)
     if not (output is None or isinstance(output, str) or is_place):
-        raise TypeError(
-            f"output={shown(output)}; expected None, a name such as 'logits', a place such as 0, "
-            "or both joined by dots, such as '0.logits'"
-        )
+        raise TypeError(f"output={shown(output)}; {expected}")
+    if output == "" or (isinstance(output, int) and not 0 <= output < MAX_PLACE):
+        raise ValueError(f"output={shown(output)}; {expected}")
 
 
 def picked(returned: Any, output: str | int | None, count: int) -> Tensor:
@@ -94,13 +103,13 @@ def _at(returned: Any, path: str, count: int) -> Tensor:
         parts = dict(_parts(found))
         if key not in parts:
             raise OutputError(
-                f"output={path!r} is not in what the model returned, {kind_of(returned)}: "
+                f"output={shown(path)} is not in what the model returned, {kind_of(returned)}: "
                 f"{_listed(dict(_tensors(returned)))}"
             )
         found = parts[key]
     if not isinstance(found, Tensor):
         raise OutputError(
-            f"output={path!r} is {kind_of(found)}; expected a tensor among "
+            f"output={shown(path)} is {kind_of(found)}; expected a tensor among "
             f"{_listed(dict(_tensors(returned)))}"
         )
     return found

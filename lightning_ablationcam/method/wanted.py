@@ -70,10 +70,12 @@ class Wanted:
         first: (N,) int64, or None for the predicted ones; -1 for the predicted one of an image.
         also: Name of each further class, and its (N,) indices; None where the output decides. -1
             where an image has no such class.
+        absent: Whether -1 has these meanings; otherwise it is a class like any other, and wrong.
     """
 
     first: Tensor | None
     also: tuple[tuple[str, Tensor | None], ...] = ()
+    absent: bool = False
 
     @classmethod
     def of(
@@ -111,12 +113,13 @@ class Wanted:
             return resolve_classes(entry, count, device, name="also")
 
         first = None if classes is None else resolve_classes(classes, count, device)
-        return cls(first, tuple((role_of(entry), resolved(entry)) for entry in also))
+        further = tuple((role_of(entry), resolved(entry)) for entry in also)
+        return cls(first, further, absent=labels is not None)
 
     def rows(self, rows: slice) -> Wanted:
         """The same for some of the images."""
         cut = [(name, None if each is None else each[rows]) for name, each in self.also]
-        return Wanted(None if self.first is None else self.first[rows], tuple(cut))
+        return Wanted(None if self.first is None else self.first[rows], tuple(cut), self.absent)
 
     def known_for(self, head: Head) -> Wanted:
         """The same without what cannot be said of an output: a rival where there is none."""
@@ -124,14 +127,19 @@ class Wanted:
         def is_known(name: str, given: Tensor | None) -> bool:
             return given is not None or (head.has_rivals if name == "rival" else head.predicts)
 
-        return Wanted(self.first, tuple(entry for entry in self.also if is_known(*entry)))
+        known = tuple(entry for entry in self.also if is_known(*entry))
+        return Wanted(self.first, known, self.absent)
 
     @property
     def depends_on_output(self) -> bool:
         """Whether the output decides on any of the classes."""
-        if self.first is None or bool((self.first < 0).any()):
+        if self.first is None or (self.absent and bool((self.first < 0).any())):
             return True
         return any(each is None for _, each in self.also)
+
+    def missing(self, classes: Tensor) -> Tensor:
+        """(N, Q) bool, where an image has no such class."""
+        return (classes < 0) if self.absent else torch.zeros_like(classes, dtype=torch.bool)
 
     @property
     def beside(self) -> list[bool]:
@@ -147,7 +155,7 @@ class Wanted:
             count: N.
         """
         first = self.first
-        if first is None or bool((first < 0).any()):
+        if first is None or (self.absent and bool((first < 0).any())):
             predicted = head.predicted(output, count)
             first = predicted if first is None else torch.where(first < 0, predicted, first)
         labels = [each for name, each in self.also if name.startswith("label") and each is not None]

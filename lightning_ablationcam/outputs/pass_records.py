@@ -14,14 +14,20 @@ from lightning_ablationcam.records.format import (
     FurtherRecord,
     HeatRecord,
     ProbesRecord,
+    RegionsRecord,
     quantised,
 )
+from lightning_ablationcam.records.regions import runs_of
 from lightning_ablationcam.render import encode_jpeg, encode_png
 from lightning_ablationcam.render.mosaic import flat_maps
 
 if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
     from lightning_ablationcam.run.history import Further, Pass, Scale
+    from lightning_ablationcam.run.regions import Regions
+
+TASKS_WITHOUT_CLASSES = ("regression", "similarity")
+"""What is explained there is a value: nothing is predicted, and no probability is known."""
 
 MAX_SIDE = 256
 """Most pixels of a side of a probe's picture; larger pictures are reduced."""
@@ -37,6 +43,7 @@ def probes_record(
     scale: Scale,
     score: str,
     map_shape: Sequence[int] | None = None,
+    task: str | None = None,
 ) -> ProbesRecord:
     """Make the record of the probes of a run.
 
@@ -44,15 +51,16 @@ def probes_record(
         probes: The probes.
         layer: Dotted name of the target layer.
         scale: What 100 % of the colour scale is, see :meth:`History.scaled`.
-        score: What the class score is: ``"logit"``, ``"probability"`` or ``"score"``.
+        score: What the class score is, such as ``"logit"``.
         map_shape: Shape of the heatmaps that lie over the pictures, as
             :meth:`ProbeSet.pictures` takes it.
+        task: What the model is for, such as ``"regression"``; None where that is not known.
 
     Returns:
         The record, with pictures of at most :data:`MAX_SIDE` pixels a side.
 
     Raises:
-        RecordError: If ``scale`` or ``score`` is not known.
+        RecordError: If ``scale``, ``score`` or ``task`` is not known.
     """
     # Imported here, since it imports torch, which a report of a log directory does not need.
     from lightning_ablationcam.measures.registry import MEASURES
@@ -60,6 +68,7 @@ def probes_record(
     count = len(probes)
     classes = probes.labels if probes.label_kind == "class" else None
     labels = [None] * count if classes is None else classes.tolist()
+    texts = other_labels(probes)
     return ProbesRecord(
         fingerprint=probes.fingerprint,
         layer=layer,
@@ -70,7 +79,24 @@ def probes_record(
         pictures=tuple(_encoded(picture) for picture in probes.pictures(map_shape)),
         class_names=None if probes.class_names is None else tuple(probes.class_names),
         measures=tuple(measure.axis for measure in MEASURES),
+        label_texts=None if texts is None else tuple(texts),
+        task=task,
     )
+
+
+def other_labels(probes: ProbeSet) -> Sequence[str | None] | None:
+    """The labels that are no class index, in words; None where there are none."""
+    texts = None if probes.label_kind == "class" else probes.label_texts()
+    return None if texts is None or all(text is None for text in texts) else texts
+
+
+def named_score(score: str, seen: Pass) -> str:
+    """What the class score of a pass is called, by what the model is for."""
+    if score != "logit" or seen.task is None:
+        return score
+    value = "value" if seen.regions is None else "mean value"
+    named = {"segmentation": "mean logit", "regression": value, "similarity": "similarity"}
+    return named.get(seen.task, score)
 
 
 def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
@@ -89,6 +115,7 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
     from lightning_ablationcam.measures.registry import MEASURES
 
     maps, maxima = quantised(flat_maps(seen.heatmaps))
+    against, against_maxima = _against(seen.signed)
     count, height, width = maps.shape
     unknown = [math.nan] * count
     return HeatRecord(
@@ -109,19 +136,47 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         top_probabilities=None
         if seen.top_probabilities is None
         else tuple(map(_numbers, seen.top_probabilities)),
-        also={role: _further(each) for role, each in seen.also.items()},
+        also={role: _further(each, maps.shape) for role, each in seen.also.items()},
+        against=against,
+        against_maxima=against_maxima,
+        regions=_regions(seen.regions),
     )
 
 
-def _further(each: Further) -> FurtherRecord:
-    maps, maxima = quantised(flat_maps(each.heatmaps))
+def _further(each: Further, shape_of_pass: tuple[int, ...]) -> FurtherRecord:
+    # Of a probe that has no such class nothing is known.
+    none = (each.classes < 0)[:, None, None]
+    maps, maxima = quantised(np.where(none, np.nan, flat_maps(each.heatmaps)))
+    count, height, width = maps.shape
+    against, against_maxima = _against(each.signed, none)
     return FurtherRecord(
         maps=maps.tobytes(),
+        shape=None if maps.shape == shape_of_pass else (count, height, width),
+        against=against,
+        against_maxima=against_maxima,
+        regions=_regions(each.regions),
         maxima=_numbers(maxima),
         classes=_integers(each.classes),
         scores=_numbers(each.scores),
         probabilities=None if each.probabilities is None else _numbers(each.probabilities),
     )
+
+
+def _against(
+    signed: NDArray[Any] | None, unknown: NDArray[np.bool_] | None = None
+) -> tuple[bytes | None, tuple[float | None, ...] | None]:
+    """What speaks against the classes, as maps of its own and their maxima."""
+    if signed is None:
+        return None, None
+    flat = -flat_maps(signed)
+    maps, maxima = quantised(flat if unknown is None else np.where(unknown, np.nan, flat))
+    return maps.tobytes(), _numbers(maxima)
+
+
+def _regions(regions: Regions | None) -> RegionsRecord | None:
+    if regions is None:
+        return None
+    return RegionsRecord(regions.shape, tuple(map(runs_of, regions.masks())))
 
 
 def _encoded(picture: NDArray[np.uint8]) -> bytes:

@@ -9,7 +9,11 @@ from typing import Any
 from lightning_ablationcam.arguments import is_a
 from lightning_ablationcam.outputs.backend import Backend, TakesAnimations, TakesRecords
 from lightning_ablationcam.outputs.folder import Folder
-from lightning_ablationcam.outputs.pass_records import heat_record, probes_record
+from lightning_ablationcam.outputs.pass_records import (
+    heat_record,
+    named_score,
+    probes_record,
+)
 from lightning_ablationcam.outputs.pictures import (
     Drawing,
     draw_animations,
@@ -98,9 +102,8 @@ class Publisher:
         self._record(probes, history.passes[-1], step)
         self._passes += 1
         if self.pictures:
-            self._write(
-                draw_pass(probes, history, scale=self.scale, score=self.score), probes, step
-            )
+            drawn = draw_pass(probes, history, scale=self.scale, score=self.score)
+            self._write(drawn, probes, step)
             # Powers of two have a single bit.
             if self._passes & (self._passes - 1) == 0:
                 self._write_strips(probes, history, step)
@@ -108,7 +111,8 @@ class Publisher:
             backend.flush()
 
     def _write_strips(self, probes: ProbeSet, history: History, step: int) -> None:
-        self._write(draw_evolutions(probes, history, scale=self.scale), probes, step)
+        strips = draw_evolutions(probes, history, scale=self.scale)
+        self._write(strips, probes, step)
         self._strips_at = history.passes[-1].step
 
     def _write(self, drawings: Iterable[Drawing], probes: ProbeSet, step: int) -> None:
@@ -131,8 +135,9 @@ class Publisher:
                 probes,
                 layer=seen.layer,
                 scale=self.scale,
-                score=self.score,
+                score=named_score(self.score, seen),
                 map_shape=seen.map_shape,
+                task=seen.task,
             )
             records.insert(0, (PROBES_TAG, encode_probes(record)))
         for taker in takers:

@@ -20,7 +20,7 @@ from tensorboard.context import RequestContext
 
 from lightning_ablationcam.arguments import check_path, shown
 from lightning_ablationcam.outputs.files import replaced
-from lightning_ablationcam.outputs.pass_records import heat_record, probes_record
+from lightning_ablationcam.outputs.pass_records import heat_record, named_score, probes_record
 from lightning_ablationcam.outputs.watched import Watched, is_watched
 from lightning_ablationcam.records.format import PLUGIN_NAME, picture_type
 from lightning_ablationcam.records.series import (
@@ -160,13 +160,14 @@ def _of_monitor(monitor: Watched) -> Series:
         monitor.probes,
         layer=newest.layer,
         scale=monitor.scale,
-        score=score,
+        score=named_score(score, newest),
         map_shape=newest.map_shape,
+        task=newest.task,
     )
     heat = [heat_record(seen, fingerprint=probes.fingerprint) for seen in passes]
     stamped = [Stamped(seen.step, None, record) for seen, record in zip(passes, heat, strict=True)]
     notes = []
-    most = most_passes(passes[0].heatmaps.nbytes)
+    most = most_passes(passes[0].nbytes)
     if len(passes) >= most:
         notes.append(
             f"A monitor keeps at most {most} passes over maps of this size. A report of the log "
@@ -192,12 +193,18 @@ def _page(series: Sequence[Series], name: str) -> str:
 
 def _with_contents(series: Series) -> dict[str, Any]:
     pictures = [_data_url(p, picture_type(p)) for p in series.probes.pictures]
-    maps, *also = (
-        _data_url(series.maps_from(0, role), "application/octet-stream")
-        for role in ("", *series.roles)
+
+    def maps_of(role: str, *, against: bool = False) -> str:
+        maps = series.maps_from(0, role, against=against)
+        return _data_url(maps, "application/octet-stream")
+
+    return page_data(
+        series,
+        pictures=pictures,
+        maps=maps_of(""),
+        also_maps={role: maps_of(role) for role in series.roles},
+        against_maps={role: maps_of(role, against=True) for role in series.signed_roles},
     )
-    also_maps = dict(zip(series.roles, also, strict=True))
-    return page_data(series, pictures=pictures, maps=maps, also_maps=also_maps)
 
 
 def _data_url(content: bytes, kind: str) -> str:

@@ -4,7 +4,8 @@ Each record is a list of byte strings, the first of them JSON, written as one st
 
 * probes, under ``<tag>/probes``: ``[json, picture_0, ..., picture_N-1]``, PNG or JPEG.
 * heat, under ``<tag>/heat``, one for each pass: ``[json, maps]``; ``maps`` holds N x h x w bytes
-  in C order, 255 = that map's own maximum.
+  in C order, 255 = that map's own maximum. The maps of further classes follow, each in the same
+  form, then what speaks against the classes and the regions explained, where the JSON says so.
 
 Event files may come from anywhere, so decoding is strict: it trusts no size or type in them, and
 raises a :class:`RecordError` that says what does not fit.
@@ -17,17 +18,20 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT, Axis
+from lightning_ablationcam.records.regions import MAX_SIDE, check_runs
 
-VERSION = 2
-"""Version of both records. Version 1 had drift and concentration in place of ``measures``."""
+VERSION = 3
+"""Version of both records. Version 1 had drift and concentration in place of ``measures``, version
+2 no labels in words, no task, no maps of another size, nothing against a class and no regions."""
 
-READABLE = (1, VERSION)
+READABLE = (1, 2, VERSION)
 """The versions that can be read."""
 
 PLUGIN_NAME = "ablation_cam"
@@ -49,9 +53,20 @@ MEASURES_OF_VERSION_1 = (DRIFT, CONCENTRATION)
 """The measures in records of version 1, which do not list their measures."""
 
 _SCALES = ("map", "probe", "run")
-_SCORES = ("logit", "probability", "contrast", "score")
+_SCORES = (
+    "logit",
+    "probability",
+    "contrast",
+    "score",
+    "mean logit",
+    "value",
+    "mean value",
+    "similarity",
+)
+_TASKS = ("multiclass", "binary", "multilabel", "regression", "segmentation", "similarity")
 _PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
-_ROLE = re.compile(r"[a-z][a-z0-9 ]{0,40}")
+# Words, or the name of a layer.
+_ROLE = re.compile(r"(?!__proto__$)[A-Za-z0-9_][A-Za-z0-9_ .:#+-]{0,99}")
 _MEASURE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Names that no measure may have: the page gets measures beside these fields of a step.
 _FIELDS_OF_A_STEP = frozenset(
@@ -66,6 +81,8 @@ _FIELDS_OF_A_STEP = frozenset(
         "probabilities",
         "top",
         "also",
+        "against",
+        "regions",
     )
 )
 # A fingerprint becomes part of addresses.
@@ -86,12 +103,16 @@ class ProbesRecord:
         fingerprint: The fingerprint of the :class:`~lightning_ablationcam.ProbeSet`.
         layer: Dotted name of the target layer.
         scale: What 100 % of the colour scale is: ``"map"``, ``"probe"`` or ``"run"``.
-        score: What the class score is: ``"logit"``, ``"probability"`` or ``"score"``.
+        score: What the class score is: ``"logit"``, ``"probability"``, ``"contrast"``,
+            ``"score"``, ``"mean logit"``, ``"value"``, ``"mean value"`` or ``"similarity"``.
         names: N names.
         labels: N class indices, None for a probe without one.
         pictures: N PNG or JPEG files.
         class_names: Name of each class index, or None.
         measures: How to show the measures of each pass, in the order in which they appear.
+        label_texts: N labels in words, for those that are no class index; None for the others.
+        task: What the model is for: ``"multiclass"``, ``"binary"``, ``"multilabel"``,
+            ``"regression"``, ``"segmentation"`` or ``"similarity"``; None where that is not known.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -106,14 +127,20 @@ class ProbesRecord:
     pictures: tuple[bytes, ...]
     class_names: tuple[str, ...] | None = None
     measures: tuple[Axis, ...] = ()
+    label_texts: tuple[str | None, ...] | None = None
+    task: str | None = None
 
     def __post_init__(self) -> None:
         _check_fingerprint(self.fingerprint)
         _check_choice("scale", self.scale, _SCALES)
         _check_choice("score", self.score, _SCORES)
+        if self.task is not None:
+            _check_choice("task", self.task, _TASKS)
         if not self.names:
             raise RecordError("there is no probe")
         _check_length("labels", self.labels, len(self.names))
+        if self.label_texts is not None:
+            _check_length("label_texts", self.label_texts, len(self.names))
         _check_length("pictures", self.pictures, len(self.names))
         for picture in self.pictures:
             picture_type(picture)
@@ -124,15 +151,48 @@ class ProbesRecord:
 
 
 @dataclass(frozen=True)
+class RegionsRecord:
+    """The region that is explained of each of N probes.
+
+    Attributes:
+        shape: Height and width in cells, each at most
+            :data:`~lightning_ablationcam.records.regions.MAX_SIDE`, over the whole image.
+        runs: N regions, as :func:`~lightning_ablationcam.records.regions.runs_of` makes them.
+
+    Raises:
+        RecordError: If they do not fit each other.
+    """
+
+    shape: tuple[int, int]
+    runs: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 2 or not all(1 <= side <= MAX_SIDE for side in self.shape):
+            raise RecordError(
+                f"the shape of regions is {list(self.shape)!r:.80}; expected two numbers from 1 to "
+                f"{MAX_SIDE}"
+            )
+        for runs in self.runs:
+            try:
+                check_runs(runs, self.shape)
+            except ValueError as error:
+                raise RecordError(str(error)) from error
+
+
+@dataclass(frozen=True)
 class FurtherRecord:
     """What one pass found for a further class of each of N probes.
 
     Attributes:
         maps: N x h x w bytes, as in :class:`HeatRecord`.
         maxima: N maxima, likewise, as are the others.
-        classes: N classes.
+        classes: N classes; -1 for a probe that has none.
         scores: N class scores.
         probabilities: N probabilities, or None.
+        shape: (N, h, w) of the maps, where it is another than that of the pass.
+        against: N x h x w bytes, or None, as in :class:`HeatRecord`.
+        against_maxima: Their maxima.
+        regions: The regions explained, where they are others than those of the pass.
     """
 
     maps: bytes
@@ -140,6 +200,10 @@ class FurtherRecord:
     classes: tuple[int, ...]
     scores: tuple[float | None, ...]
     probabilities: tuple[float | None, ...] | None
+    shape: tuple[int, int, int] | None = None
+    against: bytes | None = None
+    against_maxima: tuple[float | None, ...] | None = None
+    regions: RegionsRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +225,10 @@ class HeatRecord:
         top_classes: For each probe the classes with the highest scores, the highest first, or None.
         top_probabilities: Their probabilities, or None.
         also: What was found for further classes, by role, such as ``"rival"``.
+        against: N x h x w bytes, likewise, of what speaks against the classes; None where that was
+            not recorded.
+        against_maxima: Their N maxima.
+        regions: The regions explained; None where that is the whole image.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -180,11 +248,13 @@ class HeatRecord:
     top_classes: tuple[tuple[int, ...], ...] | None = None
     top_probabilities: tuple[tuple[float | None, ...], ...] | None = None
     also: Mapping[str, FurtherRecord] = field(default_factory=dict)
+    against: bytes | None = None
+    against_maxima: tuple[float | None, ...] | None = None
+    regions: RegionsRecord | None = None
 
     def __post_init__(self) -> None:
         _check_fingerprint(self.fingerprint)
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise RecordError(f"shape is {list(self.shape)!r:.80}; expected [N, h, w], all above 0")
+        _check_shape(self.shape)
         _check_explained(self, self.shape)
         for name, values in self.measures.items():
             _check_measure(name)
@@ -195,18 +265,38 @@ class HeatRecord:
         for role, further in self.also.items():
             if not _ROLE.fullmatch(role):
                 raise RecordError(f"a further class is called {role[:80]!r}; expected a role")
-            _check_explained(further, self.shape)
+            shape = further.shape or self.shape
+            _check_shape(shape)
+            if shape[0] != self.shape[0]:
+                raise RecordError(f"{role[:80]!r} has maps of {shape[0]} of {self.shape[0]} probes")
+            _check_explained(further, shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all maps and regions."""
+        return sum(map(len, _blobs(self)))
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 3 or min(shape) < 1:
+        raise RecordError(f"shape is {list(shape)!r:.80}; expected [N, h, w], all above 0")
 
 
 def _check_explained(explained: HeatRecord | FurtherRecord, shape: tuple[int, int, int]) -> None:
-    if len(explained.maps) != math.prod(shape):
-        raise RecordError(f"shape is {list(shape)}, but there are {len(explained.maps)} bytes")
-    for name in ("maxima", "classes", "scores", "probabilities"):
+    for maps in (explained.maps, explained.against):
+        if maps is not None and len(maps) != math.prod(shape):
+            raise RecordError(f"shape is {list(shape)}, but there are {len(maps)} bytes")
+    if (explained.against is None) != (explained.against_maxima is None):
+        raise RecordError("there is but one of against and against_maxima")
+    for name in ("maxima", "classes", "scores", "probabilities", "against_maxima"):
         values = getattr(explained, name)
-        if name != "probabilities" or values is not None:
+        if name not in ("probabilities", "against_maxima") or values is not None:
             _check_length(name, values, shape[0])
-    if any(maximum is not None and maximum < 0 for maximum in explained.maxima):
-        raise RecordError("maxima holds a negative number")
+    for maxima in (explained.maxima, explained.against_maxima or ()):
+        if any(maximum is not None and maximum < 0 for maximum in maxima):
+            raise RecordError("maxima holds a negative number")
+    if explained.regions is not None:
+        _check_length("regions", explained.regions.runs, shape[0])
 
 
 def quantised(heatmaps: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -270,6 +360,8 @@ def encode_probes(record: ProbesRecord) -> list[bytes]:
         "probes": probes,
         "class_names": record.class_names,
         "measures": [vars(axis) for axis in record.measures],
+        "label_texts": record.label_texts,
+        "task": record.task,
     }
     return [_json(fields), *record.pictures]
 
@@ -294,6 +386,8 @@ def decode_probes(strings: Sequence[bytes]) -> ProbesRecord:
         pictures=tuple(strings[1:]),
         class_names=fields.optional_list_of("class_names", _text),
         measures=_axes(fields),
+        label_texts=fields.list_or_none("label_texts", _optional(_text)),
+        task=fields.one_or_none("task", _text),
     )
 
 
@@ -330,11 +424,32 @@ def encode_heat(record: HeatRecord) -> list[bytes]:
                 "classes": further.classes,
                 "scores": _finite(further.scores),
                 "probabilities": _finite(further.probabilities),
+                "shape": further.shape,
+                **_layers(further),
             }
             for role, further in record.also.items()
         ],
+        **_layers(record),
     }
-    return [_json(fields), record.maps, *(further.maps for further in record.also.values())]
+    return [_json(fields), *_blobs(record)]
+
+
+def _layers(explained: HeatRecord | FurtherRecord) -> dict[str, Any]:
+    """What the JSON says of the optional layers of maps."""
+    regions = explained.regions
+    return {
+        "against_maxima": _finite(explained.against_maxima),
+        "regions": regions
+        and {"shape": regions.shape, "sizes": [len(runs) for runs in regions.runs]},
+    }
+
+
+def _blobs(record: HeatRecord) -> list[bytes]:
+    """What follows the JSON: all maps, then the optional layers of each."""
+    explained: list[HeatRecord | FurtherRecord] = [record, *record.also.values()]
+    against = [each.against for each in explained if each.against is not None]
+    regions = [b"".join(each.regions.runs) for each in explained if each.regions is not None]
+    return [*(each.maps for each in explained), *against, *regions]
 
 
 def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
@@ -347,10 +462,21 @@ def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
         raise RecordError(f"the record has {len(strings)} parts; expected 2, JSON and maps")
     fields = _Fields(strings[0])
     also = [_Fields.of(each) for each in fields.list_or_none("also", _anything) or ()]
-    if len(strings) != 2 + len(also):
+    explained = [fields, *also]
+    against = [each.list_or_none("against_maxima", _optional(_number)) for each in explained]
+    outlines = [each.one_or_none("regions", _Fields.of) for each in explained]
+    expected = 2 + len(also) + sum(each is not None for each in (*against, *outlines))
+    if len(strings) != expected:
         raise RecordError(
-            f"the record has {len(strings)} parts; expected {2 + len(also)}, JSON and maps"
+            f"the record has {len(strings)} parts; expected {expected}, JSON and maps"
         )
+    parts = iter(strings[2 + len(also) :])
+    layers: list[dict[str, Any]] = [
+        {"against": None if maxima is None else next(parts), "against_maxima": maxima}
+        for maxima in against
+    ]
+    for layer, outline in zip(layers, outlines, strict=True):
+        layer["regions"] = None if outline is None else _read_regions(outline, next(parts))
     shape = fields.list_of("shape", _integer)
     if len(shape) != 3:
         raise RecordError(f"shape is {list(shape)!r:.80}; expected [N, h, w]")
@@ -368,16 +494,40 @@ def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
         measures=_measures(fields),
         top_classes=fields.list_or_none("top_classes", _list_of(_integer)),
         top_probabilities=fields.list_or_none("top_probabilities", _list_of(_optional(_number))),
+        **layers[0],
         also={
             further.one("role", _text): FurtherRecord(
+                **layer,
+                shape=_shape_or_none(further),
                 maps=maps,
                 maxima=further.list_of("maxima", _optional(_number)),
                 classes=further.list_of("classes", _integer),
                 scores=further.list_of("scores", _optional(_number)),
                 probabilities=further.optional_list_of("probabilities", _optional(_number)),
             )
-            for further, maps in zip(also, strings[2:], strict=True)
+            for further, maps, layer in zip(also, strings[2:], layers[1:], strict=False)
         },
+    )
+
+
+def _shape_or_none(further: _Fields) -> tuple[int, int, int] | None:
+    shape = further.list_or_none("shape", _integer)
+    if shape is None:
+        return None
+    if len(shape) != 3:
+        raise RecordError(f"shape is {list(shape)!r:.80}; expected [N, h, w]")
+    return (shape[0], shape[1], shape[2])
+
+
+def _read_regions(fields: _Fields, runs: bytes) -> RegionsRecord:
+    sizes, shape = fields.list_of("sizes", _integer), fields.list_of("shape", _integer)
+    if any(size < 0 for size in sizes) or sum(sizes) != len(runs):
+        raise RecordError(f"regions are of other sizes than the {len(runs)} bytes there are")
+    if len(shape) != 2:
+        raise RecordError(f"the shape of regions is {list(shape)!r:.80}; expected [h, w]")
+    ends = list(accumulate(sizes, initial=0))
+    return RegionsRecord(
+        (shape[0], shape[1]), tuple(runs[start:end] for start, end in pairwise(ends))
     )
 
 
@@ -444,6 +594,10 @@ class _Fields:
             return read(self._values[name])
         except RecordError as error:
             raise RecordError(f"{name} {error}") from error
+
+    def one_or_none(self, name: str, read: Callable[[Any], _T]) -> _T | None:
+        """A value, or None where there is none, also in records that do not know of it."""
+        return self.one(name, _optional(read)) if name in self._values else None
 
     def list_of(self, name: str, read: Callable[[Any], _T]) -> tuple[_T, ...]:
         return self.one(name, _list_of(read))

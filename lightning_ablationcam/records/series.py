@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from lightning_ablationcam.records.format import FurtherRecord, HeatRecord, ProbesRecord
+from lightning_ablationcam.records.format import (
+    FurtherRecord,
+    HeatRecord,
+    ProbesRecord,
+    RegionsRecord,
+)
 from lightning_ablationcam.selection import evenly_chosen
 
 VERSION = 1
@@ -17,6 +24,10 @@ VERSION = 1
 
 MAX_STEPS = 1000
 """How many steps of a series are shown at most; a longer one is thinned evenly."""
+
+MAX_ROLE_BYTES = 256 * 2**20
+"""How large the maps of all further classes may be together, over all steps, also those that have
+none: one record with large ones must not make a thousand of them."""
 
 Record = TypeVar("Record", ProbesRecord, HeatRecord)
 
@@ -64,7 +75,8 @@ class Series:
     def key(self) -> str:
         """Identifies exactly these steps, in 32 hexadecimal digits."""
         digest = hashlib.sha256()
-        for part in (self.probes.fingerprint, self.probes.layer, self.steps[0].record.shape):
+        shapes = (self.steps[0].record.shape, self.role_shapes)
+        for part in (self.probes.fingerprint, self.probes.layer, shapes):
             digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\n")
         for stamped in self.steps:
             digest.update(f"{stamped.step} {stamped.wall_time!r}\n".encode())
@@ -73,27 +85,64 @@ class Series:
     @property
     def roles(self) -> tuple[str, ...]:
         """The further classes that any step has maps of, such as ``"rival"``."""
-        found = dict.fromkeys(role for stamped in self.steps for role in stamped.record.also)
-        return tuple(found)
+        return tuple(self.role_shapes)
+
+    @cached_property
+    def role_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """The shape (N, h, w) of the maps of each further class, at the newest step that has any.
+
+        Those that would be too large together with the ones before are left out.
+        """
+        found: dict[str, tuple[int, int, int]] = {}
+        for stamped in self.steps:
+            for role, further in stamped.record.also.items():
+                found[role] = further.shape or stamped.record.shape
+        room = MAX_ROLE_BYTES // len(self.steps)
+        kept = {}
+        for role, shape in found.items():
+            if math.prod(shape) <= room:
+                kept[role] = shape
+                room -= math.prod(shape)
+        return kept
+
+    @cached_property
+    def signed_roles(self) -> tuple[str, ...]:
+        """Those of which any step says what speaks against them; "" is the class explained."""
+        return tuple(
+            role
+            for role in ("", *self.roles)
+            if any(_has_against(self.explained(stamped, role)) for stamped in self.steps)
+        )
+
+    def explained(
+        self, stamped: Stamped[HeatRecord], role: str
+    ) -> HeatRecord | FurtherRecord | None:
+        """What a step holds of a role; None where it has none, or maps of another shape."""
+        record = stamped.record
+        if not role:
+            return record
+        further = record.also.get(role)
+        if further is None or (further.shape or record.shape) != self.role_shapes.get(role):
+            return None
+        return further
 
     @property
     def maps(self) -> bytes:
         """The maps of all steps, steps x N x h x w bytes in C order."""
         return self.maps_from(0)
 
-    def maps_from(self, index: int, role: str = "") -> bytes:
+    def maps_from(self, index: int, role: str = "", *, against: bool = False) -> bytes:
         """The same without the first ``index`` steps.
 
         Args:
             index: The first step.
             role: Of which further class, one of :attr:`roles`; zeros where a step has none.
+            against: Whether the maps are of what speaks against the classes.
         """
-        records = [stamped.record for stamped in self.steps[index:]]
-        if not role:
-            return b"".join(record.maps for record in records)
+        none = bytes(math.prod(self.role_shapes[role] if role else self.steps[0].record.shape))
+        each = [self.explained(stamped, role) for stamped in self.steps[index:]]
         return b"".join(
-            record.also[role].maps if role in record.also else bytes(len(record.maps))
-            for record in records
+            none if one is None else (one.against or none) if against else one.maps for one in each
         )
 
 
@@ -147,7 +196,13 @@ def assemble(
             f"Shows {len(steps)} of {len(shown)} steps: the first, the last and an even selection "
             "of those between."
         )
-    return Series(run, tag, stamped.record, tuple(steps), len(shown), tuple(found))
+    series = Series(run, tag, stamped.record, tuple(steps), len(shown), tuple(found))
+    named = dict.fromkeys(role for a_step in steps for role in a_step.record.also)
+    large = [role for role in named if role not in series.roles]
+    if not large:
+        return series
+    note = f"The maps of {', '.join(large)} are too large to be shown."
+    return replace(series, notes=(*series.notes, note))
 
 
 def current(heat: Iterable[Stamped[HeatRecord]]) -> list[Stamped[HeatRecord]]:
@@ -184,6 +239,7 @@ def page_data(
     pictures: Sequence[str],
     maps: str,
     also_maps: Mapping[str, str] | None = None,
+    against_maps: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What the page gets about a series, ready for JSON.
 
@@ -192,12 +248,16 @@ def page_data(
         pictures: Address of each probe's picture.
         maps: Address of the maps.
         also_maps: Address of the maps of each further class.
+        against_maps: Address of the maps of what speaks against them, and against the class
+            explained, which is called "".
 
     Returns:
         The object that the tab's ``data`` route answers with and that the report embeds.
     """
     probes, shape = series.probes, series.steps[0].record.shape
-    named = zip(probes.names, probes.labels, strict=True)
+    texts = probes.label_texts or (None,) * len(probes.names)
+    named = zip(probes.names, probes.labels, texts, strict=True)
+    regions = _Regions()
     return {
         "version": VERSION,
         "run": series.run,
@@ -206,22 +266,56 @@ def page_data(
         "layer": probes.layer,
         "scale": probes.scale,
         "score": probes.score,
-        "probes": [{"name": name, "label": label} for name, label in named],
+        "task": probes.task,
+        "probes": [{"name": name, "label": label, "text": text} for name, label, text in named],
         "class_names": probes.class_names,
         "measures": [vars(axis) for axis in probes.measures],
         "shape": shape[1:],
-        "steps": [_step(stamped) for stamped in series.steps],
+        "also_shapes": {role: shape[1:] for role, shape in series.role_shapes.items()},
+        "steps": [_step(series, stamped, regions) for stamped in series.steps],
+        "regions": regions.listed,
         "total_steps": series.total_steps,
         "notes": series.notes,
         "pictures": list(pictures),
         "maps": maps,
         "also_maps": dict(also_maps or {}),
+        "against_maps": dict(against_maps or {}),
         "maps_key": series.key,
     }
 
 
-def _step(stamped: Stamped[HeatRecord]) -> dict[str, Any]:
+class _Regions:
+    """The regions of a series, each listed once however many steps have it.
+
+    Attributes:
+        listed: For each its height, its width and its runs in base 64.
+    """
+
+    def __init__(self) -> None:
+        self.listed: list[tuple[int, int, str]] = []
+        self._places: dict[tuple[tuple[int, int], bytes], int] = {}
+
+    def places(self, record: RegionsRecord | None) -> list[int] | None:
+        """Where each probe's region is in the list."""
+        if record is None:
+            return None
+        return [self._place(record.shape, runs) for runs in record.runs]
+
+    def _place(self, shape: tuple[int, int], runs: bytes) -> int:
+        key = (shape, runs)
+        if key not in self._places:
+            self._places[key] = len(self.listed)
+            self.listed.append((*shape, base64.b64encode(runs).decode("ascii")))
+        return self._places[key]
+
+
+def _has_against(explained: HeatRecord | FurtherRecord | None) -> bool:
+    return explained is not None and explained.against is not None
+
+
+def _step(series: Series, stamped: Stamped[HeatRecord], regions: _Regions) -> dict[str, Any]:
     record = stamped.record
+    also = {role: series.explained(stamped, role) for role in series.roles}
     return {
         "step": stamped.step,
         "epoch": record.epoch,
@@ -233,7 +327,9 @@ def _step(stamped: Stamped[HeatRecord]) -> dict[str, Any]:
         "probabilities": _rounded(record.probabilities),
         **{name: _rounded(values) for name, values in record.measures.items()},
         "top": _top(record),
-        "also": {role: _further(each) for role, each in record.also.items()},
+        "against": _rounded(record.against_maxima),
+        "regions": regions.places(record.regions),
+        "also": {role: _further(each, regions) for role, each in also.items() if each is not None},
     }
 
 
@@ -244,12 +340,14 @@ def _top(record: HeatRecord) -> dict[str, Any] | None:
     return {"classes": record.top_classes, "probabilities": likely}
 
 
-def _further(further: FurtherRecord) -> dict[str, Any]:
+def _further(further: HeatRecord | FurtherRecord, regions: _Regions) -> dict[str, Any]:
     return {
         "maxima": _rounded(further.maxima),
         "classes": further.classes,
         "scores": _rounded(further.scores),
         "probabilities": _rounded(further.probabilities),
+        "against": _rounded(further.against_maxima),
+        "regions": regions.places(further.regions),
     }
 
 

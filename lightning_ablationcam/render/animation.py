@@ -21,6 +21,7 @@ from lightning_ablationcam.render.validation import (
     check_heat,
     check_lines,
     check_picture,
+    check_regions,
     check_same_length,
 )
 
@@ -43,6 +44,9 @@ def probe_animation(
     captions: Sequence[Sequence[str]],
     progress: Sequence[float],
     legend: str,
+    *,
+    signed: bool = False,
+    regions: Sequence[NDArray[np.bool_] | None] | NDArray[np.bool_] | None = None,
 ) -> bytes:
     """Draw how the heat of one picture changed: one frame for each pass, in an endless loop.
 
@@ -56,6 +60,9 @@ def probe_animation(
         captions: For each heat its lines of text; the first line stands out.
         progress: For each heat the share of the training done by then, clipped to [0, 1].
         legend: What the hottest colour stands for.
+        signed: Whether heat below 0 counts, down to -1, in colours of its own.
+        regions: For each heat None or a bool array of shape (H', W'), of any resolution, whose
+            outline is drawn.
 
     Returns:
         A GIF file, at most 238 pixels wide; a still picture if there is a single heat.
@@ -72,13 +79,20 @@ def probe_animation(
         b'GIF89a'
     """
     _check(picture, heats, captions, progress)
+    outlines = check_regions(regions, len(heats), "heats")
+    bar = legend_block(legend, WIDTH, signed=signed)
     bare = fit(Image.fromarray(picture), WIDTH)
     lines = max(len(caption) for caption in captions)
     frames = [
-        _frame(blend(bare, heat), done, [*caption, *[""] * (lines - len(caption))], legend)
-        for heat, caption, done in zip(heats, captions, progress, strict=True)
+        _frame(
+            blend(bare, heat, signed, region),
+            done,
+            [*caption, *[""] * (lines - len(caption))],
+            bar,
+        )
+        for heat, caption, done, region in zip(heats, captions, progress, outlines, strict=True)
     ]
-    return encode_gif(frames, frame_milliseconds(len(frames)), furniture_colors())
+    return encode_gif(frames, frame_milliseconds(len(frames)), furniture_colors(signed))
 
 
 def frame_milliseconds(count: int) -> list[int]:
@@ -94,12 +108,12 @@ def frame_milliseconds(count: int) -> list[int]:
 
 
 @cache
-def furniture_colors() -> NDArray[np.uint8]:
+def furniture_colors(signed: bool = False) -> NDArray[np.uint8]:
     """Return the colours around the picture, uint8 (n, 3): text, bars, background."""
     ramps = [
         np.linspace(BACKGROUND, TEXT, 6),
         np.linspace(BACKGROUND, MUTED, 5)[1:],
-        np.asarray(bar_image(25, 1))[0],
+        np.asarray(bar_image(25, 1, signed))[0],
         [TRACK],
     ]
     colors: NDArray[np.uint8] = np.rint(np.concatenate(ramps)).astype(np.uint8)
@@ -107,10 +121,10 @@ def furniture_colors() -> NDArray[np.uint8]:
 
 
 def _frame(
-    shown: Image.Image, done: float, caption: Sequence[str], legend: str
+    shown: Image.Image, done: float, caption: Sequence[str], legend: Image.Image
 ) -> NDArray[np.uint8]:
     above = column([centered(shown, WIDTH), _progress_bar(done)], GAP // 2)
-    below = [caption_block(caption, WIDTH), legend_block(legend, WIDTH)]
+    below = [caption_block(caption, WIDTH), legend]
     return np.array(framed(column([above, *below], GAP)))
 
 

@@ -15,10 +15,28 @@ from numpy.typing import NDArray
 DEFAULT_COLORMAP = "viridis"
 
 
+# The same for maps of two signs: of the scales that go from one bright end through black to
+# another, the one whose ends photographs hold least. Red and orange are lost on fur, skin and wood,
+# blue on skies, and scales that are white in the middle leave a pale rim around every spot.
+SIGNED_COLORMAP = "vanimo"
+
+ZERO = 127
+"""Index of the neutral colour in the table of signed colours."""
+
+
 @cache
 def color_table() -> NDArray[np.uint8]:
     """Return the 256 colours of the scale, coldest first: uint8 (256, 3), read-only."""
     rgb = Colormap(DEFAULT_COLORMAP).lut(256)[:, :3]
+    table: NDArray[np.uint8] = np.rint(rgb * 255).astype(np.uint8)
+    table.flags.writeable = False
+    return table
+
+
+@cache
+def signed_color_table() -> NDArray[np.uint8]:
+    """Return the 255 colours for two signs, from against to for: uint8 (255, 3), read-only."""
+    rgb = Colormap(SIGNED_COLORMAP).lut(2 * ZERO + 1)[:, :3]
     table: NDArray[np.uint8] = np.rint(rgb * 255).astype(np.uint8)
     table.flags.writeable = False
     return table
@@ -36,6 +54,21 @@ def heat_levels(heat: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """
     finite = np.where(np.isfinite(heat), heat, 0)
     levels: NDArray[np.uint8] = np.rint(finite.clip(0, 1) * 255).astype(np.uint8)
+    return levels
+
+
+def signed_levels(heat: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Return signed ``heat`` as indices into the table of signed colours.
+
+    Args:
+        heat: Float array of any shape. Values are clipped to [-1, 1]; NaN and infinities count
+            as 0.
+
+    Returns:
+        uint8 array of the same shape, 0 (against) to 254 (for), :data:`ZERO` where there is none.
+    """
+    finite = np.where(np.isfinite(heat), heat, 0)
+    levels: NDArray[np.uint8] = np.rint(ZERO + ZERO * finite.clip(-1, 1)).astype(np.uint8)
     return levels
 
 

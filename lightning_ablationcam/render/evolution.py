@@ -19,6 +19,7 @@ from lightning_ablationcam.render.validation import (
     check_heat,
     check_lines,
     check_picture,
+    check_regions,
     check_same_length,
 )
 
@@ -34,6 +35,9 @@ def evolution_strip(
     captions: Sequence[Sequence[str]],
     title: Sequence[str],
     legend: str,
+    *,
+    signed: bool = False,
+    regions: Sequence[NDArray[np.bool_] | None] | NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw how the heat of one picture changed: a frame for each pass, and the picture on top.
 
@@ -44,6 +48,9 @@ def evolution_strip(
         captions: For each heat its lines of text, short ones.
         title: Lines of text above the frames; the first stands out.
         legend: What the hottest colour stands for.
+        signed: Whether heat below 0 counts, down to -1, in colours of its own.
+        regions: For each heat None or a bool array of shape (H', W'), of any resolution, whose
+            outline is drawn.
 
     Returns:
         uint8 array of shape (H', W', 3), RGB.
@@ -61,10 +68,12 @@ def evolution_strip(
         dtype('uint8')
     """
     _check(picture, heats, captions, title)
+    outlines = check_regions(regions, len(heats), "heats")
     source = Image.fromarray(picture)
     bare, thumbnail = fit(source, FRAME), fit(source, INPUT)
     frames = [
-        _frame(blend(bare, heat), caption) for heat, caption in zip(heats, captions, strict=True)
+        _frame(blend(bare, heat, signed, region), caption)
+        for heat, caption, region in zip(heats, captions, outlines, strict=True)
     ]
     rows = 1 if len(frames) <= FRAMES_A_ROW else 2
     columns = -(-len(frames) // rows)
@@ -73,7 +82,7 @@ def evolution_strip(
     width = max(body.width, CARD)
     room = width - thumbnail.width - GAP
     header = row([thumbnail, caption_block(title, room, zoom=LARGE)], GAP)
-    legend_bar = legend_block(legend, width, LARGE)
+    legend_bar = legend_block(legend, width, LARGE, signed)
     return np.array(framed(column([column([header, body], GAP), legend_bar], 2 * GAP)))
 
 

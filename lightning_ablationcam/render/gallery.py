@@ -15,7 +15,7 @@ from lightning_ablationcam.render.legend import legend_block
 from lightning_ablationcam.render.overlays import blend
 from lightning_ablationcam.render.sizes import fit
 from lightning_ablationcam.render.style import GAP
-from lightning_ablationcam.render.validation import check_tiles
+from lightning_ablationcam.render.validation import check_regions, check_tiles
 
 SIDE = 224
 MAX_COLUMNS = 6
@@ -26,6 +26,9 @@ def gallery(
     heats: NDArray[np.floating[Any]],
     captions: Sequence[Sequence[str]],
     legend: str,
+    *,
+    signed: bool = False,
+    regions: Sequence[NDArray[np.bool_] | None] | NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw each picture above the same with its heat, up to six beside each other.
 
@@ -35,6 +38,9 @@ def gallery(
             count as 0.
         captions: For each picture its lines of text; the first stands out.
         legend: What the hottest colour stands for.
+        signed: Whether heat below 0 counts, down to -1, in colours of its own.
+        regions: For each picture None or a bool array of shape (H', W'), of any resolution, whose
+            outline is drawn.
 
     Returns:
         uint8 array of shape (H', W', 3), RGB.
@@ -49,15 +55,23 @@ def gallery(
         dtype('uint8')
     """
     check_tiles(pictures, heats, captions)
-    tiles = [_tile(*parts) for parts in zip(pictures, heats, captions, strict=True)]
+    outlines = check_regions(regions, len(pictures), "pictures")
+    tiles = [
+        _tile(plain, blend(plain, heat, signed, region), caption)
+        for plain, heat, caption, region in zip(
+            [fit(Image.fromarray(picture), SIDE) for picture in pictures],
+            heats,
+            captions,
+            outlines,
+            strict=True,
+        )
+    ]
     rows = [row(tiles[i : i + MAX_COLUMNS], GAP) for i in range(0, len(tiles), MAX_COLUMNS)]
     body = column(rows, 2 * GAP)
-    return np.array(framed(column([body, legend_block(legend, body.width)], 2 * GAP)))
+    bar = legend_block(legend, body.width, signed=signed)
+    return np.array(framed(column([body, bar], 2 * GAP)))
 
 
-def _tile(
-    picture: NDArray[np.uint8], heat: NDArray[np.floating[Any]], caption: Sequence[str]
-) -> Image.Image:
-    plain = fit(Image.fromarray(picture), SIDE)
-    shown = [centered(image, SIDE) for image in (plain, blend(plain, heat))]
+def _tile(picture: Image.Image, covered: Image.Image, caption: Sequence[str]) -> Image.Image:
+    shown = [centered(image, SIDE) for image in (picture, covered)]
     return column([*shown, caption_block(caption, SIDE)], GAP)

@@ -16,7 +16,7 @@ from lightning_ablationcam.render.legend import legend_block
 from lightning_ablationcam.render.overlays import blend
 from lightning_ablationcam.render.sizes import fit
 from lightning_ablationcam.render.style import CARD, GAP, SEAM
-from lightning_ablationcam.render.validation import check_lines, check_tiles
+from lightning_ablationcam.render.validation import check_lines, check_regions, check_tiles
 
 SIDE = 112
 ASPECT = 4 / 3
@@ -28,6 +28,9 @@ def overview_grid(
     captions: Sequence[Sequence[str]],
     title: Sequence[str],
     legend: str,
+    *,
+    signed: bool = False,
+    regions: Sequence[NDArray[np.bool_] | None] | NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw every probe, its picture beside its overlay, in a grid of about 4:3.
 
@@ -38,6 +41,9 @@ def overview_grid(
         captions: For each probe its lines of text, one or two.
         title: Lines of text above the grid; the first stands out.
         legend: What the hottest colour stands for.
+        signed: Whether heat below 0 counts, down to -1, in colours of its own.
+        regions: For each probe None or a bool array of shape (H', W'), of any resolution, whose
+            outline is drawn.
 
     Returns:
         uint8 array of shape (H', W', 3), RGB.
@@ -55,21 +61,26 @@ def overview_grid(
     check_tiles(pictures, heats, captions)
     check_lines(title, "title")
     tiles = [
-        _tile(fit(Image.fromarray(picture), SIDE), heat, caption)
-        for picture, heat, caption in zip(pictures, heats, captions, strict=True)
+        _tile(plain, blend(plain, heat, signed, region), caption)
+        for plain, heat, caption, region in zip(
+            [fit(Image.fromarray(picture), SIDE) for picture in pictures],
+            heats,
+            captions,
+            check_regions(regions, len(pictures), "pictures"),
+            strict=True,
+        )
     ]
     columns = _columns(len(tiles), tiles[0].width + 2 * GAP, tiles[0].height + 2 * GAP)
     rows = [row(tiles[start : start + columns], 2 * GAP) for start in range(0, len(tiles), columns)]
     body = column(rows, 2 * GAP)
     width = max(body.width, CARD)
     titled = column([caption_block(title, width), body], GAP)
-    return np.array(framed(column([titled, legend_block(legend, width)], 2 * GAP)))
+    bar = legend_block(legend, width, signed=signed)
+    return np.array(framed(column([titled, bar], 2 * GAP)))
 
 
-def _tile(
-    picture: Image.Image, heat: NDArray[np.floating[Any]], caption: Sequence[str]
-) -> Image.Image:
-    pair = centered(row([picture, blend(picture, heat)], SEAM), 2 * SIDE + SEAM)
+def _tile(picture: Image.Image, covered: Image.Image, caption: Sequence[str]) -> Image.Image:
+    pair = centered(row([picture, covered], SEAM), 2 * SIDE + SEAM)
     return column([pair, caption_block(caption, pair.width)], GAP // 2)
 
 

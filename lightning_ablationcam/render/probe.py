@@ -15,7 +15,12 @@ from lightning_ablationcam.render.legend import legend_block
 from lightning_ablationcam.render.overlays import blend
 from lightning_ablationcam.render.sizes import fit
 from lightning_ablationcam.render.style import GAP
-from lightning_ablationcam.render.validation import check_heat, check_lines, check_picture
+from lightning_ablationcam.render.validation import (
+    check_heat,
+    check_lines,
+    check_picture,
+    check_region,
+)
 
 MIN_WIDTH = 224
 
@@ -25,6 +30,9 @@ def probe_picture(
     heat: NDArray[np.floating[Any]],
     caption: Sequence[str],
     legend: str,
+    *,
+    signed: bool = False,
+    region: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw a picture with its heat, its caption and the colour bar below.
 
@@ -34,6 +42,8 @@ def probe_picture(
             [0, 1]; NaN and infinities count as 0.
         caption: Lines of text; the first stands out.
         legend: What the hottest colour stands for.
+        signed: Whether heat below 0 counts, down to -1, in colours of its own.
+        region: Bool array of shape (H', W'), of any resolution, whose outline is drawn.
 
     Returns:
         uint8 array of shape (H', W', 3), RGB.
@@ -51,6 +61,8 @@ def probe_picture(
     check_picture(picture)
     check_heat(heat)
     check_lines(caption, "caption")
-    shown = centered(blend(fit(Image.fromarray(picture)), heat), MIN_WIDTH)
+    check_region(region)
+    shown = centered(blend(fit(Image.fromarray(picture)), heat, signed, region), MIN_WIDTH)
     text = caption_block(caption, shown.width)
-    return np.array(framed(column([shown, text, legend_block(legend, shown.width)], GAP)))
+    bar = legend_block(legend, shown.width, signed=signed)
+    return np.array(framed(column([shown, text, bar], GAP)))

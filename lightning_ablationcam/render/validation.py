@@ -27,6 +27,34 @@ def check_heat(heat: object, name: str = "heat") -> None:
         raise ValueError(f"{expected}, got {_describe(heat)}")
 
 
+def check_region(region: object, name: str = "region") -> None:
+    """Raise unless ``region`` is None or a bool array of shape (H, W), H and W at least 1."""
+    if region is None:
+        return
+    expected = f"{name} must be a bool array of shape (H, W) with H, W >= 1"
+    if not isinstance(region, np.ndarray) or region.dtype != np.bool_:
+        raise TypeError(f"{expected}, got {_describe(region)}")
+    if region.ndim != 2 or region.size == 0:
+        raise ValueError(f"{expected}, got {_describe(region)}")
+
+
+def check_regions(
+    regions: Sequence[NDArray[np.bool_] | None] | NDArray[np.bool_] | None, count: int, what: str
+) -> list[NDArray[np.bool_] | None]:
+    """Return one region, or None, for each of the ``count`` ``what``.
+
+    Raises:
+        TypeError: If a region is no bool array.
+        ValueError: If there are not as many, or one has another shape.
+    """
+    if regions is None:
+        return [None] * count
+    check_same_length(len(regions), count, "regions", what)
+    for number, region in enumerate(regions):
+        check_region(region, f"regions[{number}]")
+    return list(regions)
+
+
 def check_lines(lines: Sequence[str], name: str) -> None:
     """Raise unless ``lines`` is a sequence of strings, one a line."""
     # A string is itself a sequence of strings: it would be drawn one letter a line.

@@ -7,13 +7,15 @@ if it is not valid, the history starts afresh.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from lightning_ablationcam.method.heads.base import Task
 from lightning_ablationcam.network.inputs import Inputs, count_of, tensors
 from lightning_ablationcam.run.history import MAX_PASSES
+from lightning_ablationcam.run.regions import MAX_SIDE
 
 VERSION = 1
 """Version of the monitor's state in a checkpoint."""
@@ -131,17 +133,20 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         },
         "top_classes": later("top_classes", _optional(_table(torch.int64, count))),
         "top_probabilities": later("top_probabilities", _optional(_table(torch.float64, count))),
-        "also": later("also", _further(heatmaps.shape), {}),
+        "also": later("also", _further(count), {}),
+        "signed": later("signed", _optional(_signed(heatmaps.shape))),
+        "regions": later("regions", _optional(_regions(count))),
+        "task": later("task", _optional(_task)),
     }
 
 
-def _further(shape: torch.Size) -> Callable[[str, Any], dict[str, Any]]:
-    """A reader of what was found for further classes, with maps of a shape."""
+def _further(count: int) -> Callable[[str, Any], dict[str, Any]]:
+    """A reader of what was found for further classes, with maps of their own size."""
     readers: dict[str, Callable[[str, Any], Any]] = {
         "heatmaps": _heatmaps,
-        "classes": _array(torch.int64, shape[0]),
-        "scores": _array(torch.float64, shape[0]),
-        "probabilities": _optional(_array((torch.float32, torch.float64), shape[0])),
+        "classes": _array(torch.int64, count),
+        "scores": _array(torch.float64, count),
+        "probabilities": _optional(_array((torch.float32, torch.float64), count)),
     }
 
     def read(where: str, value: Any) -> dict[str, Any]:
@@ -152,9 +157,43 @@ def _further(shape: torch.Size) -> Callable[[str, Any], dict[str, Any]]:
             found[role] = {
                 name: _one(given, name, each, f"{here}.{name}") for name, each in readers.items()
             }
-            if found[role]["heatmaps"].shape != shape:
-                raise StateError(f"{here} has maps of another size than the pass")
+            shape = found[role]["heatmaps"].shape
+            if len(found[role]["heatmaps"]) != count:
+                raise StateError(f"{here} has {shape[0]} maps; expected {count}")
+            # Missing in states from before they were kept.
+            later = {"signed": _signed(shape), "regions": _regions(count)}
+            for name, each in later.items():
+                found[role][name] = _optional(each)(f"{here}.{name}", given.get(name))
         return found
+
+    return read
+
+
+def _signed(shape: torch.Size) -> Callable[[str, Any], Tensor]:
+    """A reader of maps before the ReLU, which have the shape of those after it."""
+
+    def read(where: str, value: Any) -> Tensor:
+        tensor = _tensor(where, value)
+        if tensor.dtype != torch.float32 or tensor.shape != shape:
+            raise _unlike(where, tensor, f"torch.float32 of shape {tuple(shape)}")
+        return tensor
+
+    return read
+
+
+def _regions(count: int) -> Callable[[str, Any], dict[str, Any]]:
+    """A reader of the regions of so many probes."""
+
+    def read(where: str, value: Any) -> dict[str, Any]:
+        fields = _mapping(where, value)
+        shape = _one(fields, "shape", _list, f"{where}.shape")
+        if len(shape) != 2 or not all(type(n) is int and 1 <= n <= MAX_SIDE for n in shape):
+            raise _unlike(f"{where}.shape", shape, f"two numbers from 1 to {MAX_SIDE}")
+        bits = _one(fields, "bits", _tensor, f"{where}.bits")
+        expected = (count, -(-shape[0] * shape[1] // 8))
+        if bits.dtype != torch.uint8 or bits.shape != expected:
+            raise _unlike(f"{where}.bits", bits, f"torch.uint8 of shape {expected}")
+        return {"shape": tuple(shape), "bits": bits}
 
     return read
 
@@ -309,6 +348,12 @@ def _text(where: str, value: Any) -> str:
         raise _unlike(where, value, "text")
     if len(value) > MAX_TEXT_LENGTH:
         raise StateError(f"{where} has {len(value)} characters; expected {MAX_TEXT_LENGTH} at most")
+    return value
+
+
+def _task(where: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in get_args(Task):
+        raise _unlike(where, value, f"one of {', '.join(get_args(Task))}")
     return value
 
 

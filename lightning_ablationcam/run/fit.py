@@ -37,6 +37,7 @@ class Fit:
         agreed: Whether all ranks have the same probes.
         knows_writes: Whether a pass has found out what the module's forward writes to.
         of: Weak references to its Trainer and module, if it has them.
+        signed: Whether what speaks against the classes is kept, too.
     """
 
     source: ProbeSource
@@ -49,6 +50,7 @@ class Fit:
     agreed: bool = False
     knows_writes: bool = False
     of: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
+    signed: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what cannot be copied, so that a monitor can be copied during a fit."""
@@ -90,6 +92,7 @@ class Fit:
             step=trainer.global_step,
             epoch=epoch,
             execution=UnderTrainer(trainer, module),
+            signed=self.signed,
         )
         self.knows_writes = True
         return result

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_ablationcam.measures.registry import Maps, measured
+from lightning_ablationcam.run.regions import Regions
 
 Scale = Literal["map", "probe", "run"]
 SCALES = ("map", "probe", "run")
@@ -29,16 +30,25 @@ class Further:
     """What a pass found for a class beside the one explained first.
 
     Attributes:
-        heatmaps: (N, h, w) float32, not normalised.
-        classes: (N,) int64.
+        heatmaps: (N, h, w) float32, not normalised; of any size, whatever that of the pass.
+        classes: (N,) int64, -1 for a probe that has none.
         scores: (N,) float64 class scores.
         probabilities: (N,) probabilities of ``classes``, or None.
+        signed: (N, h, w) float32, the maps before the ReLU, where they are kept.
+        regions: The regions explained, where they are others than those of the pass.
     """
 
     heatmaps: NDArray[np.float32]
     classes: NDArray[np.int64]
     scores: NDArray[np.float64]
     probabilities: NDArray[np.float64] | None = None
+    signed: NDArray[np.float32] | None = None
+    regions: Regions | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the maps."""
+        return _nbytes(self.heatmaps, self.signed, self.regions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +69,9 @@ class Pass:
         top_classes: (N, T) int64 classes with the highest scores, the highest first, or None.
         top_probabilities: (N, T) their probabilities, or None.
         also: What was found for further classes, by role, such as ``"rival"``.
+        signed: (N, h, w) float32, the maps before the ReLU, where they are kept.
+        regions: The regions explained, or None where that is the whole image.
+        task: What the model's output was taken to mean, or None.
     """
 
     step: int
@@ -73,6 +86,9 @@ class Pass:
     top_classes: NDArray[np.int64] | None = None
     top_probabilities: NDArray[np.float64] | None = None
     also: Mapping[str, Further] = field(default_factory=dict)
+    signed: NDArray[np.float32] | None = None
+    regions: Regions | None = None
+    task: str | None = None
 
     @property
     def map_shape(self) -> tuple[int, ...]:
@@ -87,8 +103,9 @@ class Pass:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the heatmaps."""
-        return self.heatmaps.nbytes + sum(each.heatmaps.nbytes for each in self.also.values())
+        """Bytes of the maps."""
+        mine = _nbytes(self.heatmaps, self.signed, self.regions)
+        return mine + sum(each.nbytes for each in self.also.values())
 
     @property
     def finite(self) -> NDArray[np.bool_]:
@@ -162,7 +179,7 @@ class History:
         """
 
         def plain(value: Any) -> Any:
-            if isinstance(value, Further):
+            if isinstance(value, (Further, Regions)):
                 value = vars(value)
             if isinstance(value, Mapping):
                 return {name: plain(each) for name, each in value.items()}
@@ -180,15 +197,25 @@ class History:
                 return {name: array(each) for name, each in value.items()}
             return value.numpy() if isinstance(value, Tensor) else value
 
+        def with_regions(arrays: dict[str, Any]) -> dict[str, Any]:
+            regions = arrays.get("regions")
+            return arrays if regions is None else {**arrays, "regions": Regions(**regions)}
+
         def seen(fields: Mapping[str, Any]) -> Pass:
-            arrays = array(fields)
-            also = {role: Further(**each) for role, each in arrays.pop("also").items()}
+            arrays = with_regions(array(fields))
+            further = arrays.pop("also").items()
+            also = {role: Further(**with_regions(each)) for role, each in further}
             return Pass(**arrays, also=also)
 
         passes = [seen(fields) for fields in state["passes"]]
         return cls(passes, array(state["strongest"]))
 
-    def scaled(self, index: int, scale: Scale) -> NDArray[np.float32]:
+    @property
+    def signed(self) -> bool:
+        """Whether the newest pass says what speaks against the classes, too."""
+        return bool(self.passes) and self.passes[-1].signed is not None
+
+    def scaled(self, index: int, scale: Scale, *, signed: bool = False) -> NDArray[np.float32]:
         """The heatmaps of one pass as shares of the colour scale.
 
         Each map is drawn on its own scale first, since heat itself cannot be compared over time. In
@@ -198,23 +225,34 @@ class History:
             index: Which pass; -1 is the newest.
             scale: What 1 stands for: each map's own maximum (``"map"``), that of its probe's map
                 with the largest balance so far (``"probe"``), or that of all (``"run"``).
+            signed: Whether what speaks against the class is below 0, on the same scale: the largest
+                value of either sign is a map's maximum then. A pass that does not hold it has none.
 
         Returns:
-            (N, h, w), or whatever shape the heatmaps have, in 0 ... 1; all zero where a map has no
-            heat.
+            (N, h, w), or whatever shape the heatmaps have, in 0 ... 1, or -1 ... 1; all zero where
+            a map has no heat.
         """
         assert self.strongest is not None
         seen = self.passes[index]
-        peaks = peak_heat(seen.heatmaps)
-        finite = np.nan_to_num(seen.heatmaps, nan=0.0, posinf=0.0, neginf=0.0)
+        maps = seen.signed if signed and seen.signed is not None else seen.heatmaps
+        peaks = peak_heat(np.abs(maps))
+        finite = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
         each = (-1, *[1] * (finite.ndim - 1))
         shares = finite / np.where(peaks > 0, peaks, 1).reshape(each)
         if scale != "map":
             largest = self.strongest if scale == "probe" else np.nanmax(self.strongest)
             brightness = seen.strength / np.where(largest > 0, largest, 1)
             shares = shares * brightness.reshape(each)
-        clipped: NDArray[np.float32] = np.clip(np.nan_to_num(shares), 0, 1).astype(np.float32)
+        lowest = -1 if signed else 0
+        clipped: NDArray[np.float32] = np.clip(np.nan_to_num(shares), lowest, 1).astype(np.float32)
         return clipped
+
+
+def _nbytes(
+    heatmaps: NDArray[np.float32], signed: NDArray[np.float32] | None, regions: Regions | None
+) -> int:
+    of_regions = 0 if regions is None else regions.bits.nbytes
+    return heatmaps.nbytes + (0 if signed is None else signed.nbytes) + of_regions
 
 
 def most_passes(nbytes: int) -> int:

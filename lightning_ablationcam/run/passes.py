@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.cam import replay_notice
@@ -14,7 +17,11 @@ from lightning_ablationcam.run.execution import Execution
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.history import Further, History, Pass
 from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.regions import Regions
 from lightning_ablationcam.run.scalars import Scalars
+
+MAX_ROLE_LENGTH = 90
+"""Characters of a layer's name that its maps are called by; the last ones tell layers apart."""
 
 
 class Passes:
@@ -52,6 +59,7 @@ class Passes:
         step: int,
         epoch: int,
         execution: Execution | None = None,
+        signed: bool = False,
     ) -> AblationResult:
         """Make a pass: explain the probes, and add the result.
 
@@ -63,6 +71,7 @@ class Passes:
             step: How many steps the module has been trained for.
             epoch: The epoch of that step.
             execution: How the module is run; by default by itself.
+            signed: Whether what speaks against the classes is kept, too.
 
         Returns:
             The result for all probes.
@@ -71,10 +80,18 @@ class Passes:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
         result = explainer.explain(module, probes, execution, notices.once)
-        self.add(result, step, epoch, notices)
+        self.add(result, step, epoch, notices, signed=signed)
         return result
 
-    def add(self, result: AblationResult, step: int, epoch: int, notices: Notices) -> None:
+    def add(
+        self,
+        result: AblationResult,
+        step: int,
+        epoch: int,
+        notices: Notices,
+        *,
+        signed: bool = False,
+    ) -> None:
         """Add a pass.
 
         Args:
@@ -82,11 +99,12 @@ class Passes:
             step: ``trainer.global_step``.
             epoch: ``trainer.current_epoch``.
             notices: Tells the user about the pass.
+            signed: Whether what speaks against the classes is kept, too.
 
         Raises:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
-        seen = _as_pass(result, step, epoch)
+        seen = _as_pass(result, step, epoch, signed)
         if result.fallback is not None:
             notices.once(replay_notice(result.fallback))
         broken, count = int((~seen.finite).sum()), len(seen.scores)
@@ -143,9 +161,43 @@ def _size(seen: Pass) -> str:
     return "x".join(map(str, seen.heatmaps.shape[1:]))
 
 
-def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
+def _role_of_layer(layer: str, taken: Container[str]) -> str:
+    """What the maps of a further layer are called: its name, as far as records take it.
+
+    Example:
+        >>> _role_of_layer("model.layer3", ()), _role_of_layer("ünet.rival", ())
+        ('model.layer3', '_net.rival')
+    """
+    name = re.sub(r"[^A-Za-z0-9_ .:#+-]", "_", layer)[-MAX_ROLE_LENGTH:].lstrip(" .:#+-")
+    return f"layer {name}" if name in taken or name in ("fused", "__proto__", "") else name
+
+
+def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pass:
     def array(values: Tensor | None) -> Any:
         return None if values is None else values.numpy()
+
+    def other_regions(each: AblationResult) -> Regions | None:
+        mine, theirs = result.regions, each.regions
+        if theirs is None or (mine is not None and torch.equal(mine, theirs)):
+            return None
+        return Regions.of(theirs)
+
+    def further(each: AblationResult, **changes: Any) -> Further:
+        found = Further(
+            heatmaps=each.heatmaps.numpy(),
+            classes=each.classes.numpy(),
+            scores=each.scores.double().numpy(),
+            probabilities=array(each.probabilities),
+            signed=array(each.signed) if signed else None,
+            regions=other_regions(each),
+        )
+        return replace(found, **changes)
+
+    also = {each.role: further(each) for each in result.also}
+    for each in result.further:
+        also[_role_of_layer(each.layer, also)] = further(each)
+    if result.further:
+        also["fused"] = further(result, heatmaps=result.fused().numpy(), signed=None)
 
     return Pass(
         step=step,
@@ -159,13 +211,8 @@ def _as_pass(result: AblationResult, step: int, epoch: int) -> Pass:
         measures={} if result.balance is None else {"balance": result.balance.numpy()},
         top_classes=array(result.top_classes),
         top_probabilities=array(result.top_probabilities),
-        also={
-            each.role: Further(
-                heatmaps=each.heatmaps.numpy(),
-                classes=each.classes.numpy(),
-                scores=each.scores.double().numpy(),
-                probabilities=array(each.probabilities),
-            )
-            for each in result.also
-        },
+        also=also,
+        signed=array(result.signed) if signed else None,
+        regions=None if result.regions is None else Regions.of(result.regions),
+        task=result.task,
     )

@@ -10,6 +10,7 @@ MODULES = (
     "numbers.js",
     "colors.js",
     "maps.js",
+    "outlines.js",
     "data.js",
     "pictures.js",
     "scene.js",

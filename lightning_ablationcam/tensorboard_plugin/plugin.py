@@ -97,8 +97,13 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             for index, picture in enumerate(series.probes.pictures)
         ]
         maps = _address("maps", **at, key=series.key)
-        also = {role: _address("maps", **at, key=series.key, role=role) for role in series.roles}
-        data = page_data(series, pictures=pictures, maps=maps, also_maps=also)
+        at_key = {**at, "key": series.key}
+        also = {role: _address("maps", **at_key, role=role) for role in series.roles}
+        against = {
+            role: _address("maps", **at_key, role=role, side="against")
+            for role in series.signed_roles
+        }
+        data = page_data(series, pictures=pictures, maps=maps, also_maps=also, against_maps=against)
         return _json(request, {**data, "notes": [*series.notes, *self._on_sampling()]})
 
     def _maps(self, request: Request) -> Response:
@@ -110,10 +115,12 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             raise _RefusedError(409, "The run has changed; ask for its data again.")
         if first > len(series.steps):
             raise _RefusedError(400, f"Parameter from is {first} of {len(series.steps)} steps.")
-        role = request.args.get("role", "")
-        if role and role not in series.roles:
+        role, side = request.args.get("role", ""), request.args.get("side", "for")
+        roles = {"for": ("", *series.roles), "against": series.signed_roles}
+        if role not in roles.get(side, ()):
             raise _RefusedError(404, "There are no such maps.")
-        return _respond(request, series.maps_from(first, role), "application/octet-stream")
+        maps = series.maps_from(first, role, against=side == "against")
+        return _respond(request, maps, "application/octet-stream")
 
     def _picture(self, request: Request) -> Response:
         run, tag, fingerprint = _parameters(request, "run", "tag", "fingerprint")

@@ -56,7 +56,5 @@ class RecentSeries:
 
 
 def _size(series: Series) -> int:
-    records = [stamped.record for stamped in series.steps]
-    maps = sum(len(each.maps) for each in records)
-    maps += sum(len(further.maps) for each in records for further in each.also.values())
+    maps = sum(stamped.record.nbytes for stamped in series.steps)
     return maps + sum(map(len, series.probes.pictures))

@@ -38,6 +38,15 @@ const DIVERGING =
   "5829485f2941692b3c7431398139398e423a9a4c3da6573fb16243bb6d46c5794ace864fd89353e1a158ebb05df5bf62" +
   "ffcf67";
 
+/**
+ * Pink (against) over black to green (for), `vanimo`: told apart with every colour vision, and from
+ * the colours of photographs and of differences.
+ */
+const SIGNED =
+  "ffcdfdf3b6ece6a0dcda8bcccd78bdc067aeb2589fa34b90923e807e336e692a5b542148401b372f172824141e1d1417" +
+  "1a15131918111c1f112129132935163244193c531d4762215170265b7e2b658c31719b397eac458cbe559cd26bade786" +
+  "befda5";
+
 /** The names of the scales to choose from. */
 export const SCALES = Object.keys(ANCHORS);
 
@@ -96,11 +105,12 @@ function pixelTable(anchors, opacity, diverging = false) {
 }
 
 /**
- * Pixels for every level of heat and of difference.
+ * Pixels for every level of heat, of heat of two signs and of difference.
  *
  * @typedef {object} Tables
  * @property {string} key Stands for the colours and the opacity.
  * @property {Uint32Array} heat
+ * @property {Uint32Array} signed
  * @property {Uint32Array} difference
  */
 
@@ -120,6 +130,7 @@ export function colorTables(scale, opacity) {
     madeLast = {
       key,
       heat: pixelTable(ANCHORS[scale], opacity),
+      signed: pixelTable(SIGNED, opacity, true),
       difference: pixelTable(DIVERGING, opacity, true),
     };
   }

@@ -5,7 +5,9 @@
 
 import { driftBetween } from "./maps.js";
 import { largest } from "./numbers.js";
-import { UNKNOWN, shorten, whole } from "./text.js";
+import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
+
+/** @import { Region } from "./outlines.js" */
 
 /**
  * The name of a series: what one monitor of one run has written.
@@ -28,8 +30,8 @@ import { UNKNOWN, shorten, whole } from "./text.js";
  */
 
 /**
- * What a pass found of a further class of each probe: `maxima`, `classes`, `scores` and
- * `probabilities`.
+ * What a pass found of a further class of each probe: `maxima`, `classes`, `scores`,
+ * `probabilities`, `against` and `regions`, see Step.
  *
  * @typedef {Record<string, Values|null>} Further
  */
@@ -45,8 +47,9 @@ import { UNKNOWN, shorten, whole } from "./text.js";
 
 /**
  * One pass over the probes. Its other fields are Values, or null where there are none: `maxima`,
- * `classes`, `scores`, `predicted`, `probabilities`, and one for each measure, by its
- * name.
+ * `classes` (-1 for none), `scores`, `predicted`, `probabilities`, `against` (the maxima of what
+ * speaks against the classes), `regions` (places in the list of them), and one for each measure, by
+ * its name.
  *
  * @typedef {StepItself & Record<string, unknown>} Step
  */
@@ -72,15 +75,21 @@ import { UNKNOWN, shorten, whole } from "./text.js";
  * @property {string} layer
  * @property {string} scale What 100 % of the colour scale is: "map", "probe" or "run".
  * @property {string} score
- * @property {{name: string, label: number|null}[]} probes
+ * @property {string|null} task What the model is for, such as "regression".
+ * @property {{name: string, label: number|null, text: string|null}[]} probes A label is the index of
+ *   a class, or a text.
  * @property {string[]|null} class_names
  * @property {Axis[]} measures
  * @property {[number, number]} shape Height and width of a map.
+ * @property {Record<string, [number, number]>} also_shapes Of the maps of further classes, by role.
+ * @property {Region[]} regions
  * @property {Step[]} steps
  * @property {string[]} notes
  * @property {string[]} pictures Address of each probe's picture.
  * @property {string} maps Address of the maps.
  * @property {Record<string, string>} also_maps Address of the maps of each further class, by role.
+ * @property {Record<string, string>} against_maps Address of the maps of what speaks against the
+ *   classes, by role, "" for the classes explained.
  */
 
 /**
@@ -89,8 +98,9 @@ import { UNKNOWN, shorten, whole } from "./text.js";
  * @typedef {object} Source
  * @property {boolean} live Whether there may be more of them later.
  * @property {() => Promise<{series: SeriesName[], message: string|null}>} list
- * @property {(name: SeriesName, known: Evolution|null, role: string) => Promise<Evolution>} load
- *   With the maps of a role, if it is given and there are such.
+ * @property {(name: SeriesName, known: Evolution|null, role: string, signed: boolean) =>
+ *   Promise<Evolution>} load With the maps of a role, if it is given and there are such, and with what
+ *   speaks against it, if both signs are wanted.
  * @property {(address: string) => string} picture The address at which a picture can be loaded.
  */
 
@@ -98,7 +108,27 @@ import { UNKNOWN, shorten, whole } from "./text.js";
 export class Problem extends Error {}
 
 /** What is not known of a role at a step that has none of it. */
-const NOTHING = { maxima: null, classes: null, scores: null, probabilities: null };
+const NOTHING = {
+  maxima: null,
+  classes: null,
+  scores: null,
+  probabilities: null,
+  against: null,
+  regions: null,
+};
+
+/** What is explained there is a value: nothing is predicted, and no probability is known. */
+const TASKS_WITHOUT_CLASSES = ["regression", "similarity"];
+
+/**
+ * Maps that are asked for apart from the others: of a role, or of what speaks against it.
+ *
+ * @typedef {object} Layer
+ * @property {Map<string, Uint8Array<ArrayBuffer>>} held Where they are, by role.
+ * @property {string} role
+ * @property {string} address
+ * @property {number} size Bytes of one step.
+ */
 
 /** What one monitor of one run has seen: of the classes explained, or of another role. */
 export class Evolution {
@@ -124,8 +154,12 @@ export class Evolution {
     this.explained = explained ?? this;
     /** The roles that there are maps of. */
     this.roles = Object.keys(data.also_maps);
+    /** Those, and "", of which it is known what speaks against them. */
+    this.signedRoles = Object.keys(data.against_maps);
     /** @type {Map<string, Uint8Array<ArrayBuffer>>} Maps of roles asked for, of the first steps. */
     this.held = new Map();
+    /** @type {Map<string, Uint8Array<ArrayBuffer>>} The same of what speaks against them. */
+    this.heldAgainst = new Map();
     /** @type {Map<string, Evolution>} */
     this.made = new Map();
     this.run = data.run;
@@ -134,6 +168,8 @@ export class Evolution {
     this.layer = data.layer;
     this.scale = data.scale;
     this.score = data.score;
+    /** Whether what is explained is a class. */
+    this.hasClasses = !TASKS_WITHOUT_CLASSES.includes(data.task ?? "");
     this.probes = data.probes;
     this.classNames = data.class_names;
     this.measures = data.measures;
@@ -154,12 +190,42 @@ export class Evolution {
   }
 
   /**
-   * Whether all maps of a role are here; there are none to wait for where it has no such role.
+   * Bytes of the maps of a role at one step.
    *
    * @param {string} role
    */
-  holds(role) {
-    return !this.roles.includes(role) || this.held.get(role)?.length === this.maps.length;
+  sizeOf(role) {
+    const [h, w] = role ? this.data.also_shapes[role] : this.data.shape;
+    return this.probes.length * h * w;
+  }
+
+  /**
+   * The layers of maps that are not here, or not of all steps; none where there are no such.
+   *
+   * @param {string} role
+   * @param {boolean} signed Whether both signs are wanted.
+   * @returns {Layer[]}
+   */
+  missing(role, signed) {
+    const { also_maps, against_maps } = this.data;
+    const layers = [];
+    if (this.roles.includes(role))
+      layers.push({ held: this.held, role, address: also_maps[role], size: this.sizeOf(role) });
+    if (signed && this.signedRoles.includes(role)) {
+      const address = against_maps[role];
+      layers.push({ held: this.heldAgainst, role, address, size: this.sizeOf(role) });
+    }
+    return layers.filter((one) => one.held.get(role)?.length !== this.length * one.size);
+  }
+
+  /**
+   * Whether all maps of a role are here; there are none to wait for where it has no such role.
+   *
+   * @param {string} role
+   * @param {boolean} [signed] Whether both signs are wanted.
+   */
+  holds(role, signed = false) {
+    return !this.missing(role, signed).length;
   }
 
   /**
@@ -171,8 +237,10 @@ export class Evolution {
     if (!role) return this;
     let found = this.made.get(role) ?? null;
     if (!found && this.holds(role)) {
-      const maps = this.held.get(role) ?? new Uint8Array(this.maps.length);
-      found = new Evolution(this.dataOf(role), maps, this.etag, this, role);
+      const data = this.dataOf(role);
+      const empty = () =>
+        new Uint8Array(this.length * this.probes.length * data.shape[0] * data.shape[1]);
+      found = new Evolution(data, this.held.get(role) ?? empty(), this.etag, this, role);
       // The measures are those of the classes explained; drift can be taken from the maps here.
       found.steps.forEach((step, i) => (step.drift = i ? found?.driftsAt(i) : null));
       this.made.set(role, found);
@@ -188,12 +256,14 @@ export class Evolution {
    */
   dataOf(role) {
     const unknown = Object.fromEntries(this.measures.map(({ name }) => [name, null]));
-    const steps = this.steps.map((step) => ({
-      ...step,
-      ...unknown,
-      ...(step.also[role] ?? NOTHING),
-    }));
-    return { ...this.data, steps, measures: this.measures.filter(({ name }) => name === "drift") };
+    const steps = this.steps.map((step) => {
+      const found = Object.hasOwn(step.also, role) ? step.also[role] : NOTHING;
+      // Where a role has no region of its own, it is that of the class explained.
+      return { ...step, ...unknown, ...found, regions: found.regions ?? step.regions };
+    });
+    const shape = this.roles.includes(role) ? this.data.also_shapes[role] : this.data.shape;
+    const measures = this.measures.filter(({ name }) => name === "drift");
+    return { ...this.data, steps, shape, measures };
   }
 
   /**
@@ -216,6 +286,30 @@ export class Evolution {
   map(step, probe) {
     const start = step * this.size + probe * this.cells;
     return this.maps.subarray(start, start + this.cells);
+  }
+
+  /**
+   * The same of what speaks against the class; null where that is not known.
+   *
+   * @param {number} step
+   * @param {number} probe
+   */
+  mapAgainst(step, probe) {
+    const maps = this.explained.heldAgainst.get(this.role);
+    if (!maps || this.at("against", step, probe) === null) return null;
+    const start = step * this.size + probe * this.cells;
+    return maps.subarray(start, start + this.cells);
+  }
+
+  /**
+   * The region that is explained; null where that is the whole image.
+   *
+   * @param {number} step
+   * @param {number} probe
+   * @returns {Region|null}
+   */
+  region(step, probe) {
+    return this.data.regions[this.at("regions", step, probe) ?? -1] ?? null;
   }
 
   /**
@@ -274,12 +368,13 @@ export class Evolution {
    * @param {number} probe
    */
   probabilityOf(index, step, probe) {
+    if (index === null || index < 0) return null;
     const { top, also } = this.steps[step];
     const place = top?.classes[probe].findIndex((one) => one === index) ?? -1;
     if (top && place >= 0) return top.probabilities[probe][place];
     const { classes, probabilities } = this.explained.steps[step];
     const all = [/** @type {Further} */ ({ classes, probabilities }), ...Object.values(also)];
-    const found = all.find((one) => index !== null && one.classes?.[probe] === index);
+    const found = all.find((one) => one.classes?.[probe] === index);
     return found?.probabilities?.[probe] ?? null;
   }
 
@@ -308,7 +403,19 @@ export class Evolution {
 
   /** @param {number|null} index */
   className(index) {
-    return index === null ? UNKNOWN : (this.classNames?.[index] ?? `class ${index}`);
+    if (index === null) return UNKNOWN;
+    if (index < 0) return noneOf(this.role); // this probe has fewer than others
+    return this.classNames?.[index] ?? `class ${index}`;
+  }
+
+  /**
+   * The label of a probe, in words; null where it has none.
+   *
+   * @param {number} probe
+   */
+  labelOf(probe) {
+    const { label, text } = this.probes[probe];
+    return text ?? (label === null ? null : this.className(label));
   }
 }
 
@@ -380,8 +487,9 @@ export class Server {
    * @param {SeriesName} name
    * @param {Evolution|null} known
    * @param {string} role
+   * @param {boolean} signed
    */
-  async load({ run, tag }, known, role) {
+  async load({ run, tag }, known, role, signed) {
     // A live run may grow between the two requests; then the maps no longer fit the steps.
     for (let tries = 0; tries < 4; tries++) {
       const answer = await this.ask(`data?${new URLSearchParams({ run, tag })}`);
@@ -389,13 +497,17 @@ export class Server {
       const same = known && etag && etag === known.etag;
       const evolution = same ? known : await this.newer(await this.parsed(answer), etag, known);
       if (!evolution) continue;
-      if (evolution.holds(role)) return evolution;
-      const { data, held, length } = evolution;
-      const maps = await this.maps(data.also_maps[role], held.get(role), data, length);
-      if (!maps) continue;
-      held.set(role, maps);
-      if (evolution.holds(role)) return evolution;
-      throw new Problem(`The heatmaps of “${shorten(role)}” came incomplete. Reload the page.`);
+      let current = true;
+      for (const { held, address, size } of evolution.missing(role, signed)) {
+        const maps = await this.maps(address, held.get(role), size, evolution.length);
+        if (!maps) current = false;
+        else held.set(role, maps);
+      }
+      if (!current) continue;
+      if (evolution.holds(role, signed)) return evolution;
+      throw new Problem(
+        `The heatmaps of “${shorten(role || run)}” came incomplete. Reload the page.`,
+      );
     }
     throw new Problem("The run grows faster than it can be read. Wait a moment and reload.");
   }
@@ -409,12 +521,18 @@ export class Server {
    */
   async newer(data, etag, known) {
     const kept = known?.stepsKeptIn(data) ?? 0;
-    const first = (/** @type {Uint8Array<ArrayBuffer>} */ maps) =>
-      maps.subarray(0, kept * (known?.size ?? 0));
-    const maps = await this.maps(data.maps, known && first(known.maps), data, data.steps.length);
+    const size = data.probes.length * data.shape[0] * data.shape[1];
+    const first = known?.maps.subarray(0, kept * size);
+    const maps = await this.maps(data.maps, first, size, data.steps.length);
     if (!maps) return null;
     const evolution = new Evolution(data, maps, etag);
-    for (const [role, held] of known?.held ?? []) evolution.held.set(role, first(held));
+    for (const layers of /** @type {const} */ (["held", "heldAgainst"])) {
+      for (const [role, held] of known?.[layers] ?? []) {
+        if (role && String(known?.data.also_shapes[role]) !== String(data.also_shapes[role]))
+          continue;
+        evolution[layers].set(role, held.subarray(0, kept * evolution.sizeOf(role)));
+      }
+    }
     return evolution;
   }
 
@@ -423,11 +541,11 @@ export class Server {
    *
    * @param {string} address
    * @param {Uint8Array<ArrayBuffer>|null|undefined} known The first of them, of whole steps.
-   * @param {SeriesData} data
+   * @param {number} size Bytes of one step.
    * @param {number} steps How many there are.
    */
-  async maps(address, known, { probes, shape }, steps) {
-    const kept = (known?.length ?? 0) / (probes.length * shape[0] * shape[1]);
+  async maps(address, known, size, steps) {
+    const kept = (known?.length ?? 0) / size;
     if (known && kept && kept === steps) return known;
     const response = await this.ask(address + (kept ? `&from=${kept}` : ""));
     if (response.status === 409) return null;
@@ -470,13 +588,15 @@ export class Report {
    * @param {SeriesName} name One that `list` gave.
    * @param {Evolution|null} known
    * @param {string} role
+   * @param {boolean} signed
    */
-  async load({ run, tag }, known, role) {
+  async load({ run, tag }, known, role, signed) {
     const data = /** @type {SeriesData} */ (
       this.all.find((series) => series.run === run && series.tag === tag)
     );
     const evolution = known ?? new Evolution(data, contentOf(data.maps));
-    if (!evolution.holds(role)) evolution.held.set(role, contentOf(data.also_maps[role]));
+    for (const { held, address } of evolution.missing(role, signed))
+      held.set(role, contentOf(address));
     return evolution;
   }
 

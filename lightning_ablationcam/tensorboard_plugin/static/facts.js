@@ -45,6 +45,17 @@ const HINTS = /** @type {Record<string, string>} */ ({
   concentration: "Share of the heat in the hottest tenth of the area",
 });
 
+/**
+ * What the class score is called where it stands alone.
+ *
+ * @param {Evolution} evolution
+ */
+export function scoreLabel({ score }) {
+  if (score === "value") return "Value";
+  if (score === "mean value") return "Mean value";
+  return score === "similarity" ? "Similarity" : "Score";
+}
+
 /** @type {Field} */
 const SCORE = { name: "scores", label: "Score", text: number };
 
@@ -62,7 +73,7 @@ const PROBABILITY = {
  * @param {Evolution} evolution
  */
 export function fieldsOnCard(evolution) {
-  return [...measureFields(evolution).slice(0, 1), SCORE];
+  return [...measureFields(evolution).slice(0, 1), { ...SCORE, label: scoreLabel(evolution) }];
 }
 
 /**
@@ -72,12 +83,11 @@ export function fieldsOnCard(evolution) {
  */
 export function allFields(evolution) {
   const measures = measureFields(evolution);
+  const score = { ...SCORE, label: scoreLabel(evolution) };
+  if (!evolution.hasClasses) return [...measures.slice(0, 1), score, ...measures.slice(1)];
   const of = ` of ${evolution.role ? `“${evolution.role}”` : "the class explained"}`;
-  const [score, probability] = [SCORE, PROBABILITY].map((one) => ({
-    ...one,
-    hint: one.label + of,
-  }));
-  return [...measures.slice(0, 1), score, probability, ...measures.slice(1)];
+  const both = [score, PROBABILITY].map((one) => ({ ...one, hint: one.label + of }));
+  return [...measures.slice(0, 1), ...both, ...measures.slice(1)];
 }
 
 /**
@@ -179,7 +189,9 @@ export class Facts {
     ) => sides.map((side) => text(side.at(field, probe), side));
     const className = (/** @type {number|null} */ index, /** @type {Side} */ side) =>
       shorten(side.evolution.className(index), 300);
+    const { hasClasses, classNames } = a.evolution;
     const { label } = a.evolution.probes[probe];
+    const inWords = a.evolution.labelOf(probe);
     const verdict = (/** @type {number|null} */ index) => {
       if (index === null || label === null) return "";
       return index === label ? "right" : "wrong";
@@ -190,25 +202,35 @@ export class Facts {
       return { name: className(index, side), share, kind: verdict(index) };
     });
     const explained = sides.map((side) => {
+      const index = side.at("classes", probe);
       const share = percent(side.at("probabilities", probe));
-      return { name: className(side.at("classes", probe), side), share };
+      // Beside a value, or where there is no such class, nothing is probable.
+      const bare = !hasClasses || (index !== null && index < 0);
+      return { name: className(index, side), share: bare ? "" : share };
     });
+    // A value need not be one of several.
+    const isNamed = hasClasses || classNames !== null;
     const { complete } = this;
     this.drawn.clear();
     this.sides.hidden = !b;
     this.node.classList.toggle("two", b !== null);
-    this.drawRow("Label", label === null ? [] : [className(label, a), ...(b ? [""] : [])]);
-    this.drawRow("Predicts", predictions);
+    this.drawRow(
+      "Label",
+      inWords === null ? [] : [shorten(inWords, 300), ...(b ? [""] : [])],
+    );
+    this.drawRow("Predicts", hasClasses ? predictions : []);
     const title = role === "rival" ? "Rival" : "Explains";
     const hint = `The class of the map shown${role ? `: “${role}”` : ""}, and its probability`;
-    this.drawRow(title, explained, hint, "Explains");
+    this.drawRow(title, isNamed ? explained : [], hasClasses ? hint : "", "Explains");
     // A single score stands beside its curve already.
     this.drawRow(
-      "Score",
+      scoreLabel(a.evolution),
       complete || b ? of("scores", number) : [],
-      `Score of ${title === "Rival" ? "the rival" : "the class explained"}`,
+      hasClasses ? `Score of ${title === "Rival" ? "the rival" : "the class explained"}` : "",
+      "Score",
     );
-    const isEmpty = (/** @type {Side} */ side) => side.at("maxima", probe) === 0;
+    const isEmpty = (/** @type {Side} */ side) =>
+      side.at("maxima", probe) === 0 && !(scene.signed && side.at("against", probe));
     for (const { name, label: title, text, hint } of measureFields(a.evolution)) {
       // A balance stands beside every map, whose colours do not tell how strong it is.
       const written = (/** @type {number|null} */ value, /** @type {Side} */ side) =>

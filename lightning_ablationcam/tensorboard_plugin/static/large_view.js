@@ -117,7 +117,7 @@ class Strip {
       this.frames.forEach((frame) => frame.mark(texts.get(frame.index) ?? ""));
     }
     const beside = scene.b && [scene.b.evolution.run, scene.b.evolution.tag];
-    const look = JSON.stringify([probe, scene.tables.key, scene.scale, beside]);
+    const look = JSON.stringify([probe, scene.tables.key, scene.scale, scene.signed, beside]);
     for (const frame of this.frames) frame.draw(scene, probe, picture, look);
     const current = this.frames[index];
     if (this.current === current) return;

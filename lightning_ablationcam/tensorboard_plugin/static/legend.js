@@ -13,11 +13,36 @@ import { percent } from "./text.js";
  *
  * @param {Scene} scene
  */
-function fullColour({ scale, a, b }) {
-  if (scale === "map") return "each map's own maximum";
-  if (scale === "probe") return "a map's maximum at its probe's largest balance";
+function fullColour({ scale, signed, a, b }) {
+  const most = signed ? "largest value" : "maximum";
+  if (scale === "map") return `each map's own ${most}`;
+  if (scale === "probe") return `a map's ${most} at its probe's largest balance`;
   const strongest = Math.max(a.evolution.strongestOfAll, b?.evolution.strongestOfAll ?? 0);
-  return `a map's maximum at the largest balance of the run, ${percent(strongest)}`;
+  return `a map's ${most} at the largest balance of the run, ${percent(strongest)}`;
+}
+
+/**
+ * The ends of the scale, and what it says as a whole.
+ *
+ * @param {Scene} scene
+ * @param {boolean} difference Whether it stands beside difference maps.
+ */
+function wordsOf(scene, difference) {
+  const full = fullColour(scene);
+  if (difference)
+    return {
+      low: "more in B",
+      high: "more in A",
+      label: `Difference map: amber where A has more heat, blue where B has more; 100 % is ${full}`,
+    };
+  if (scene.signed)
+    return {
+      low: "against",
+      high: `for · 100 % is ${full}`,
+      label: `Colour scale: pink speaks against the class, green for it; 100 % is ${full}`,
+    };
+  const label = `Colour scale: 0 % is no heat, 100 % is ${full}`;
+  return { low: "0 %", high: `100 % is ${full}`, label };
 }
 
 export class Legend {
@@ -35,15 +60,13 @@ export class Legend {
    * @param {boolean} difference Whether it stands beside difference maps.
    */
   draw(scene, difference) {
-    const full = fullColour(scene);
-    setText(this.low, difference ? "more in B" : "0 %");
-    setText(this.high, difference ? "more in A" : `100 % is ${full}`);
-    const label = difference
-      ? `Difference map: amber where A has more heat, blue where B has more; 100 % is ${full}`
-      : `Colour scale: 0 % is no heat, 100 % is ${full}`;
+    const { low, high, label } = wordsOf(scene, difference);
+    setText(this.low, low);
+    setText(this.high, high);
     setAttribute(this.node, "aria-label", label);
     this.node.title = label;
-    const table = difference ? scene.tables.difference : scene.tables.heat;
+    const { difference: ofDifference, signed, heat } = scene.tables;
+    const table = difference ? ofDifference : scene.signed ? signed : heat;
     if (table === this.table) return;
     this.table = table;
     const context = contextOf(this.canvas);

@@ -49,6 +49,7 @@ function likeliestOf({ steps }, probe) {
 export function flipsOf(evolution, probe) {
   /** @type {Flip[]} */
   const flips = [];
+  if (!evolution.hasClasses) return flips;
   /** @type {number|null} */
   let before = null;
   evolution.curve("predicted", probe).forEach((predicted, index) => {

@@ -96,8 +96,10 @@ export class Page {
     const target = event.target instanceof Element ? event.target : document.body;
     const slider = target.matches("input[data-step]");
     // Fields, lists and switches have their own use for these keys.
-    if (target.matches("input, select, textarea") && !(slider && /^[ r]$/.test(event.key))) return;
+    if (target.matches("input, select, textarea") && !(slider && /^[ rs]$/.test(event.key)))
+      return;
     if (event.key === "r" && a.roles.length) return this.turnRole(a.roles);
+    if (event.key === "s" && a.signedRoles.length) return this.turnSides();
     /** @type {Record<string, number>} */
     const steps = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: a.length - 1 };
     const step = steps[event.key];
@@ -121,6 +123,13 @@ export class Page {
     const role = roles.includes(state.role) ? "" : other;
     verbs.show({ role });
     announce(`Map of ${role || "the class explained"}`);
+  }
+
+  /** Show what speaks for the classes alone, and both again. */
+  turnSides() {
+    const { verbs, wantsSigned } = this.session;
+    verbs.show({ sides: wantsSigned ? "for" : "" });
+    announce(wantsSigned ? "What speaks for it alone" : "What speaks for and against it");
   }
 
   // Drawing ------------------------------------------------------------------------------------

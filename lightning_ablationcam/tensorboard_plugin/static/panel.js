@@ -3,6 +3,7 @@
  */
 
 import { Segments, el, field, setOptions, setText } from "./elements.js";
+import { scoreLabel } from "./facts.js";
 import { RoleSwitch } from "./role_switch.js";
 import { classOf } from "./selection.js";
 
@@ -27,7 +28,8 @@ function keyHints() {
   ]);
   const parts = hints.flatMap(([keys, does]) => [...keys.map((key) => el("kbd", {}, key)), does]);
   const rival = el("span", {}, " ", el("kbd", {}, "r"), " rival");
-  return { node: el("p", { className: "keys" }, ...parts, rival), rival };
+  const sides = el("span", {}, " ", el("kbd", {}, "s"), " for, against");
+  return { node: el("p", { className: "keys" }, ...parts, rival, sides), rival, sides };
 }
 
 /**
@@ -38,8 +40,11 @@ function keyHints() {
  */
 function classOptions(evolution) {
   const classes = [...new Set(evolution.probes.map((_, probe) => classOf(evolution, probe)))];
-  classes.sort((x, y) => Number(x) - Number(y));
-  return classes.map((index) => [String(index), evolution.className(index)]);
+  classes.sort((x, y) => x.localeCompare(y, undefined, { numeric: true }));
+  return classes.map((one) => [
+    one,
+    one.startsWith("=") ? one.slice(1) : evolution.explained.className(Number(one)),
+  ]);
 }
 
 export class Panel {
@@ -124,6 +129,12 @@ export class Panel {
       change("size"),
     );
     this.predictionField = field("Prediction", this.prediction);
+    this.classField = field(
+      "Class",
+      this.class,
+      "The probe's label, or the class explained where it has none",
+    );
+    this.colorsField = field("Colours", this.colors);
     const opacity = field(
       "Opacity",
       this.opacity,
@@ -135,11 +146,11 @@ export class Panel {
       "aside",
       { id: "panel", "aria-label": "Settings" },
       section("Compare", this.compare.node, this.tie),
-      section("Heat", this.role.node, field("Colours", this.colors), opacity, this.scale.node),
+      section("Heat", this.role.node, this.colorsField, opacity, this.scale.node),
       section(
         "Probes",
         field("Search", this.search),
-        field("Class", this.class, "The probe's label, or the class explained where it has none"),
+        this.classField,
         this.predictionField,
         field("Sort", this.sort),
         this.size.node,
@@ -154,6 +165,10 @@ export class Panel {
     const { evolution } = a;
     this.role.draw(scene);
     this.keys.rival.hidden = !evolution.roles.length;
+    this.keys.sides.hidden = !evolution.signedRoles.length;
+    this.classField.hidden = this.predictionField.hidden = !evolution.hasClasses;
+    this.colors.disabled = scene.signed;
+    this.colorsField.title = scene.signed ? "For and against have colours of their own" : "";
     this.compare.value = state.compare;
     this.tie.hidden = !b || b.evolution === evolution;
     this.together.checked = state.together === "yes";
@@ -187,7 +202,7 @@ export class Panel {
         ["logged", "As logged"],
         ["drift", "Largest drift at any step"],
         ["now", b ? "Largest drift from A to B" : "Largest drift at this step"],
-        ["score", "Lowest score at this step"],
+        ["score", `Lowest ${scoreLabel(evolution).toLowerCase()} at this step`],
         ["name", "Name"],
       ],
       state.sort,

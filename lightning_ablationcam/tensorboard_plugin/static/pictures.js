@@ -2,7 +2,10 @@
  * The pictures of the probes, and how heat is laid over one.
  */
 
+import { drawOutline } from "./outlines.js";
+
 /** @import { Evolution, Source } from "./data.js" */
+/** @import { Region } from "./outlines.js" */
 
 /** Longest side, in pixels, of a card's canvas, of the large view's, and of a strip's frame. */
 export const CARD = 256;
@@ -170,9 +173,10 @@ function drawnSize(picture, longest) {
  * @param {Picture} picture
  * @param {number} longest Longest side of the canvas.
  * @param {(height: number, width: number, pixels: Uint32Array) => void} fill Writes the heat.
- * @param {boolean} [dimmed] Whether the picture is shown in dark grey.
+ * @param {{dimmed?: boolean, region?: Region|null}} [how] Whether the picture is shown in dark grey,
+ *   and what is outlined.
  */
-export function drawOverlay(canvas, picture, longest, fill, dimmed = false) {
+export function drawOverlay(canvas, picture, longest, fill, { dimmed = false, region } = {}) {
   const [width, height] = drawnSize(picture, longest);
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = contextOf(canvas);
@@ -185,4 +189,5 @@ export function drawOverlay(canvas, picture, longest, fill, dimmed = false) {
   heat.context.putImageData(heat.image, 0, 0);
   context.imageSmoothingEnabled = true;
   context.drawImage(heat.canvas, 0, 0, width, height);
+  if (region) drawOutline(context, region);
 }

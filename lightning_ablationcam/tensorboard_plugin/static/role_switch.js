@@ -1,38 +1,59 @@
 /**
- * The switch between the classes explained and the further classes that there are maps of.
+ * Which map is shown: that of the classes explained or of what else was explained with them, and
+ * both of its signs or one.
  */
 
 import { el, field, setOptions } from "./elements.js";
 
 /** @import { Scene, Verbs } from "./scene.js" */
 
-/** @param {string} role */
+/**
+ * Words begin with a capital; names of layers stay what they are.
+ *
+ * @param {string} role
+ */
 function roleName(role) {
-  return role ? role[0].toUpperCase() + role.slice(1) : "Explained";
+  if (!role) return "Explained";
+  return /^[a-z]+( [a-z0-9]+)*$/.test(role) ? role[0].toUpperCase() + role.slice(1) : role;
 }
 
-/** A list of roles; nothing where there is but one. */
+/** Two lists: of the maps, and of their signs; neither where there is but one choice. */
 export class RoleSwitch {
   /** @param {Verbs} verbs */
   constructor({ show }) {
-    this.select = el("select", {
+    this.role = el("select", {
       className: "role",
-      on: { change: () => show({ role: this.select.value }) },
+      on: { change: () => show({ role: this.role.value }) },
     });
-    this.field = field("Class shown", this.select, "Whose map is shown (key r)");
+    this.sides = el("select", {
+      className: "sides",
+      on: { change: () => show({ sides: this.sides.value }) },
+    });
+    this.fields = [
+      field("Map shown", this.role, "Of the class explained, or of what else was explained (key r)"),
+      field("Evidence", this.sides, "What speaks for the class, or also what speaks against (key s)"),
+    ];
     this.node = el("div", { className: "role-switch", hidden: true });
   }
 
   /** @param {Scene} scene */
   draw({ a: { evolution }, state }) {
-    const { roles } = evolution;
-    this.node.hidden = !roles.length;
-    if (!roles.length) return this.field.remove();
-    if (!this.field.parentNode) this.node.append(this.field);
+    const { roles, signedRoles } = evolution;
+    const needed = [roles.length > 0, signedRoles.length > 0];
+    this.fields.forEach((one, i) => {
+      if (!needed[i]) one.remove();
+      else if (!one.parentNode) this.node.append(one);
+    });
+    this.node.hidden = !needed.includes(true);
     const entries = ["", ...roles].map((role) => {
       return /** @type {[value: string, text: string]} */ ([role, roleName(role)]);
     });
     // What is asked for: its maps may still be on their way.
-    setOptions(this.select, entries, roles.includes(state.role) ? state.role : "");
+    setOptions(this.role, entries, roles.includes(state.role) ? state.role : "");
+    const sides = /** @type {[value: string, text: string][]} */ ([
+      ["", "For and against"],
+      ["for", "For alone"],
+    ]);
+    setOptions(this.sides, sides, state.sides);
   }
 }

@@ -84,15 +84,22 @@ export class Side {
   }
 
   /**
-   * The same, enlarged.
+   * The same of what speaks against the class; null where that is not known.
    *
    * @param {number} probe
-   * @param {number} height
-   * @param {number} width
    */
-  enlarged(probe, height, width) {
-    const [h, w] = this.evolution.shape;
-    return interpolate(this.map(probe), h, w, height, width);
+  mapAgainst(probe) {
+    return this.evolution.mapAgainst(this.index, this.place(probe) ?? 0);
+  }
+
+  /**
+   * The region that is explained, if it is not the whole image.
+   *
+   * @param {number} probe
+   */
+  region(probe) {
+    const place = this.place(probe);
+    return place === null ? null : this.evolution.region(this.index, place);
   }
 
   /**
@@ -130,9 +137,12 @@ export function driftFrom(a, b, probe) {
   return driftBetween(a.map(probe), b.map(probe));
 }
 
-/** @param {number} share */
-function clip(share) {
-  return share < 0 ? 0 : share > 1 ? 1 : share;
+/**
+ * @param {number} share
+ * @param {number} [least]
+ */
+function clip(share, least = 0) {
+  return share < least ? least : share > 1 ? 1 : share;
 }
 
 /**
@@ -145,13 +155,14 @@ function clip(share) {
  * @property {Pictures} pictures
  * @property {boolean} playing
  * @property {string} role Whose maps are shown; "" for the classes explained.
+ * @property {boolean} signed Whether both signs are shown: also what speaks against the classes.
  * @property {boolean} tied Whether B's step is A's: two runs that move together.
  */
 
 /** The state, both sides, colours and scale; and how heat is drawn with them. */
 export class Scene {
   /** @param {SceneParts} parts */
-  constructor({ state, a, b, order, series, pictures, playing, role, tied }) {
+  constructor({ state, a, b, order, series, pictures, playing, role, signed, tied }) {
     this.state = state;
     this.a = a;
     this.b = b;
@@ -160,6 +171,7 @@ export class Scene {
     this.pictures = pictures;
     this.playing = playing;
     this.role = role;
+    this.signed = signed;
     this.tied = tied;
     this.compare = b ? state.compare : "off";
     this.scale = state.scale || a.evolution.scale;
@@ -198,19 +210,40 @@ export class Scene {
   }
 
   /**
-   * Share of the colour scale that one unit of a map's bytes stands for.
+   * Share of the colour scale that the largest value of a map, of either sign, stands for.
    *
    * @param {Side} side
    * @param {number} probe
    */
-  gain(side, probe) {
+  share(side, probe) {
     let full = side.full(probe, this.scale);
     // Two runs side by side share one scale: otherwise the same colour would mean different heat.
     const other = side === this.a ? this.b : this.a;
     if (other && this.scale !== "map") full = Math.max(full, other.full(probe, this.scale));
     // On its own scale a map has the full colour, however little speaks for the class.
-    const share = this.scale === "map" ? 1 : full > 0 ? side.strength(probe) / full : 0;
-    return (side.at("maxima", probe) ?? 0) > 0 ? share / 255 : 0;
+    return this.scale === "map" ? 1 : full > 0 ? side.strength(probe) / full : 0;
+  }
+
+  /**
+   * One side's map of a probe as shares of the colour scale, enlarged; below 0 is what speaks against
+   * the class, where both signs are shown.
+   *
+   * @param {Side} side
+   * @param {number} probe
+   * @param {number} height
+   * @param {number} width
+   */
+  shares(side, probe, height, width) {
+    const [h, w] = side.evolution.shape;
+    const map = side.map(probe);
+    const against = this.signed ? side.mapAgainst(probe) : null;
+    const most = side.at("maxima", probe) ?? 0;
+    const mostAgainst = against ? (side.at("against", probe) ?? 0) : 0;
+    const largest = Math.max(most, mostAgainst);
+    const unit = largest > 0 ? this.share(side, probe) / largest / 255 : 0;
+    const cells = Float32Array.from(map, (level) => level * most * unit);
+    against?.forEach((level, i) => (cells[i] -= level * mostAgainst * unit));
+    return interpolate(cells, h, w, height, width);
   }
 
   /**
@@ -223,15 +256,20 @@ export class Scene {
    * @param {number} probe
    */
   overlay(canvas, picture, longest, side, probe) {
-    drawOverlay(canvas, picture, longest, (height, width, pixels) => {
-      const values = side.enlarged(probe, height, width);
-      const gain = this.gain(side, probe) * 255;
-      const table = this.tables.heat;
+    const fill = (
+      /** @type {number} */ height,
+      /** @type {number} */ width,
+      /** @type {Uint32Array} */ pixels,
+    ) => {
+      const values = this.shares(side, probe, height, width);
+      const table = this.signed ? this.tables.signed : this.tables.heat;
+      const [zero, scale] = this.signed ? [128, 127.5] : [0.5, 255];
       for (let i = 0; i < pixels.length; i++) {
-        const level = values[i] * gain + 0.5;
+        const level = values[i] * scale + zero;
         pixels[i] = table[level < 0 ? 0 : level > 255 ? 255 : level | 0];
       }
-    });
+    };
+    drawOverlay(canvas, picture, longest, fill, { region: side.region(probe) });
   }
 
   /**
@@ -249,15 +287,15 @@ export class Scene {
       picture,
       longest,
       (height, width, pixels) => {
-        const [ofA, ofB] = [this.a, b].map((side) => side.enlarged(probe, height, width));
-        const [gainA, gainB] = [this.gain(this.a, probe), this.gain(b, probe)];
+        const [ofA, ofB] = [this.a, b].map((side) => this.shares(side, probe, height, width));
         const table = this.tables.difference;
+        const least = this.signed ? -1 : 0;
         for (let i = 0; i < pixels.length; i++) {
-          const more = clip(ofA[i] * gainA) - clip(ofB[i] * gainB);
+          const more = clip(clip(ofA[i], least) - clip(ofB[i], least), -1);
           pixels[i] = table[Math.round(127.5 + 127.5 * more)];
         }
       },
-      true,
+      { dimmed: true, region: this.a.region(probe) },
     );
   }
 }

@@ -26,14 +26,15 @@ const FILTERS = {
 export const PREDICTIONS = Object.keys(FILTERS);
 
 /**
- * The class a probe is filed under: its label, or what is explained at the newest step.
+ * The class a probe is filed under, as the state names it: its label, in words after a "=", or what
+ * is explained at the newest step.
  *
  * @param {Evolution} evolution
  * @param {number} probe
  */
-export function classOf(evolution, probe) {
-  const { probes, explained, length } = evolution;
-  return probes[probe].label ?? explained.at("classes", length - 1, probe);
+export function classOf({ probes, explained, length }, probe) {
+  const { label, text } = probes[probe];
+  return text === null ? String(label ?? explained.at("classes", length - 1, probe)) : `=${text}`;
 }
 
 /**
@@ -49,8 +50,9 @@ function passes(state, a, b, first, probe) {
   const { evolution } = a;
   const { name, label } = evolution.probes[probe];
   const sought = state.search.trim().toLowerCase();
-  if (state.class && String(classOf(evolution, probe)) !== state.class) return false;
   if (sought && !name.toLowerCase().includes(sought)) return false;
+  if (!evolution.hasClasses) return true;
+  if (state.class && classOf(evolution, probe) !== state.class) return false;
   const predicted = a.at("predicted", probe);
   if (!state.prediction || predicted === null) return true;
   const before = b ? b.at("predicted", probe) : evolution.at("predicted", first, probe);

@@ -118,7 +118,7 @@ export class Session {
       const { series, message } = await this.source.list();
       const { a, b, lost } = this.named(series);
       const load = (/** @type {SeriesName} */ name) =>
-        this.source.load(name, this.known(name), this.state.role);
+        this.source.load(name, this.known(name), this.state.role, this.wantsSigned);
       const first = a && (await load(a));
       const second = b && b !== a ? await load(b) : b && first;
       if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
@@ -220,16 +220,29 @@ export class Session {
     return here ? role : "";
   }
 
+  /** Whether both signs are asked for, where both were recorded. */
+  get wantsSigned() {
+    return this.state.sides !== "for";
+  }
+
+  /** Whether both signs are shown. */
+  get signed() {
+    const { a, b, role, wantsSigned } = this;
+    const here = a?.signedRoles.includes(role) && a.holds(role, true);
+    return Boolean(wantsSigned && here && b?.holds(role, true) !== false);
+  }
+
   /** All of it as it is now; null while there is nothing to show. */
   scene() {
-    const { state, series, pictures, playing, role, tied } = this;
+    const { state, series, pictures, playing, role, signed, tied } = this;
     const [ofA, ofB] = [this.a, this.b].map((evolution) => evolution?.as(role) ?? null);
     if (!ofA) return null;
     const a = new Side(ofA, this.index);
     const b = ofB && state.compare !== "off" ? new Side(ofB, this.indexOfB, ofA) : null;
     // While playing the cards stay where they are: nobody can watch a moving card.
     if (!playing || !this.order.length) this.order = selectProbes(state, a, b);
-    return new Scene({ state, a, b, order: this.order, series, pictures, playing, role, tied });
+    const { order } = this;
+    return new Scene({ state, a, b, order, series, pictures, playing, role, signed, tied });
   }
 
   // The verbs ----------------------------------------------------------------------------------
@@ -250,7 +263,7 @@ export class Session {
       before.tag !== state.tag ||
       before.brun !== state.brun ||
       before.btag !== state.btag ||
-      [this.a, this.b].some((evolution) => evolution?.holds(state.role) === false);
+      [this.a, this.b].some((one) => one?.holds(state.role, this.wantsSigned) === false);
     const compares = state.compare !== "off";
     if (compares !== (before.compare !== "off")) {
       // B starts as A's own run, which is here already.

@@ -8,7 +8,10 @@ import { PREDICTIONS } from "./selection.js";
 /** The plugin's name, which is also the tag of a monitor that was given none. */
 export const PLUGIN = "ablation_cam";
 
-/** Everything a shared view consists of. An empty step is the newest, whichever it is. */
+/**
+ * Everything a shared view consists of. An empty step is the newest, whichever it is, and of empty
+ * sides both are shown where both were recorded.
+ */
 export const DEFAULTS = {
   run: "",
   tag: "",
@@ -22,6 +25,7 @@ export const DEFAULTS = {
   opacity: "80",
   scale: "",
   role: "",
+  sides: "",
   search: "",
   class: "",
   prediction: "",
@@ -44,6 +48,7 @@ const CHOICES = {
   together: ["yes", "no"],
   colors: SCALES,
   scale: ["", "map", "probe", "run"],
+  sides: ["", "for"],
   prediction: ["", ...PREDICTIONS],
   sort: ["logged", "drift", "now", "score", "name"],
   size: ["s", "m", "l"],
@@ -56,7 +61,7 @@ const PATTERNS = {
   bstep: /^(first|newest|-?\d+)$/,
   probe: /^\d+$/,
   opacity: /^(\d\d?|100)$/,
-  role: /^[a-z][a-z0-9 ]{0,40}$/,
+  role: /^(?!__proto__$)[A-Za-z0-9_][A-Za-z0-9_ .:#+-]{0,99}$/,
 };
 
 /**

@@ -4,6 +4,18 @@
 
 const LONGEST_OPTION = 80;
 
+const ORDINALS = ["second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"];
+
+/**
+ * That a probe has nothing under a role, such as "no second label" for "label 2".
+ *
+ * @param {string} role
+ */
+export function noneOf(role) {
+  const place = /^label ([2-9])$/.exec(role);
+  return `no ${place ? `${ORDINALS[Number(place[1]) - 2]} label` : role || "label"}`;
+}
+
 /** Stands for a number that is not known. */
 export const UNKNOWN = "–";
 
