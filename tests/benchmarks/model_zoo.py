@@ -5,10 +5,11 @@
 
 Each module has random weights and gets a batch of two. A row shows the value that "auto" takes, its
 channels and the size of its map, the engine (why, if it replays), the processor time of a pass in
-units of one forward pass (many modules are so small that it says what a pass costs at least), and the largest error of the drops of a few channels, the one with the largest
-drop among them, against plain forward passes with that channel set to zero, all in float64, as a
-share of the largest of these drops. The last column has the arguments that a user could not avoid.
-Families whose package is not installed are skipped.
+units of one forward pass (on modules as small as most of these, the least that a pass costs), and
+the largest error of the drops of a few channels, the one with the largest drop among them, against
+plain forward passes with that channel set to zero, all in float64, as a share of the largest of
+these drops. The last column has the arguments that a user could not avoid. Families whose package
+is not installed are skipped.
 """
 
 from __future__ import annotations
