@@ -329,9 +329,7 @@ def torchgeo() -> Builders:
         ),
     }
     for name, make in quantities.items():
-        made[name] = lambda make=make: Brought(
-            seeded(make), images(3, 64, 64), {"task": "regression"}, is_quantity=True
-        )
+        made[name] = lambda make=make: Brought(seeded(make), images(3, 64, 64), is_quantity=True)
     return made
 
 
