@@ -127,7 +127,7 @@ def _reader(
     """Reads the scores of the first images off an output like this intact one."""
     first = slice(count)
     head = meaning.rows(first).head(output, count)
-    classes = Wanted(wanted.first, absent=wanted.absent).rows(first).classes(head, output, count)
+    classes = replace(wanted.known_for(head), also=()).rows(first).classes(head, output, count)
     score = "logit" if options.score == "contrast" else options.score
     reading = Reading.of(head, score, classes, output)
     images = torch.arange(count, device=classes.device)

@@ -22,6 +22,7 @@ Z = torch.rand(2, 3, 4, 4)
 AGE = torch.rand(2, 1)
 FEATURES = torch.rand(2, 5)
 Y = torch.tensor([1, 0])
+HOT = torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
 
 
 def paths(inputs):
@@ -46,6 +47,8 @@ def paths(inputs):
         ({"scan": X, "target": Y, "step": 3, "spacing": torch.rand(3)}, [1, 0]),
         ({"image": X, "label": Y, "mask": torch.ones(2, 1, 4, 4)}, [1, 0]),
         ({"image": X, "targets": [{"a": 1}, {"a": 2}]}, None),
+        ({"image": X, "label": torch.arange(3)}, None),
+        ({"image": X, "label": np.array(["a", "b"])}, None),
     ],
 )
 def test_one_tensor_is_fed_alone(batch, labels):
@@ -67,6 +70,7 @@ def test_one_tensor_is_fed_alone(batch, labels):
         ((X, Z, Y), ["0", "1"], "0", Y),
         ((X, Z, FEATURES, Y, torch.arange(2)), ["0", "1", "2"], "0", Y),
         (((X, Z), Y, ["a", "b"]), ["0", "1"], "0", Y),
+        ((X, Z, HOT), ["0", "1"], "0", HOT),
         ({"x": X[..., 0], "mask": torch.ones(2, 4), "y": Y}, ["x", "mask"], "x", Y),
         ({"image": X, "mask": torch.ones(2, 9), "age": AGE}, ["image", "mask", "age"], "image", 0),
     ],
@@ -126,6 +130,7 @@ CANNOT = "of which it cannot be told what the model is fed and what the labels a
         ((None, Y), "a tuple whose images cannot be found"),
         (([1, 2], X), "images cannot be found"),
         ((torch.tensor(1.0), Y), "images cannot be found"),
+        ({"image": torch.tensor(1.0), "y": Y}, "images cannot be found"),
         ((Image.new("L", (2, 2)), Y), "a tuple whose images cannot be found"),
         ({"label": Y}, "images cannot be found"),
         ({"left": X, "right": Z, "y": Y}, "'left' .*say with shown=.*ProbeSet"),
@@ -241,6 +246,10 @@ def test_datasets_and_loaders_of_two_views():
     assert ProbeSet.from_dataset(pairs, per_class=1, shown="right").labels.tolist() == [0, 1]
     with pytest.raises(TypeError, match=r"dataset item, as a batch of one: .*'left'.*shown="):
         ProbeSet.from_dataset(pairs, per_class=1)
+    with pytest.raises(
+        ValueError, match=r"a batch of shape \(2, 5\); expected images of shape \(N"
+    ):
+        ProbeSet.from_dataloader([FEATURES])
     with pytest.raises(ValueError, match="shown='image' is not among"):
         ProbeSet.from_dataloader(DataLoader(items), shown="image")
     with pytest.raises(ValueError, match="shown='0', but inputs is a single tensor"):

@@ -57,6 +57,18 @@ class UnnamedBatch(OnDicts):
         return self.model(x["image"])
 
 
+class WithAge(Dicts):
+    def __getitem__(self, index):
+        return {**super().__getitem__(index), "age": torch.ones(2)}
+
+
+def test_what_a_module_does_not_take_is_left_out(tmp_path, caplog):
+    monitor = AblationCAMMonitor(probes=4, on_error="raise")
+    loader = DataLoader(WithAge(), batch_size=4)
+    trainer(tmp_path, monitor, max_epochs=1).fit(OnDicts(), loader, loader)
+    assert "calls forward with the images alone" in caplog.text
+
+
 class ByName(OnDicts):
     """As Hugging Face's: the picture is not the first parameter."""
 

@@ -339,6 +339,8 @@ def test_capture_keeps_several_inputs_and_the_batch():
     assert kept.inputs["table"].tolist() == [0, 1, 1]
     assert kept.batch.keys() == {"image", "table", "y"}
     assert kept.batch["table"] is kept.inputs["table"]
+    capture.offer({"left": images, "right": images})
+    assert "whose images cannot be found: inputs hold several tensors" in capture.problem
     capture.offer({"image": images.double(), "table": torch.arange(2.0), "y": torch.tensor([1, 0])})
     assert capture.problem == (
         "inputs of different shapes, 'image' (1, 4, 4) torch.float32, 'table' () torch.float32 and "

@@ -7,11 +7,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_ablationcam import ablation_cam
+from lightning_ablationcam import ProbeSet, ablation_cam
 from lightning_ablationcam.method.heads.meaning import Meaning, check_masks, check_task
 from lightning_ablationcam.method.heads.regions import DenseRegression, Segmentation
 from lightning_ablationcam.method.heads.vectors import Similarity, check_embeddings
 from lightning_ablationcam.network.declared import declared_task
+from lightning_ablationcam.options import Options
+from lightning_ablationcam.run.explainer import Explainer
 from tests.networks import images, seeded
 from tests.reference import ablation_cam_reference
 
@@ -486,3 +488,39 @@ def test_captions_beside_the_picture(engine):
         forward=lambda m, inputs: F.relu(m.conv(inputs)).mean((2, 3)) @ text.T,
     )
     torch.testing.assert_close(fixed.drops, reference.drops)
+
+
+@pytest.mark.parametrize("labels", [[3, 0], [30, 41]])
+@pytest.mark.parametrize(
+    "options", [{"embeddings": "own"}, {"task": "regression"}], ids=["own", "regression"]
+)
+def test_labels_name_no_class_where_there_are_none(labels, options):
+    columns = 1 if "task" in options else 5
+    explainer = Explainer("conv", "label", Options(also=("rival", "label"), **options))
+    probes = ProbeSet(images(2), labels)
+    result = explainer.explain(seeded(Columns(columns)), probes)
+    assert result.classes.tolist() == [0, 0]
+    assert result.also == ()
+
+
+def test_rivals_of_a_class_that_there_is_not():
+    for options in ({"embeddings": torch.eye(5)[:2]}, {}):
+        with pytest.raises(ValueError, match="classes contains 7"):
+            ablation_cam(seeded(Columns(5)), "conv", images(2), 7, also=("rival",), **options)
+
+
+def test_a_probe_with_fewer_labels_has_no_second_map():
+    explainer = Explainer("conv", "label", Options(also=("rival",)))
+    probes = ProbeSet(
+        images(3), [[True, False, True, False], [False, True, False, False], [False] * 4]
+    )
+    result = explainer.explain(seeded(Columns()), probes)
+    assert result.task == "multilabel"
+    second, rival = result.also
+    assert (second.role, rival.role) == ("label 2", "rival")
+    assert second.classes.tolist() == [2, -1, -1]
+    assert second.heatmaps[0].isfinite().all()
+    assert second.heatmaps[1:].isnan().all()
+    assert result.classes.tolist()[:2] == [0, 1]
+    assert result.classes[2] == result.predicted[2]
+    assert rival.classes[0] in (1, 3)

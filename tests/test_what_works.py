@@ -32,7 +32,7 @@ def rows() -> dict[str, str]:
 def said(cell: str) -> dict[str, Any]:
     """The arguments of a cell, such as `task="regression"`; words are not code."""
     names = {**vars(lightning_ablationcam), "strongest_box": lightning_ablationcam.strongest_box}
-    names.update(captions=torch.randn(2, 4, generator=torch.Generator().manual_seed(0)))
+    names.update(captions=torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
     code = [code for code in re.findall(r"`([^`]*)`", cell) if re.match(r"\w+=", code)]
     return eval(f"dict({', '.join(code)})", names)
 
@@ -72,10 +72,10 @@ def densely(net: Net, x: Tensor) -> Tensor:
 
 
 def boxes(net: Net, x: Tensor) -> list[dict[str, Tensor]]:
-    found = net.dense(x).flatten(2).softmax(1)
+    scores, labels = net.dense(x).flatten(2).softmax(1).max(1)
     return [
-        {"labels": torch.arange(4).repeat_interleave(each.shape[1]), "scores": each.flatten()}
-        for each in found
+        {"labels": label[score > 0.3], "scores": score[score > 0.3]}
+        for label, score in zip(labels, scores, strict=True)
     ]
 
 
@@ -171,7 +171,9 @@ def test_it_works_in_a_fit(row, tmp_path):
     if row.startswith("A `forward`"):
         options = {}
     monitor = AblationCAMMonitor(layers, monitor_probes, on_error="raise", **options)
-    trainer(tmp_path, monitor, max_epochs=1).fit(Anything(seeded(case.net())), loader, loader)
+    trainer(tmp_path, monitor, max_epochs=1).fit(
+        Anything(seeded(case.net()).train()), loader, loader
+    )
     (seen,) = monitor.history.passes
     assert seen.finite.all()
     assert monitor.result.task == case.task

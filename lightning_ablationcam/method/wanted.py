@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -62,6 +62,11 @@ def role_of(entry: object) -> str:
     return f"class {entry}" if isinstance(entry, numbers.Integral) else "classes"
 
 
+def is_word(value: object, word: str) -> bool:
+    """Whether a value is this very word; the comparison with an array is an array."""
+    return isinstance(value, str) and value == word
+
+
 @dataclass(frozen=True, eq=False)
 class Wanted:
     """The classes of N images.
@@ -71,11 +76,13 @@ class Wanted:
         also: Name of each further class, and its (N,) indices; None where the output decides. -1
             where an image has no such class.
         absent: Whether -1 has these meanings; otherwise it is a class like any other, and wrong.
+        by_label: Whether the first ones are labels, which name no class where the output has none.
     """
 
     first: Tensor | None
     also: tuple[tuple[str, Tensor | None], ...] = ()
     absent: bool = False
+    by_label: bool = False
 
     @classmethod
     def of(
@@ -89,7 +96,8 @@ class Wanted:
         """Check what the user asks for.
 
         Args:
-            classes: As in :func:`~lightning_ablationcam.ablation_cam`.
+            classes: As in :func:`~lightning_ablationcam.ablation_cam`; ``"label"`` where there are
+                labels.
             also: Likewise, and ``"label"``.
             count: The number of images, N.
             device: Where the classes are wanted.
@@ -112,23 +120,30 @@ class Wanted:
                 entry = (labels or {})[entry]
             return resolve_classes(entry, count, device, name="also")
 
+        by_label = labels is not None and is_word(classes, "label")
+        if by_label:
+            classes = (labels or {})["label"]
         first = None if classes is None else resolve_classes(classes, count, device)
         further = tuple((role_of(entry), resolved(entry)) for entry in also)
-        return cls(first, further, absent=labels is not None)
+        return cls(first, further, absent=labels is not None, by_label=by_label)
 
     def rows(self, rows: slice) -> Wanted:
         """The same for some of the images."""
         cut = [(name, None if each is None else each[rows]) for name, each in self.also]
-        return Wanted(None if self.first is None else self.first[rows], tuple(cut), self.absent)
+        first = None if self.first is None else self.first[rows]
+        return replace(self, first=first, also=tuple(cut))
 
     def known_for(self, head: Head) -> Wanted:
         """The same without what cannot be said of an output: a rival where there is none."""
 
         def is_known(name: str, given: Tensor | None) -> bool:
-            return given is not None or (head.has_rivals if name == "rival" else head.predicts)
+            if given is None:
+                return head.has_rivals if name == "rival" else head.predicts
+            return head.predicts or not name.startswith("label") or head.task is None
 
         known = tuple(entry for entry in self.also if is_known(*entry))
-        return Wanted(self.first, known, self.absent)
+        no_classes = self.by_label and head.task is not None and not head.predicts
+        return replace(self, first=None if no_classes else self.first, also=known)
 
     @property
     def depends_on_output(self) -> bool:

@@ -139,6 +139,7 @@ class ProbeSet:
         self.std = channel_statistics("std", std, channels)
         self.bands = checked_bands(bands, channels, signal=len(shape) == 3)
         self.names = checked_names(names, self._stems())
+        self._drawn: tuple[tuple[int, ...] | None, NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -262,7 +263,13 @@ class ProbeSet:
             >>> ProbeSet(torch.rand(2, 1, 32, 64, 64)).pictures((8, 4, 4)).shape
             (2, 336, 336, 3)
         """
-        return Display(self.mean, self.std, self.bands).pictures(self.images, map_shape)
+        key = None if map_shape is None else tuple(map_shape)
+        # The same each time, and asked for several times in a pass.
+        if self._drawn is None or self._drawn[0] != key:
+            drawn = Display(self.mean, self.std, self.bands).pictures(self.images, map_shape)
+            drawn.flags.writeable = False
+            self._drawn = (key, drawn)
+        return self._drawn[1]
 
     # ---- where they come from ----------------------------------------------------------------
 

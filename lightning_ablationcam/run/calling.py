@@ -3,8 +3,8 @@
 The first of these that applies:
 
 1. its ``forward``, with the probes' inputs: by name where a dict has the names of its parameters,
-   and with the whole batch where its parameter is called ``batch``, or where it does not take the
-   inputs alone;
+   and with the whole batch where its parameter is called ``batch``; where it does not take them,
+   with the images alone, and then with the whole batch;
 2. its ``predict_step``, where it has no ``forward`` but overrides that, with the whole batch;
 3. the module that it holds as ``model``, ``net``, ``network``, ``classifier``, ``encoder`` or
    ``backbone``, or its method ``encode_image``.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_ablationcam.engine.recorder import Forward
 from lightning_ablationcam.network.calling import call, parameters_of
@@ -112,6 +112,11 @@ def inputs_of(probes: ProbeSet) -> Inputs:
     return probes.inputs
 
 
+def images_of(probes: ProbeSet) -> Tensor:
+    """Of several inputs the one that heatmaps lie over."""
+    return probes.images
+
+
 def batch_of(probes: ProbeSet) -> Inputs:
     """The batch that the probes came in."""
     return probes.batch
@@ -121,6 +126,7 @@ def _of_forward(module: nn.Module, probes: ProbeSet) -> list[Convention]:
     plainly = Convention(call, inputs_of)
     if probes.batch is None:
         return [plainly]
+    alone = Convention(call, images_of, "forward with the images alone")
     whole = Convention(_with_batch, batch_of, "forward with the whole batch")
     taken = parameters_of(module)
     if any(each.name in WHOLE for each in taken):
@@ -132,10 +138,11 @@ def _of_forward(module: nn.Module, probes: ProbeSet) -> list[Convention]:
         unlabelled = set(_without_labels(probes))
         # As Hugging Face's models, whose first parameter need not be the picture.
         if unlabelled <= names and first not in unlabelled:
-            return [by_name, plainly, whole]
+            return [by_name, plainly, alone, whole]
         if any(each.kind is each.VAR_KEYWORD for each in taken) and len(taken) == 1:
             return [by_name, whole]
-    return [plainly, whole]
+    several = not isinstance(probes.inputs, Tensor)
+    return [plainly, alone, whole] if several else [plainly, whole]
 
 
 def _without_forward(module: nn.Module, probes: ProbeSet) -> list[Convention]:

@@ -22,7 +22,7 @@ class Request:
     """What is asked of N probes, as ``explain_classes`` takes it.
 
     Attributes:
-        classes: None for the predicted class, an int, or N ints; -1 for the predicted one.
+        classes: ``"label"``, None for the predicted class, an int, or N ints.
         also: Further classes.
         labels: (N,) what ``"label"``, ``"label 2"`` and so on in ``also`` stand for.
         masks: (N, H, W) where the object is, or the class at each place; or None.
@@ -33,7 +33,7 @@ class Request:
         >>> probes = ProbeSet(torch.rand(2, 1, 4, 4), [[True, True], [False, True]])
         >>> request = Request.of(probes, "label", ("rival",))
         >>> request.classes, request.also
-        (tensor([0, 1]), ['label 2', 'rival'])
+        ('label', ['label 2', 'rival'])
     """
 
     classes: Any
@@ -55,7 +55,7 @@ class Request:
             of_labels = [probes.first_classes(), *probes.further_classes(MAX_ALSO)]
             labels = dict(zip(_NAMES, of_labels, strict=False))
         if classes == "label":
-            wanted: Any = labels.get("label")
+            wanted: Any = "label" if labels else None
             further = [name for name in labels if name != "label"][: MAX_ALSO - len(also)]
             also = [*further, *also]
         else:

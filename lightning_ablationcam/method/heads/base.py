@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from lightning_ablationcam.method.scores import Score, called_score
+from lightning_ablationcam.method.scores import Score, called_score, check_classes
 
 Task: TypeAlias = Literal[
     "multiclass", "binary", "multilabel", "regression", "segmentation", "similarity"
@@ -174,6 +174,7 @@ class Opaque(Head):
 
 def without(scores: Tensor, taken: Tensor) -> Tensor:
     """(N, C) scores with those of some classes, (N, T), set below all others."""
+    check_classes(taken.clamp(min=0).flatten(), scores.shape[1])
     hidden = torch.zeros_like(scores, dtype=torch.bool)
     for column in taken.T:
         known = column >= 0

@@ -59,9 +59,7 @@ class MultiClass(Head):
 
     def rival(self, output: Any, taken: Tensor) -> Tensor:
         """The class with the largest logit among the others."""
-        logits = checked_logits(output, len(taken))
-        check_classes(taken.clamp(min=0).flatten(), logits.shape[1])
-        return without(logits, taken).argmax(dim=1)
+        return without(checked_logits(output, len(taken)), taken).argmax(dim=1)
 
     def columns(self, classes: Tensor) -> tuple[Tensor, Tensor] | None:
         """Each class has its own column."""
