@@ -177,6 +177,7 @@ CALLS = {
             "forward": {"None", *CALLABLES},
             "also": {"[]"},
             "pictures": {"True"},
+            "signed": {"True"},
             "output": {"None", "0", *NAMES} - {"''"},
             "embeddings": {"None"},
             "reference": {"None"},

@@ -96,10 +96,10 @@ class InDrawing(Fault):
     def __init__(self, monkeypatch):
         real = drawing_module.overview_grid
 
-        def overview_grid(*arguments):
+        def overview_grid(*arguments, **options):
             if self.active:
                 raise ValueError("cannot draw")
-            return real(*arguments)
+            return real(*arguments, **options)
 
         monkeypatch.setattr(drawing_module, "overview_grid", overview_grid)
 
@@ -110,9 +110,9 @@ FAULTS = {
         "rejected the inputs.*injected",
     ),
     "exception without a text": (lambda m: raising(AssertionError()), "on cpu: AssertionError"),
-    "wrong shape": (lambda m: InForward(lambda net, x: net(x)[:, 0]), "shape|logits"),
-    "no tensor": (lambda m: InForward(lambda net, x: [net(x)]), "list.*pass forward="),
-    "layer not run": (lambda m: InForward(lambda net, x: None), "did not run"),
+    "wrong shape": (lambda m: InForward(lambda net, x: net(x)[None]), "shape|logits"),
+    "no tensor": (lambda m: InForward(lambda net, x: [net(x), net(x)]), "list.*could be '0'"),
+    "layer not run": (lambda m: InForward(lambda net, x: x.flatten(1)), "did not run"),
     "out of memory on a GPU": (
         lambda m: raising(torch.OutOfMemoryError("CUDA out of memory. Tried 20 GiB")),
         "OutOfMemoryError: CUDA out of memory.*memory_budget=<bytes>",

@@ -17,6 +17,7 @@ from lightning_ablationcam.records.format import (
     picture_type,
 )
 from lightning_ablationcam.records.regions import runs_of
+from lightning_ablationcam.render.mosaic import flat_maps
 from lightning_ablationcam.run.history import Further, Pass
 from lightning_ablationcam.run.regions import Regions
 
@@ -162,3 +163,19 @@ def test_labels_in_words_and_the_task_go_along():
     assert (record.label_texts, record.task) == (("25.0", None), "regression")
     plain = probes_record(ProbeSet(inputs, labels=[1, 0]), layer="0", scale="map", score="logit")
     assert (plain.label_texts, plain.task) == (None, None)
+
+
+def test_signs_of_volumes_and_signals_lie_as_their_maps_do():
+    for shape in ((2, 5, 3, 4), (2, 7)):
+        signed = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        seen = a_pass(heatmaps=signed.clip(min=0), signed=signed)
+        record = heat_record(seen, fingerprint="f")
+        maps, against = (
+            np.frombuffer(each, np.uint8).reshape(record.shape)
+            for each in (record.maps, record.against)
+        )
+        assert record.shape == flat_maps(signed).shape
+        assert not ((maps > 0) & (against > 0)).any()
+        assert record.against_maxima == pytest.approx(
+            tuple(-signed.reshape(2, -1).min(1)), rel=1e-6
+        )
