@@ -33,7 +33,7 @@ from lightning_ablationcam.engine.tap import starting_at
 from lightning_ablationcam.network.calling import call
 from lightning_ablationcam.network.isolation import isolated
 from lightning_ablationcam.network.layers import infer_layout
-from tests.tails import alive
+from tests.real_modules import seeded
 
 LARGEST = 120e6
 """Parameters at most."""
@@ -166,24 +166,6 @@ def from_timm(name: str) -> tuple[nn.Module, list[int]]:
     side = model.default_cfg["input_size"][-1]
     fixed = model.default_cfg.get("fixed_input_size", False)
     return model, [side] if fixed else [SIDE, side]
-
-
-def seeded(make: Callable[[], nn.Module]) -> nn.Module:
-    """Random weights, none of them so small that a part of the network has no effect."""
-    torch.manual_seed(0)
-    truncated = nn.init.trunc_normal_
-    nn.init.trunc_normal_ = nn.init.normal_  # Truncating takes longer than all else here.
-    try:
-        model = alive(make())
-    finally:
-        nn.init.trunc_normal_ = truncated
-    for name, parameter in model.named_parameters():
-        # Gains of residual branches, classifiers that start at zero, and the like.
-        if parameter.numel() > 1 and parameter.std() < 1e-3 and not name.endswith("bias"):
-            nn.init.uniform_(parameter, 0.05, 0.15)
-        if parameter.ndim == 2 and len(parameter) == 1000:
-            nn.init.normal_(parameter, std=0.1)
-    return model
 
 
 @torch.no_grad()
