@@ -185,11 +185,13 @@ class AblationResult:
         explained = int(self.classes[row])
         if explained < 0:  # An image with fewer labels than others.
             return [_none_of(self.role)]
-        if self.task in ("regression", "similarity"):
-            value = f"{float(self.scores[row]):.3g}"
+        value = f"{float(self.scores[row]):.3g}"
+        if self.task == "regression":
+            return [name(explained), value] if class_names else [value]
+        if self.task == "similarity":
             # A caption is one of several also where it has no name.
-            compared = self.task == "similarity" and self.predicted is not None
-            return [name(explained), value] if class_names or compared else [value]
+            named = class_names or self.predicted is not None
+            return [*([name(explained)] if named else []), f"similarity {value}"]
         lines = [name(explained)]
         if self.probabilities is not None:
             lines.append(f"probability {float(self.probabilities[row]):.0%}")
