@@ -10,7 +10,7 @@ from collections import deque
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import seed_everything
+from pytorch_lightning import LightningModule, seed_everything
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from pytorch_lightning.loggers import CSVLogger
 from torch import nn
@@ -211,6 +211,39 @@ def test_nor_does_one_that_only_another_monitors_forward_writes_to(tmp_path):
     assert same(trained(tmp_path, Parameters, *monitors), trained(tmp_path, Parameters))
 
 
+class Predicting(Module):
+    """Has no forward; what it does to predict draws, counts, logs and keeps."""
+
+    forward = LightningModule.forward
+
+    def __init__(self, network=None):
+        super().__init__(network or Network())
+        self.kept, self.count = [], torch.zeros(1)
+
+    def training_step(self, batch):
+        return F.cross_entropy(self.model(batch[0]), batch[1])
+
+    def validation_step(self, batch):
+        self.log("val_loss", F.cross_entropy(self.model(batch[0]), batch[1]))
+
+    def predict_step(self, batch, batch_idx):
+        self.kept.append(batch[0])
+        self.count += 1
+        self.log("predicted", torch.rand(()))
+        return self.model(batch[0] + 0 * torch.rand(()))
+
+
+def test_nor_does_one_whose_predict_step_is_called(tmp_path):
+    found = []
+    for monitors in ([], [AblationCAMMonitor(probes=4, on_error="raise")]):
+        seed_everything(3, verbose=False)
+        module = Predicting()
+        fit(tmp_path / str(len(monitors)), *monitors, module=module, max_epochs=2)
+        found.append((module.state_dict(), module.kept, module.count, torch.get_rng_state()))
+    assert same(*found)
+    assert len(monitors[0].history.passes) == 2
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     return run(tmp_path_factory.mktemp("alone"))
@@ -237,13 +270,23 @@ def breaks_in_the_replay(module, inputs):
         {"forward": draws_and_breaks},
         {"forward": breaks_in_the_replay, "engine": "replay"},
         {"classes": 99},
+        {"ablation": "noise", "signed": True, "task": "multilabel", "also": ("rival", 2)},
+        {"embeddings": "own", "target_layer": ["model.conv", "model.norm:activation"]},
     ],
-    ids=["no fault", "replay", "faulty forward", "faulty replay", "faulty score"],
+    ids=[
+        "no fault",
+        "replay",
+        "faulty forward",
+        "faulty replay",
+        "faulty score",
+        "noise of several labels",
+        "layers of embeddings",
+    ],
 )
 def test_a_run_does_not_notice(tmp_path, alone, options, captured):
     probes = 3 if captured else ProbeSet(images(3, seed=9), labels=[0, 1, 2])
     target = "auto" if captured else "model.conv"
-    watching = AblationCAMMonitor(target, probes, **options)
+    watching = AblationCAMMonitor(**{"target_layer": target, "probes": probes, **options})
     watched = run(tmp_path, watching)
     assert len(watching.history.passes) == (0 if {"forward", "classes"} & options.keys() else 2)
     assert watched.keys() == alone.keys()
