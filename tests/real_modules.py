@@ -428,10 +428,12 @@ def detection() -> Builders:
 
     options = {"weights_backbone": None, "num_classes": 4}
 
-    def small(name: str, *layer: str, **more: Any) -> Callable[[], Brought]:
+    def small(name: str, layer: str | None = None, **more: Any) -> Callable[[], Brought]:
         """Every box counts, so that random weights have something to score."""
         make = lambda: getattr(boxes, name)(**options, **more)  # noqa: E731
-        needed = {"score": strongest_box, "classes": 2, **{"target_layer": each for each in layer}}
+        needed: dict[str, Any] = {"score": strongest_box, "classes": 2}
+        if layer is not None:
+            needed["target_layer"] = layer
         return lambda: Brought(seeded(make), images(3, 64, 64), needed, detected)
 
     sides = {"min_size": 64, "max_size": 64}
