@@ -83,8 +83,10 @@ def ablation_cam(
         inputs: (N, ...) tensor the model is fed, on the model's device and in its dtype; or a dict,
             tuple or list of such, with a row for each image in all of them. A dict is handed to
             ``forward`` by name where that has parameters of these names.
-        classes: None for each image's predicted class, an int for all images, or N ints. Where
-            ``task`` has no classes, the column.
+        classes: None for each image's predicted class, an int for all images, or N ints. None is,
+            for segmentation, the class that covers most of an image but for class 0, which mostly
+            is the background; for embeddings the most similar one. Where ``task`` has no classes,
+            the column.
         score: ``"logit"``, ``"probability"`` (see :class:`AblationResult`), ``"contrast"`` (the
             class's logit minus its rival's: why this and not that), or a callable
             ``(output, classes) -> (N,)``. A network of one logit has the classes 0 and 1, and the
@@ -122,10 +124,12 @@ def ablation_cam(
             the model declares (``hparams["task"]``, ``config.problem_type``, its loss) and the
             shape of its output; ``result.task`` says what it took.
         embeddings: (C, D) vectors to compare embeddings with, such as those of C captions: the
-            score is the cosine, and the class the row; or ``"own"``, the image's own embedding: the
-            drop is how much of it is lost.
-        masks: (N, H, W) for segmentation: bool, the region over which the mean is taken, or int,
-            the class at each place. Default where the model predicts the class.
+            score is the cosine, and ``classes`` are rows of them; or ``"own"``, the image's own
+            embedding: the drop is how much of it is lost, so that hardly any channel speaks
+            against it, and the balance is near 1.
+        masks: (N, H, W), at any resolution, for segmentation: bool, the region over which the mean
+            is taken, or int, the class at each place. Default where the model predicts the class.
+            Where that is nowhere, the region is the whole image.
 
     Returns:
         The result, on the CPU; of a list of layers that of the first, and all in its ``layers``.
@@ -167,6 +171,11 @@ def ablation_cam(
     result = explain_classes(model, target_layer, inputs, classes, options, warn, masks=masks)
     if result.fallback is not None:
         warn(replay_notice(result.fallback))
+    if masks is not None and result.regions is None:
+        warn(
+            f"masks is for outputs of a number at each place; the task is taken to be "
+            f"{result.task!r}, and they are not used"
+        )
     return result
 
 

@@ -32,12 +32,14 @@ class AblationResult:
         classes: (N,) int64, the classes explained.
         layer: The value explained, as ``target_layer`` takes it, such as ``"bn:activation"``.
         engine: ``"propagate"`` or ``"replay"``, the engine that computed the drops.
-        predicted: (N,) int64 class that the model predicts: the one with the largest logit, or,
-            where it returns one logit, 1 if that is positive and else 0. None where the model's
-            output is not a tensor of shape (N, C).
-        probabilities: (N,) probability of ``classes``: the softmax, the sigmoid of one logit, or
-            what the model returns where it ends in one of them. None likewise, and where a score
-            of your own leaves open what logits mean.
+        predicted: (N,) int64 class that the model predicts: the one with the largest logit (of
+            several labels the likeliest one; of a segmentation the largest mean logit over the
+            region), or, where it returns one logit, 1 if that is positive and else 0. None where
+            the output has no classes.
+        probabilities: (N,) probability of ``classes``: the softmax, the sigmoid of one logit or of
+            each of several labels, their mean over the region of a segmentation, or what the model
+            returns where it ends in one of them. None likewise, and where a score of your own
+            leaves open what logits mean.
         fallback: Why ``engine="auto"`` had to replay, or None.
         balance: (N,) float64 in 0 ... 1, the share of the channels' influence on the score that
             speaks for the class: the sum of the positive drops over the sum of all drops' sizes.
@@ -185,12 +187,16 @@ class AblationResult:
             return [_none_of(self.role)]
         if self.task in ("regression", "similarity"):
             value = f"{float(self.scores[row]):.3g}"
-            return [name(explained), value] if class_names else [value]
+            # A caption is one of several also where it has no name.
+            compared = self.task == "similarity" and self.predicted is not None
+            return [name(explained), value] if class_names or compared else [value]
         lines = [name(explained)]
         if self.probabilities is not None:
             lines.append(f"probability {float(self.probabilities[row]):.0%}")
-        if self.predicted is not None and int(self.predicted[row]) != explained:
-            lines.append(f"predicted {name(int(self.predicted[row]))}")
+        # Of several labels the likeliest is no prediction of one.
+        said = explained if self.predicted is None else int(self.predicted[row])
+        if said != explained and self.task != "multilabel":
+            lines.append(f"predicted {name(said)}")
         return lines
 
 

@@ -9,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 from pytorch_lightning.cli import LightningCLI
@@ -73,18 +74,47 @@ OBJECTS = {
 }
 
 
-def test_explain_photos_finds_cat_cup_and_rocket(tmp_path, monkeypatch, capsys):
-    photos, results = example("explain_photos"), []
-    explained = photos.ablation_cam
-    monkeypatch.setattr(
-        photos, "ablation_cam", lambda *given: results.append(explained(*given)) or results[0]
+@pytest.fixture
+def ran(tmp_path, monkeypatch, capsys):
+    """Runs an example: the module, what it said, its results and its picture."""
+
+    def run_it(name, picture):
+        monkeypatch.syspath_prepend(ROOT / "examples")
+        module, results = example(name), []
+        explained = module.ablation_cam
+
+        def ablation_cam(*given, **named):
+            results.append(explained(*given, **named))
+            return results[-1]
+
+        monkeypatch.setattr(module, "ablation_cam", ablation_cam)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--out", str(tmp_path / "there")])
+        module.main()
+        said = capsys.readouterr().out
+        assert f"wrote {tmp_path / 'there' / picture}" in said
+        assert (ROOT / "examples" / "pictures" / picture).stat().st_size < 150_000
+        with Image.open(tmp_path / "there" / picture) as drawn:
+            return module, said, results, drawn.size
+
+    return run_it
+
+
+def density(heat, left, top, right, bottom):
+    """How much denser heat is in a box, in shares of the sides, than beside it."""
+    big = torch.nn.functional.interpolate(heat[None, None].double(), size=(224, 224))[0, 0]
+    rows, columns = (
+        slice(round(224 * top), round(224 * bottom)),
+        slice(round(224 * left), round(224 * right)),
     )
-    monkeypatch.setattr(sys, "argv", ["explain_photos.py", "--out", str(tmp_path / "there")])
-    photos.main()
-    said, result = capsys.readouterr().out, results[0]
-    with Image.open(tmp_path / "there" / "photos.jpg") as drawn:
-        assert drawn.width > 4 * 224
-        assert drawn.height > 2 * 224
+    share = (big[rows, columns].sum() / big.sum()).item()
+    area = big[rows, columns].numel() / big.numel()
+    return share / area / ((1 - share) / (1 - area))
+
+
+def test_explain_photos_finds_cat_cup_and_rocket(ran):
+    photos, said, (result,), (width, height) = ran("explain_photos", "photos.jpg")
+    assert width > 4 * 224
+    assert height > 2 * 224
     assert re.search(r"^cat: .*\bcat\b", said, flags=re.MULTILINE)
     assert re.search(r"^coffee: (espresso|cup|coffee mug)", said, flags=re.MULTILINE)
     assert re.search(r"^rocket: (missile|projectile)", said, flags=re.MULTILINE)
@@ -94,14 +124,67 @@ def test_explain_photos_finds_cat_cup_and_rocket(tmp_path, monkeypatch, capsys):
     assert all(drop < most for drop, most in zip(drops, (1, 36, 12, 42), strict=True)), drops
 
     names = list(photos.PHOTOS)
-    for name, (left, top, right, bottom) in OBJECTS.items():
-        heat = result.heatmaps[names.index(name)].double()
-        big = torch.nn.functional.interpolate(heat[None, None], size=(224, 224))[0, 0]
-        share = (big[top:bottom, left:right].sum() / big.sum()).item()
-        area = (right - left) * (bottom - top) / 224**2
-        # How much denser heat is on the object than beside it.
-        denser = share / area / ((1 - share) / (1 - area))
+    for name, box in OBJECTS.items():
+        denser = density(result.heatmaps[names.index(name)], *(side / 224 for side in box))
         assert denser > 1.7, (name, denser)
+
+
+def test_segment_photo_explains_regions(ran):
+    segment, said, (predicted, asked), (width, height) = ran("segment_photo", "regions.jpg")
+    assert width > 2 * 224
+    assert height > 4 * 149
+    assert predicted.task == asked.task == "segmentation"
+    found = re.findall(r"^(\w+) +(\w+) +(.+?) +(\d+)% +(\d+)% +(\d+)%$", said, flags=re.MULTILINE)
+    assert [row[:3] for row in found] == [
+        ("cat", "predicted", "Egyptian cat"),
+        ("coffee", "predicted", "espresso"),
+        ("coffee", "given", "espresso"),
+        ("coffee", "given", "dining table"),
+    ]
+    cat, coffee, saucer, table = [[int(number) for number in row[3:]] for row in found]
+    assert cat[2] > 90
+    assert coffee[2] > 80
+    # Heat is denser in the rectangles than elsewhere, though most of it is outside of them.
+    assert all(share > 1.5 * area for area, _, share in (saucer, table)), said
+    assert predicted.regions[0].shape == asked.regions[0].shape == segment.SIZE[::-1]
+    # The cup has a fifth of the picture and a third of the heat, and is where it is hottest.
+    heat = predicted.heatmaps[1]
+    assert density(heat, 0.28, 0.05, 0.68, 0.5) > 2
+    row, column = divmod(int(heat.argmax()), heat.shape[1])
+    assert row < 5
+    assert 4 < column < 10
+
+
+def test_several_labels_are_on_their_own_halves(ran):
+    _, said, (result,), (width, height) = ran("several_labels", "labels.jpg")
+    assert width > 4 * 224
+    assert height > 2 * 134
+    assert result.task == "multilabel"
+    assert bool((result.probabilities > 0.7).all())
+    found = re.findall(r"^(.+?) +(tiger cat|espresso|missile) +(\d+)% +(\d+)%$", said, re.MULTILINE)
+    assert [row[:2] for row in found] == [
+        ("cat and coffee", "tiger cat"),
+        ("cat and coffee", "espresso"),
+        ("rocket and coffee", "espresso"),
+        ("rocket and coffee", "missile"),
+    ]
+    for _, label, left, right in found:
+        assert int(right if label == "espresso" else left) > 75, said
+
+
+def test_explain_captions_finds_helmet_and_shuttle(ran):
+    captions, said, (result, own), (width, height) = ran("explain_captions", "captions.jpg")
+    assert width > 4 * 224
+    assert height > 2 * 224
+    assert result.task == own.task == "similarity"
+    helmet, shuttle, cat, itself = (
+        float(number) for number in re.findall(r"(-?\d\.\d\d) +\d+%$", said, re.MULTILINE)
+    )
+    assert itself == 1 > helmet > shuttle > 0 > cat
+    assert captions.CAPTIONS[:2] == ["a helmet", "the shuttle"]
+    # Read off the photograph by eye.
+    assert density(result.heatmaps[0], 0.58, 0.6, 1, 1) > 4
+    assert density(result.heatmaps[1], 0.7, 0, 1, 0.6) > 4
 
 
 def blocks(language):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -162,9 +164,11 @@ def test_every_score_of_a_given_region(engine, score):
         return inside[c] - (inside[rivals[next(images_of)]] if score == "contrast" else 0)
 
     close(result, ablation_cam_reference(model, "conv", x, [1] * 3, score=reference_score))
-    torch.testing.assert_close(
-        result.probabilities, output[:, :, 2:5, 1:4].softmax(1)[:, 1].mean((1, 2))
-    )
+    likely = output[:, :, 2:5, 1:4].softmax(1).mean((2, 3))
+    torch.testing.assert_close(result.probabilities, likely[:, 1])
+    assert torch.equal(result.top_classes[:, 0], means.argmax(1))
+    torch.testing.assert_close(result.top_probabilities, likely.gather(1, result.top_classes))
+    assert torch.equal(result.predicted, means.argmax(1))
     assert torch.equal(result.regions, masks)
 
 
@@ -218,6 +222,8 @@ def test_one_column_of_places_has_two_sides(engine):
         model, "conv", x, [0] * 3, score=lambda output, c: inside((-output).sigmoid(), 0)
     )
     close(result, reference)
+    torch.testing.assert_close(result.probabilities, result.scores)
+    torch.testing.assert_close(result.top_probabilities.sum(1), torch.ones(3).double())
 
 
 @ENGINES
@@ -243,9 +249,25 @@ def test_chunks_of_images_keep_their_masks():
     assert torch.equal(whole.regions, parts.regions)
 
 
-def test_auto_looks_for_the_last_features_that_mix():
-    result = ablation_cam(seeded(Places(mixing=True)), "auto", images())
-    assert result.layer == "mix:activation"
+@pytest.mark.parametrize("end", [nn.Identity(), nn.Softmax(1), nn.Conv2d(4, 4, 3, padding=1)])
+def test_auto_looks_for_the_last_features_that_mix(end):
+    result = ablation_cam(nn.Sequential(seeded(Places(mixing=True)), seeded(end)), "auto", images())
+    assert result.layer == "0.mix:activation"
+
+
+def test_masks_of_a_classifier_are_said_to_be_of_no_use():
+    masks = torch.ones(3, 8, 8, dtype=torch.bool)
+    with pytest.warns(UserWarning, match="'multiclass', and they are not used"):
+        ablation_cam(seeded(Columns()), "conv", images(), masks=masks)
+
+
+def test_the_likeliest_of_several_labels_is_no_prediction():
+    model, x = seeded(Columns()), images()
+    result = ablation_cam(model, "conv", x, 1, task="multilabel")
+    pictures = ProbeSet(x).pictures()
+    assert (result.predicted != 1).any()
+    same = replace(result, predicted=torch.ones_like(result.predicted))
+    assert (result.draw(pictures) == same.draw(pictures)).all()
 
 
 # ---- embeddings ----------------------------------------------------------------------------------
@@ -371,7 +393,9 @@ def test_the_models_word_counts_in_a_pass():
         ({"embeddings": "mine"}, ValueError, "embeddings='mine' is not known"),
         ({"embeddings": [1.0]}, TypeError, "embeddings="),
         ({"embeddings": torch.zeros(4)}, ValueError, r"embeddings=<Tensor of shape \(4,\)"),
-        ({"embeddings": torch.zeros(2, 7)}, ValueError, r"embeddings has shape \(2, 7\).*\(C, 4\)"),
+        ({"embeddings": torch.ones(2, 7)}, ValueError, r"embeddings has shape \(2, 7\).*\(C, 4\)"),
+        ({"embeddings": torch.eye(4)[:3] * torch.tensor([[1], [0], [1]])}, ValueError, "in row 1,"),
+        ({"embeddings": torch.full((2, 4), torch.nan)}, ValueError, "no direction in row 0"),
         ({"masks": "all"}, TypeError, "masks='all'"),
         ({"masks": torch.rand(3, 8, 8)}, TypeError, "masks=.*expected a tensor"),
         ({"masks": torch.ones(2, 8, 8).bool()}, ValueError, "for 3 images"),
@@ -385,7 +409,7 @@ def test_what_does_not_go_together_is_said(arguments, error, message):
 def test_checks_accept_what_they_should():
     check_task("auto", None)
     check_task("similarity", "own")
-    check_embeddings(torch.zeros(1, 4))
+    check_embeddings(torch.ones(1, 4))
     check_masks(torch.zeros(2, 4, 4, dtype=torch.uint8), 2)
     assert Similarity(torch.eye(2)).has_rivals
     assert not Similarity(torch.eye(2)[:1]).has_rivals

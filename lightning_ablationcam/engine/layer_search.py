@@ -58,9 +58,10 @@ def resolve_target(
 
     A candidate is the value that the pointwise operations after a layer end in: a rectifier has
     the last word on what the network goes on with. It counts if changing the layer's positions
-    (prefix tokens untouched) changes the score, and, where the output has places, if one of its
-    channels changes several classes: logits themselves are no features. Where no candidate counts,
-    as behind a head whose weights are all zero, the last one is taken.
+    (prefix tokens untouched) changes the score, and, where the output has places, if it has not as
+    many channels as there are classes and one channel changes several classes: logits themselves
+    are no features. Where no candidate counts, as behind a head whose weights are all zero, the
+    last one is taken.
 
     Args:
         model: The model, in evaluation mode.
@@ -135,8 +136,12 @@ def _reaches(
         intact = recording.output
         if not has_class_maps(intact, count_of(images), least_dims=3):
             return True
-        # Logits themselves hold one class in each channel: a map of them explains nothing.
-        return channels > 1 and _touched(intact, output_for(slice(1))) > min(1, intact.shape[1] - 1)
+        # Logits themselves hold one class in each channel: a map of them explains nothing. A
+        # softmax behind them mixes classes, and so may a last refinement of them.
+        if channels in (1, intact.shape[1]):
+            return False
+        several = min(2, int(intact.shape[1]))
+        return _touched(intact, output_for(slice(1))) >= several
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
@@ -169,5 +174,5 @@ def _shifted(activations: Tensor, where: Layout, channels: slice) -> Tensor:
 
 def _touched(intact: Tensor, changed: Tensor) -> int:
     """In how many columns two outputs differ."""
-    columns = zip(intact.movedim(1, 0), changed.movedim(1, 0), strict=True)
-    return sum(not torch.allclose(a, b, rtol=MIN_EFFECT, atol=0) for a, b in columns)
+    differ = (changed - intact).abs() > MIN_EFFECT * intact.abs()
+    return int(differ.movedim(1, 0).flatten(1).any(dim=1).sum())

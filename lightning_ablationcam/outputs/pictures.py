@@ -177,6 +177,9 @@ ProbesRecord`.
         self._probes = probes
         self._texts = probes.label_texts()
         self._has_classes = task not in TASKS_WITHOUT_CLASSES
+        self._compares = task == "similarity"
+        # Of several labels the likeliest is no prediction of one.
+        self._verb = "likeliest" if task == "multilabel" else "predicted"
 
     def whole(self, seen: Pass, row: int, score: str) -> list[str]:
         """The class explained with its score and support, and what the model says."""
@@ -204,7 +207,9 @@ ProbesRecord`.
             return "no label"
         named = self._probes.class_names is not None and index < len(self._probes.class_names)
         if not self._has_classes:
-            return self._probes.class_name(index) if named else ""
+            # A caption is one of several also where it has no name.
+            is_one_of_several = named or (self._compares and seen.predicted is not None)
+            return self._probes.class_name(index) if is_one_of_several else ""
         name = self._probes.class_name(index)
         if seen.probabilities is None:
             return name
@@ -217,7 +222,7 @@ ProbesRecord`.
         if seen.predicted is not None and self._has_classes:
             predicted = int(seen.predicted[row])
             name = self._probes.class_name(predicted)
-            said.append(f"predicted {name}{_sure(seen, row, predicted)}")
+            said.append(f"{self._verb} {name}{_sure(seen, row, predicted)}")
         if (label := self._texts[row]) is not None:
             said.append(f"label {label}")
         return ", ".join(said)

@@ -73,8 +73,10 @@ class Segmentation(Head):
         of_places = self._given_for(logits) if named else self._decided(logits)
         classes = max(2, logits.shape[1])
         known = (of_places >= 0) & (of_places < classes)
-        shares = functional.one_hot(torch.where(known, of_places, classes).flatten(1), classes + 1)
-        shares = shares[..., :classes].double().mean(dim=1)
+        flat = torch.where(known, of_places, classes).flatten(1)
+        counts = logits.new_zeros(count, classes + 1, dtype=torch.int64)
+        counts.scatter_add_(1, flat, torch.ones_like(flat))
+        shares = counts[:, :classes] / flat.shape[1]
         others = shares.clone()
         others[:, BACKGROUND] = -1
         return torch.where(
@@ -160,12 +162,30 @@ class Segmentation(Head):
 
     def _of_all(self, output: Any, count: int) -> Tensor:
         """(N, C) the mean logit of every class over the region."""
-        logits = checked_logits(output, count, places=True)
-        of_all = [
-            self.logits(logits, torch.full((count,), c, device=logits.device))
-            for c in range(max(2, logits.shape[1]))
-        ]
-        return torch.stack(of_all, dim=1)
+        means = self._means(at_least_float32(checked_logits(output, count, places=True)))
+        if means.shape[1] > 1:
+            return means
+        return torch.cat([(1 if self.activation else 0) - means, means], dim=1)
+
+    def _means(self, of_places: Tensor) -> Tensor:
+        """(N, C) the mean of every column over the region."""
+        assert self.region is not None
+        inside = self.region.flatten(1).to(of_places.dtype)
+        inside = inside / inside.sum(dim=1, keepdim=True)
+        return torch.bmm(of_places.flatten(2), inside[..., None])[..., 0]
+
+    def _likely(self, output: Tensor) -> Tensor:
+        """(N, C) the mean probability of every class over the region."""
+        found = []
+        for row in range(len(output)):  # All at once would double what the output takes.
+            one = self.rows(torch.tensor([row], device=output.device))
+            assert isinstance(one, Segmentation)
+            shares = at_least_float32(output[row : row + 1])
+            if not self.activation:
+                shares = shares.softmax(1) if shares.shape[1] > 1 else shares.sigmoid()
+            means = one._means(shares)
+            found.append(means if means.shape[1] > 1 else torch.cat([1 - means, means], dim=1))
+        return torch.cat(found).double()
 
     def says(self, output: Any, classes: Tensor, score: Score, most: int) -> Sayings:
         """What the model makes of the region: the class with the largest mean logit there."""
@@ -174,8 +194,9 @@ class Segmentation(Head):
         if callable(score):
             return Sayings(means.argmax(dim=1))
         top = means.topk(min(most, means.shape[1]), dim=1).indices
-        likely = torch.stack([self.probabilities(output, column) for column in top.T], dim=1)
-        return Sayings(means.argmax(dim=1), self.probabilities(output, classes), top, likely)
+        likely = self._likely(output)
+        mine = likely.gather(1, classes[:, None])[:, 0]
+        return Sayings(means.argmax(dim=1), mine, top, likely.gather(1, top))
 
 
 class DenseRegression(Segmentation):

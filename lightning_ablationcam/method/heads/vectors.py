@@ -38,6 +38,13 @@ def check_embeddings(embeddings: object) -> None:
         raise TypeError(f"embeddings={shown(embeddings)}; {expected}")
     if embeddings.ndim != 2 or not embeddings.numel() or not embeddings.is_floating_point():
         raise ValueError(f"embeddings={shown(embeddings)}; {expected}")
+    lengths = embeddings.norm(dim=1)
+    wrong = (~lengths.isfinite() | (lengths == 0)).nonzero().flatten().tolist()
+    if wrong:
+        raise ValueError(
+            f"embeddings={shown(embeddings)} has no direction in row {wrong[0]}, which is all zero "
+            "or not finite, as a mean over nothing is"
+        )
 
 
 class Similarity(Head):

@@ -170,6 +170,8 @@ export class Evolution {
     this.score = data.score;
     /** Whether what is explained is a class. */
     this.hasClasses = !TASKS_WITHOUT_CLASSES.includes(data.task ?? "");
+    /** Whether a probe may have several classes, so that the likeliest is no prediction of one. */
+    this.isMultiLabel = data.task === "multilabel";
     this.probes = data.probes;
     this.classNames = data.class_names;
     this.measures = data.measures;

@@ -189,11 +189,11 @@ export class Facts {
     ) => sides.map((side) => text(side.at(field, probe), side));
     const className = (/** @type {number|null} */ index, /** @type {Side} */ side) =>
       shorten(side.evolution.className(index), 300);
-    const { hasClasses, classNames } = a.evolution;
+    const { hasClasses, classNames, isMultiLabel } = a.evolution;
     const { label } = a.evolution.probes[probe];
     const inWords = a.evolution.labelOf(probe);
     const verdict = (/** @type {number|null} */ index) => {
-      if (index === null || label === null) return "";
+      if (index === null || label === null || isMultiLabel) return "";
       return index === label ? "right" : "wrong";
     };
     const predictions = sides.map((side) => {
@@ -218,7 +218,7 @@ export class Facts {
       "Label",
       inWords === null ? [] : [shorten(inWords, 300), ...(b ? [""] : [])],
     );
-    this.drawRow("Predicts", hasClasses ? predictions : []);
+    this.drawRow(isMultiLabel ? "Likeliest" : "Predicts", hasClasses ? predictions : []);
     const title = role === "rival" ? "Rival" : "Explains";
     const hint = `The class of the map shown${role ? `: “${role}”` : ""}, and its probability`;
     this.drawRow(title, isNamed ? explained : [], hasClasses ? hint : "", "Explains");
