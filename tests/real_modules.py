@@ -428,25 +428,24 @@ def detection() -> Builders:
 
     options = {"weights_backbone": None, "num_classes": 4}
 
-    def small(name: str, layer: str, **more: Any) -> Callable[[], Brought]:
+    def small(name: str, layer: str | None = None, **more: Any) -> Callable[[], Brought]:
         """Every box counts, so that random weights have something to score."""
         make = lambda: getattr(boxes, name)(**options, **more)  # noqa: E731
-        needed = {"score": strongest_box, "classes": 2, "target_layer": layer}
+        needed: dict[str, Any] = {"score": strongest_box, "classes": 2}
+        if layer is not None:
+            needed["target_layer"] = layer
         return lambda: Brought(seeded(make), images(3, 64, 64), needed, detected)
 
     sides = {"min_size": 64, "max_size": 64}
     return {
         "fasterrcnn_mobilenet_v3_large_320_fpn": small(
             "fasterrcnn_mobilenet_v3_large_320_fpn",
-            "backbone.fpn.layer_blocks.0",
             **sides,
             box_score_thresh=0.0,
             box_detections_per_img=20,
             rpn_post_nms_top_n_test=50,
         ),
-        "retinanet_resnet50_fpn": small(
-            "retinanet_resnet50_fpn", "backbone.fpn.layer_blocks.0", **sides, score_thresh=0.0
-        ),
+        "retinanet_resnet50_fpn": small("retinanet_resnet50_fpn", **sides, score_thresh=0.0),
         "ssdlite320_mobilenet_v3_large": small(
             "ssdlite320_mobilenet_v3_large", "backbone.features.1", score_thresh=0.0
         ),
