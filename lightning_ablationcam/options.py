@@ -14,7 +14,7 @@ from lightning_ablationcam.engine.recorder import Forward
 from lightning_ablationcam.method.ablations import Ablation, check_ablation, check_reference
 from lightning_ablationcam.method.heads.meaning import AnyTask, check_task
 from lightning_ablationcam.method.heads.vectors import Embeddings, check_embeddings
-from lightning_ablationcam.method.outputs import check_output, picked
+from lightning_ablationcam.method.outputs import check_independent, check_output, picked
 from lightning_ablationcam.method.scores import Score, check_score
 from lightning_ablationcam.method.wanted import Also, check_also
 from lightning_ablationcam.network.calling import call
@@ -99,6 +99,9 @@ class Options:
             return forward
 
         def logits_of(model: nn.Module, inputs: Inputs) -> Tensor:
-            return picked(forward(model, inputs), self.output, count_of(inputs))
+            returned = forward(model, inputs)
+            if self.output is None and not isinstance(inputs, Tensor):
+                check_independent(returned)
+            return picked(returned, self.output, count_of(inputs))
 
         return logits_of

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_ablationcam import ablation_cam, cam
+from lightning_ablationcam import ablation_cam, setting
 from lightning_ablationcam.engine import drops
 from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.propagate import _Tail, layer_value
-from lightning_ablationcam.engine.readout import affine_readout
+from lightning_ablationcam.engine.readout import Columns, affine_readout
 from tests.fake_cuda import FakeDevice, recorded_on_cuda
 from tests.tails import ChannelNorm, Residual, SqueezeExcite, alive
 
@@ -117,7 +117,7 @@ def images(size=64, count=2):
 
 def sampled(monkeypatch, channels):
     """Have both engines look at a few live channels only, spread over all."""
-    whole = cam.changed_pairs
+    whole = setting.changed_pairs
 
     def few(*args):
         changed = whole(*args)
@@ -127,7 +127,7 @@ def sampled(monkeypatch, channels):
         kept[:, chosen] = changed[:, chosen]
         return kept
 
-    monkeypatch.setattr(cam, "changed_pairs", few)
+    monkeypatch.setattr(setting, "changed_pairs", few)
 
 
 def relative_error(found, expected):
@@ -243,7 +243,9 @@ def test_every_intermediate_is_on_the_device_in_float32(name, monkeypatch):
         program = narrowed(recording.tail)
         places = torch.zeros(2, 2, 1, dtype=torch.int64, device="cuda")
         start = layer_value(activations, torch.zeros_like(activations), owners, dim)
-        tail = _Tail(program, affine_readout(program, (places, torch.ones_like(places))), start)
+        columns = Columns(places, torch.ones_like(places))
+        readout = affine_readout(program, columns, torch.device("cuda"))
+        tail = _Tail(program, readout, start)
         tail.run_channelwise()
         drops = tail.read(tail.channelwise, owners)
         if tail.mixed:

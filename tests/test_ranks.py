@@ -23,7 +23,15 @@ from tests.lightning import Module, fit
 from tests.test_callback import monitor
 
 ROOT = Path(__file__).parent.parent
-WHOLE = ["same", "fewer_probes_than_ranks", "listed", "auto", "captured", "batch_statistics"]
+WHOLE = [
+    "same",
+    "fewer_probes_than_ranks",
+    "listed",
+    "auto",
+    "captured",
+    "batch_statistics",
+    "whole_batch",
+]
 # The runs that end with an error come last: they leave the processes' group as it is.
 CASES = [
     *WHOLE,
@@ -114,8 +122,8 @@ def test_every_rank_sees_the_same_scalars(ranks, case):
 @pytest.mark.parametrize(
     ("case", "told"),
     [
-        ("fault", "RankError: on rank 1: RuntimeError: .*injected"),
-        ("fault_on_first", "RuntimeError: .*float32 on cpu: in"),
+        ("fault", "RankError: on rank 1: RejectedError: .*injected"),
+        ("fault_on_first", "RejectedError: .*float32 on cpu: in"),
     ],
 )
 def test_a_fault_on_one_rank_ends_the_pass_on_all(ranks, case, told):
@@ -172,8 +180,8 @@ def test_a_failed_pass_keeps_nothing_alive(monkeypatch):
 
 def test_an_error_is_raised_on_every_rank(ranks):
     first, second = ranks["fault_raised"]
-    assert first["error"].startswith("RankError: on rank 1: RuntimeError")
-    assert second["error"].startswith("RuntimeError: Module rejected the inputs")
+    assert first["error"].startswith("RankError: on rank 1: RejectedError")
+    assert second["error"].startswith("RejectedError: Module rejected the inputs")
 
 
 def test_the_first_ranks_clock_decides(ranks):

@@ -548,3 +548,27 @@ def test_a_probe_with_fewer_labels_has_no_second_map():
     assert result.classes.tolist()[:2] == [0, 1]
     assert result.classes[2] == result.predicted[2]
     assert rival.classes[0] in (1, 3)
+
+
+def test_pairs_of_images_and_captions_are_refused():
+    x, captions = images(4), torch.randint(0, 9, (4, 16))
+    with pytest.raises(ValueError, match=r"columns are the captions of the batch.*embeddings="):
+        ablation_cam(seeded(Captioned()), "conv", {"pixel_values": x, "captions": captions})
+
+
+@ENGINES
+def test_places_may_have_several_classes(engine):
+    model, x = seeded(Places()).double(), images().double()
+    model.criterion = nn.BCEWithLogitsLoss()
+    result = ablation_cam(model, "conv", x, 2, engine=engine, score="probability")
+    output = model(x).detach()
+    masks = [each if each.any() else torch.ones_like(each) for each in output[:, 2] > 0]
+    inside = region_mean(masks)
+    reference = ablation_cam_reference(
+        model, "conv", x, [2] * 3, score=lambda output, c: inside(output.sigmoid(), c)
+    )
+    close(result, reference)
+    assert torch.equal(result.regions, torch.stack(masks))
+    torch.testing.assert_close(result.probabilities, result.scores)
+    largest = (output > 0).double().mean((2, 3)).argmax(1)
+    assert torch.equal(ablation_cam(model, "conv", x).classes, largest)

@@ -47,6 +47,21 @@ class CannotTravel(ProbeSet):
         self.open = lambda: None
 
 
+class OnBatches(Module):
+    """Its forward also takes what a monitor tries after the images alone: the whole batch."""
+
+    def forward(self, x):
+        if not self.training and not isinstance(x, dict) and not self.trainer.validating_itself:
+            raise KeyError("image")
+        return self.model(x["image"] if isinstance(x, dict) else x)
+
+    def on_validation_start(self):
+        self.trainer.validating_itself = True
+
+    def on_validation_epoch_end(self):
+        self.trainer.validating_itself = False
+
+
 class Moves(Callback):
     """The network is under another name from the second epoch on."""
 
@@ -79,9 +94,11 @@ def monitor(case: str) -> AblationCAMMonitor:
         return AblationCAMMonitor("model.conv", build, on_error="warn")
     count = 1 if case in ("fewer_probes_than_ranks", "moved") else 5
     probes = ProbeSet(images(count, seed=9), labels=[index % 4 for index in range(count)])
+    if case == "whole_batch":
+        probes = ProbeSet(probes.inputs, probes.labels, batch={"image": probes.inputs})
     forwards = {"fault": broken_on_the_second, "fault_on_first": fragile_on_the_first}
     return AblationCAMMonitor(
-        "auto" if case in ("auto", "moved") else "model.conv",
+        "auto" if case in ("auto", "moved", "whole_batch") else "model.conv",
         probes,
         forward=broken_on_the_second if case == "fault_raised" else forwards.get(case),
         classes=[3, 2, 1, 0, 3] if case == "listed" else "label",
@@ -104,14 +121,16 @@ class Metrics(Callback):
         probes, classes = self.watching.probes, self.watching.classes
         classes = probes.labels if classes == "label" else classes
         layer = self.watching.result.layer if self.watching.result else "model.conv"
-        self.alone.append(ablation_cam(pl_module, layer, probes.inputs, classes))
+        fed = {"x": probes.batch} if isinstance(probes.batch, dict) else probes.inputs
+        self.alone.append(ablation_cam(pl_module, layer, fed, classes))
 
 
 def run(folder: Path, case: str) -> None:
     torch.manual_seed(0)
     # Where the statistics are those of the batch, it must not be split.
     network = BatchStatistics() if case == "batch_statistics" else Dropouts()
-    watching, module = monitor(case), Module(seeded(network).train())
+    kind = OnBatches if case == "whole_batch" else Module
+    watching, module = monitor(case), kind(seeded(network).train())
     metrics, error = Metrics(watching), None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_ablationcam.engine.reach import alive
 from lightning_ablationcam.engine.recorder import Forward, record, run
 from lightning_ablationcam.engine.replay import uses_batch_statistics
 from lightning_ablationcam.engine.tap import check_runs, tapped
@@ -56,6 +57,9 @@ def resolve_target(
 ) -> Target:
     """Find the target; ``"auto"`` tries candidates on one image, the last layer first.
 
+    Only values that differ from picture to picture and lead to the score are tried, which rules out
+    those of captions and positions.
+
     A candidate is the value that the pointwise operations after a layer end in: a rectifier has
     the last word on what the network goes on with. It counts if changing the layer's positions
     (prefix tokens untouched) changes the score, and, where the output has places, if it has not as
@@ -90,6 +94,12 @@ def resolve_target(
             f"target_layer='auto' found no layer of {type(model).__name__} with a spatial map; "
             f"name one: {example_names([name for name, _ in model.named_modules()])}"
         )
+
+    def score() -> Tensor:
+        output = run(model, images, forward)
+        return reader(output, count_of(images))(output)
+
+    names = alive(model, names, score, lambda: run(model, _another(images), forward))
     reaching = (name for name in names if _reaches(model, name, images, reader, layout, forward))
     name, module = find_layer(model, next(reaching, names[0]))
     return Target(module, name, part="activation")
@@ -118,9 +128,6 @@ def _reaches(
     recording = record(model, target, images, forward, tail=False)
     if linear and recording.tap.place is None:
         return False
-    other = record(model, target, _another(images), forward, tail=False)
-    if torch.equal(other.activations, recording.activations):
-        return False  # It says nothing of the picture: that of a caption, say, or a position.
     where = infer_layout(layout, recording.activations.shape, likeliest_picture(images).shape)
     channels = where.maps(recording.activations).shape[1]
     score_of = reader(recording.output, count_of(images))

@@ -40,6 +40,21 @@ def check_output(output: object) -> None:
         raise ValueError(f"output={shown(output)}; {expected}")
 
 
+def check_independent(returned: Any) -> None:
+    """Raise where an image's logits are of the other images' captions.
+
+    Raises:
+        OutputError: If the model was given pairs of images and captions, and compares all of them.
+    """
+    if isinstance(returned, Mapping) and "logits_per_image" in returned:
+        raise OutputError(
+            "the model returned logits_per_image for pairs of images and captions: its columns are "
+            "the captions of the batch, so that another batch has other classes. Feed it the "
+            "images alone, and compare all of them with the same captions: forward=lambda model, "
+            "inputs: model(pixel_values=inputs, input_ids=captions), or embeddings="
+        )
+
+
 def picked(returned: Any, output: str | int | None, count: int) -> Tensor:
     """The logits.
 

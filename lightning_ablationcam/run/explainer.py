@@ -81,19 +81,19 @@ class Explainer:
             The result for all probes, the same on every rank.
         """
         how = Alone(module) if execution is None else execution
-        if self._convention is not None:
-            return self._explain_by(self._convention, module, probes, how, tell)
-        ways = conventions(module, probes, self._options.forward)
-        rejections: list[RejectedError] = []
+        ways = [self._convention]
+        if self._convention is None:
+            ways = list(conventions(module, probes, self._options.forward))
+        first: RejectedError | None = None
         for way in ways:
-            try:
-                result = self._explain_by(way, module, probes, how, tell)
-            except RejectedError as error:
-                rejections.append(error)
-                continue
-            self._convention = way
-            return result
-        raise rejections[0]
+            assert way is not None
+            found = self._explain_by(way, module, probes, how, tell, tentative=len(ways) > 1)
+            if isinstance(found, AblationResult):
+                self._convention = way
+                return found
+            first = first or found
+        assert first is not None
+        raise first
 
     def _explain_by(
         self,
@@ -102,15 +102,26 @@ class Explainer:
         probes: ProbeSet,
         execution: Execution,
         tell: Callable[[str], None],
-    ) -> AblationResult:
-        def explain_rows(rows: slice) -> AblationResult:
-            return self._explain_rows(way, module, probes, rows, execution, tell)
+        *,
+        tentative: bool,
+    ) -> AblationResult | RejectedError:
+        """Explain all probes by one convention; where it is one of several it may be rejected."""
+        catch = RejectedError if tentative else ()
+
+        def explain_rows(rows: slice) -> AblationResult | RejectedError:
+            try:
+                return self._explain_rows(way, module, probes, rows, execution, tell)
+            except catch as error:
+                return RejectedError(str(error))  # Without the failed pass's tensors.
 
         parts = self._shares(module, len(probes), explain_rows)
         if any(isinstance(part, LayerError) for part in parts):
             # If another layer is found, the user is told and the history starts afresh.
             self._layers = self._wanted
             parts = self._shares(module, len(probes), explain_rows)
+        rejection = next((part for part in parts if isinstance(part, RejectedError)), None)
+        if rejection is not None:
+            return rejection  # On all ranks, so that they try the next one together.
         result = joined([part for part in parts if isinstance(part, AblationResult)])
         if all(each.drops.nan_to_num(0, 0, 0).any() for each in result.layers):
             # Otherwise the layer has no effect, as before a head that is still all zeros: keep
@@ -119,8 +130,11 @@ class Explainer:
         return result
 
     def _shares(
-        self, module: nn.Module, count: int, explain_rows: Callable[[slice], AblationResult]
-    ) -> list[AblationResult | LayerError | None]:
+        self,
+        module: nn.Module,
+        count: int,
+        explain_rows: Callable[[slice], AblationResult | RejectedError],
+    ) -> list[AblationResult | RejectedError | LayerError | None]:
         """Explain all probes, each rank its share.
 
         Returns:
@@ -133,7 +147,7 @@ class Explainer:
         split = not searching and not uses_batch_statistics(module)
         rows = self._ranks.rows(count, split=split)
 
-        def explain_mine() -> AblationResult | LayerError | None:
+        def explain_mine() -> AblationResult | RejectedError | LayerError | None:
             if rows.start == rows.stop:
                 return None
             try:

@@ -77,7 +77,9 @@ class Meaning:
             "multilabel": lambda: MultiLabel(activation),
             "binary": lambda: OneLogit(activation),
             "regression": lambda: DenseRegression(self.masks) if places else Regression(),
-            "segmentation": lambda: Segmentation(self.masks, activation),
+            "segmentation": lambda: Segmentation(
+                self.masks, activation, several=self.declared == "multilabel"
+            ),
             "similarity": self._similarity,
         }
         return makers[task]()

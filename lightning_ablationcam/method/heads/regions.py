@@ -45,6 +45,8 @@ class Segmentation(Head):
         given: (N, H, W) bool, the region; or int64, the class at each place, of which one below 0
             or of 255 is none. At any resolution.
         activation: What the model applies to its logits.
+        several: Whether a place may have several classes, a sigmoid each: a class is then where its
+            logit is positive, and none is the background.
 
     Attributes:
         region: (N, H, W) float, 1 inside the region, once it is settled.
@@ -61,15 +63,24 @@ class Segmentation(Head):
     task: ClassVar[Task] = "segmentation"
     score_name = "mean logit"
 
-    def __init__(self, given: Tensor | None = None, activation: Activation = None) -> None:
+    def __init__(
+        self,
+        given: Tensor | None = None,
+        activation: Activation = None,
+        *,
+        several: bool = False,
+    ) -> None:
         self.given = given
         self.activation = activation
+        self.several = several
         self.region: Tensor | None = None
 
     def predicted(self, output: Any, count: int) -> Tensor:
         """The class that covers most, by the labels where they are known."""
         logits = checked_logits(output, count, places=True)
         named = self.given is not None and self.given.dtype != torch.bool
+        if self.several and not named:
+            return (logits > self._boundary).flatten(2).double().mean(dim=2).argmax(dim=1)
         of_places = self._given_for(logits) if named else self._decided(logits)
         classes = max(2, logits.shape[1])
         known = (of_places >= 0) & (of_places < classes)
@@ -97,6 +108,8 @@ class Segmentation(Head):
     def _region(self, logits: Tensor, classes: Tensor) -> Tensor:
         """(N, H, W) bool, where a class is; nowhere, where it is not found."""
         decided: Tensor = self._decided(logits) == classes
+        if self.several:
+            decided = self._of_class(logits, classes.flatten()) > self._boundary
         if self.given is None:
             return decided
         given = self._given_for(logits)
@@ -106,7 +119,11 @@ class Segmentation(Head):
         """(N, H, W) int64, the class that the model predicts at each place."""
         if logits.shape[1] > 1:
             return logits.argmax(dim=1)
-        return (logits[:, 0] > (0.5 if self.activation else 0.0)).long()
+        return (logits[:, 0] > self._boundary).long()
+
+    @property
+    def _boundary(self) -> float:
+        return 0.5 if self.activation else 0.0
 
     def _given_for(self, logits: Tensor) -> Tensor:
         """What was given, at the resolution of the output."""
@@ -150,9 +167,11 @@ class Segmentation(Head):
         everywhere = in_float64(checked_logits(output, len(classes), places=True))
         of_class = self._of_class(everywhere, classes)
         if not self.activation:
-            several = everywhere.shape[1] > 1
+            one_of_many = everywhere.shape[1] > 1 and not self.several
             of_class = (
-                (of_class - everywhere.logsumexp(dim=1)).exp() if several else of_class.sigmoid()
+                (of_class - everywhere.logsumexp(dim=1)).exp()
+                if one_of_many
+                else of_class.sigmoid()
             )
         return self._mean(of_class)
 
@@ -182,7 +201,8 @@ class Segmentation(Head):
             assert isinstance(one, Segmentation)
             shares = at_least_float32(output[row : row + 1])
             if not self.activation:
-                shares = shares.softmax(1) if shares.shape[1] > 1 else shares.sigmoid()
+                one_of_many = shares.shape[1] > 1 and not self.several
+                shares = shares.softmax(1) if one_of_many else shares.sigmoid()
             means = one._means(shares)
             found.append(means if means.shape[1] > 1 else torch.cat([1 - means, means], dim=1))
         return torch.cat(found).double()
