@@ -18,6 +18,7 @@ from lightning_ablationcam.method.heads.meaning import AnyTask
 from lightning_ablationcam.method.heads.vectors import Embeddings
 from lightning_ablationcam.method.scores import Score
 from lightning_ablationcam.method.wanted import Also
+from lightning_ablationcam.network.declared import declared_task
 from lightning_ablationcam.network.layers import TargetLayer, check_target_layer, several
 from lightning_ablationcam.network.targets import find_target
 from lightning_ablationcam.options import Engine, Options
@@ -312,6 +313,8 @@ class AblationCAMMonitor(Callback):
         )
         if not goes_on:
             self.result = None
+        if declared_task(pl_module)[0] == "regression":
+            source.has_labels = False
         known = source.probes
         fit.build_probes(trainer, pl_module)
         if known is not None and known.fingerprint != source.found().fingerprint:

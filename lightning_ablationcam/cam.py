@@ -195,6 +195,7 @@ def explain_classes(
     labels: Mapping[str, Tensor] | None = None,
     masks: Tensor | None = None,
     declared: Task | None = None,
+    largest_label: int | None = None,
 ) -> AblationResult:
     """:func:`ablation_cam` without a warning: that it had to replay is in ``fallback``.
 
@@ -208,6 +209,7 @@ def explain_classes(
         labels: (N,) what ``also="label"`` and ``also="label 2"`` stand for; -1 for none.
         masks: As in :func:`ablation_cam`.
         declared: What the labels say of the task, where the model itself says nothing.
+        largest_label: The largest of labels that are classes.
 
     Returns:
         The result, on the CPU; those of further layers are in its ``further``.
@@ -215,7 +217,9 @@ def explain_classes(
     wanted = checked_wanted(model, target_layer, inputs, classes, options, labels, masks)
     with isolated(model, tell):
         inputs = plain(inputs)
-        setting = prepared(model, target_layer, inputs, wanted, options, masks, declared)
+        setting = prepared(
+            model, target_layer, inputs, wanted, options, masks, declared, largest_label
+        )
         result = joined(in_chunks(setting, inputs, wanted, _explain))
     _tell_what_is_missing(result, options, tell)
     return result

@@ -94,6 +94,7 @@ def prepared(
     options: Options,
     masks: Tensor | None = None,
     declared: Task | None = None,
+    largest_label: int | None = None,
 ) -> Setting:
     """Find the targets and what replaces channels: all that is the same for all images.
 
@@ -105,11 +106,15 @@ def prepared(
         options: Likewise.
         masks: Likewise.
         declared: Likewise.
+        largest_label: Likewise.
     """
+    said, by_loss = declared_task(model)
     device = likeliest_picture(inputs).device
     meaning = Meaning(
         options.task,
-        declared_task(model) or declared,
+        said or declared,
+        by_loss,
+        largest_label,
         options.embeddings,
         None if masks is None else masks_as_given(masks).to(device),
     )

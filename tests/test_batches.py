@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 from lightning_ablationcam import ProbeSet
 from lightning_ablationcam.network.inputs import tensors
 from lightning_ablationcam.probes.batches import split_batch, split_item
+from lightning_ablationcam.probes.capture import ProbeCapture
 from lightning_ablationcam.probes.samples import Samples, joined_samples
 
 Pair = namedtuple("Pair", "left right")
@@ -254,3 +255,26 @@ def test_datasets_and_loaders_of_two_views():
         ProbeSet.from_dataloader(DataLoader(items), shown="image")
     with pytest.raises(ValueError, match="shown='0', but inputs is a single tensor"):
         ProbeSet.from_dataset([torch.rand(1, 4, 4)], shown="0")
+
+
+def test_lists_of_single_images_are_a_batch():
+    pictures = [torch.rand(3, 8, 9) for _ in range(2)]
+    targets = [{"boxes": torch.rand(n, 4), "labels": torch.ones(n)} for n in (1, 2)]
+    for beside in (targets, torch.tensor([0, 1]), [0, 1]):
+        found = split_batch((pictures, beside))
+        assert torch.equal(found.inputs, torch.stack(pictures))
+        assert found.shown is None
+    with pytest.raises(TypeError, match="images cannot be found"):
+        split_batch(([torch.rand(3, 8, 9), torch.rand(3, 7, 9)], targets))
+
+
+def test_what_differs_from_batch_to_batch_is_left_out():
+    capture = ProbeCapture(4)
+    for length in (5, 7):
+        words = torch.ones(2, length, dtype=torch.int64)
+        capture.offer({"pixel_values": torch.rand(2, 3, 8, 8), "labels": [0, 1], "words": words})
+    assert len(capture) == 4
+    assert capture.samples.inputs.shape == (4, 3, 8, 8)
+    assert capture.samples.labels.tolist() == [0, 1, 0, 1]
+    capture.offer({"pixel_values": torch.rand(2, 3, 9, 9), "labels": [2, 3]})
+    assert "different shapes" in capture.problem

@@ -110,3 +110,10 @@ def test_results_draw_signals_and_volumes():
     assert result(torch.rand(2, 1, 6)).draw(signals.pictures()).dtype == np.uint8
     with pytest.raises(ValueError, match=r"pictures\(result.heatmaps.shape\[1:\]\)"):
         result(maps).draw(volumes().pictures())
+
+
+def test_images_without_channels_are_grey_under_a_map_of_two_dimensions():
+    grey = torch.rand(2, 8, 9)
+    plain = ProbeSet(grey[:, None]).pictures((4, 4))
+    assert (ProbeSet(grey).pictures((4, 4)) == plain).all()
+    assert ProbeSet(grey).pictures((1, 9)).shape != plain.shape

@@ -5,9 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from lightning_ablationcam import ProbeSet
+from lightning_ablationcam.options import Options
 from lightning_ablationcam.run.checkpoint import checked_state
+from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.history import MAX_PASSES, MIN_PASSES, Further, History, Pass
+from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.passes import Passes
 from lightning_ablationcam.run.regions import Regions
 
 
@@ -137,3 +143,16 @@ def test_signs_and_regions_come_back_from_a_state():
     for one in (back.regions, further.regions):
         assert np.array_equal(one.masks(), masks.numpy())
     assert back.nbytes == 2 * 16 + 6 + 64 + 6
+
+
+def test_large_maps_are_held_as_means_of_areas():
+    pool = nn.AdaptiveAvgPool2d(1)
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), pool, nn.Flatten(), nn.Linear(2, 2))
+    probes, passes = ProbeSet(torch.rand(2, 3, 256, 130)), Passes()
+    result = passes.look(
+        model, probes, Explainer("0", 1, Options()), Notices(), step=1, epoch=0, signed=True
+    )
+    (seen,) = passes.history.passes
+    assert result.heatmaps.shape == (2, 256, 130)
+    assert seen.heatmaps.shape == seen.signed.shape == (2, 128, 128)
+    assert float(seen.heatmaps.mean()) == pytest.approx(float(result.heatmaps.mean()), rel=0.02)

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_ablationcam import ProbeSet
 from lightning_ablationcam.probes.capture import ProbeCapture
+from lightning_ablationcam.probes.labels import readable
 
 X = torch.rand(2, 3, 4, 4)
 MAP = torch.tensor([[0, 1], [255, -1]]).repeat(2, 2).expand(2, 4, 4)
@@ -167,3 +168,11 @@ def test_values_are_not_balanced_and_stay_values():
 def test_maps_are_kept_as_they_come():
     capture = offered(ProbeCapture(2), torch.full((3, 2, 2), 255))
     assert ProbeSet.of_samples(capture.samples, capture.label_kind).label_kind == "map"
+
+
+def test_black_and_white_masks_have_the_classes_0_and_1():
+    mask = torch.zeros(2, 4, 4)
+    mask[:, 1] = 255
+    assert readable(mask, (2, 4, 4)).unique().tolist() == [0, 1]
+    mask[0, 0, 0] = 1
+    assert readable(mask, (2, 4, 4)).unique().tolist() == [0, 1, 255]

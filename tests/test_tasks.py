@@ -343,7 +343,8 @@ class Config:
         ({"criterion": nn.CrossEntropyLoss()}, "multiclass"),
         ({"loss": nn.BCEWithLogitsLoss()}, "multilabel"),
         ({"loss_fn": nn.MSELoss()}, "regression"),
-        ({"loss": nn.MSELoss(), "aux": nn.CrossEntropyLoss()}, None),
+        ({"loss": nn.MSELoss(), "criterion": nn.CrossEntropyLoss()}, None),
+        ({"recon": nn.MSELoss(), "adversarial": nn.BCEWithLogitsLoss()}, None),
         ({"hparams": {"task": "multilabel"}, "criterion": nn.CrossEntropyLoss()}, "multilabel"),
         ({"hparams": {"task": "ocr"}, "criterion": nn.L1Loss()}, "regression"),
         ({"config": Config("multi_label_classification")}, "multilabel"),
@@ -353,7 +354,7 @@ class Config:
     ],
 )
 def test_a_model_declares_its_task(attributes, task):
-    assert declared_task(Declaring(**attributes)) == task
+    assert declared_task(Declaring(**attributes))[0] == task
 
 
 @pytest.mark.parametrize(
@@ -572,3 +573,23 @@ def test_places_may_have_several_classes(engine):
     torch.testing.assert_close(result.probabilities, result.scores)
     largest = (output > 0).double().mean((2, 3)).argmax(1)
     assert torch.equal(ablation_cam(model, "conv", x).classes, largest)
+
+
+@pytest.mark.parametrize(
+    ("loss", "columns", "labels", "task"),
+    [
+        (nn.MSELoss(), 4, [3, 0], "multiclass"),
+        (nn.L1Loss(), 1, [1, 0], "binary"),
+        (nn.MSELoss(), 1, [31, 40], "regression"),
+        (nn.BCEWithLogitsLoss(), 4, [3, 0], "multiclass"),
+        (nn.CrossEntropyLoss(), 4, [[1, 0, 0, 0], [0, 1, 0, 0]], "multiclass"),
+        (None, 4, [[1, 0, 0, 0], [0, 1, 0, 0]], "multiclass"),
+        (nn.BCEWithLogitsLoss(), 4, [[1, 0, 0, 0], [0, 1, 0, 0]], "multilabel"),
+        (None, 4, [[1, 0, 0, 1], [0, 1, 0, 0]], "multilabel"),
+    ],
+)
+def test_labels_count_more_than_a_loss(loss, columns, labels, task):
+    model = seeded(Columns(columns))
+    model.loss = loss
+    result = Explainer("conv", "label", Options()).explain(model, ProbeSet(images(2), labels))
+    assert result.task == task

@@ -19,6 +19,9 @@ _NAMES: Mapping[str, Task] = {
     "regression": "regression",
 }
 
+_LOSS_NAMES = ("criterion", "loss", "loss_fn", "loss_func", "loss_function")
+"""Attributes that hold the loss; another may be an auxiliary one."""
+
 _LOSSES: Mapping[str, Task] = {
     "CrossEntropyLoss": "multiclass",
     "NLLLoss": "multiclass",
@@ -32,18 +35,19 @@ _LOSSES: Mapping[str, Task] = {
 }
 
 
-def declared_task(model: nn.Module) -> Task | None:
+def declared_task(model: nn.Module) -> tuple[Task | None, bool]:
     """The task that a model declares, by what is conventional.
 
     In this order: ``hparams["task"]`` or an attribute ``task`` (Lightning modules), the
-    ``problem_type`` of a ``config`` (Hugging Face), the loss among its attributes, where there is
-    one of a known kind. ``"multilabel"`` and ``"binary"`` differ in the number of columns only.
+    ``problem_type`` of a ``config`` (Hugging Face), the loss that it holds as ``criterion``,
+    ``loss``, ``loss_fn``, ``loss_func`` or ``loss_function``. ``"multilabel"`` and ``"binary"``
+    differ in the number of columns only.
 
     Args:
         model: The model.
 
     Returns:
-        The task, or None.
+        The task, or None, and whether it is the loss alone that tells.
 
     Example:
         >>> class Ages(nn.Module):
@@ -51,15 +55,14 @@ def declared_task(model: nn.Module) -> Task | None:
         ...         super().__init__()
         ...         self.criterion = nn.MSELoss()
         >>> declared_task(Ages())
-        'regression'
+        ('regression', True)
     """
     for name in _names(model):
         if name in _NAMES:
-            return _NAMES[name]
-    losses = {type(child).__name__ for child in model.children()}
-    losses |= {type(value).__name__ for value in vars(model).values() if callable(value)}
+            return _NAMES[name], False
+    losses = [type(getattr(model, name, None)).__name__ for name in _LOSS_NAMES]
     found = {_LOSSES[name] for name in losses if name in _LOSSES}
-    return found.pop() if len(found) == 1 else None
+    return (found.pop(), True) if len(found) == 1 else (None, False)
 
 
 def _names(model: nn.Module) -> Iterator[str]:

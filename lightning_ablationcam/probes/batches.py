@@ -227,6 +227,11 @@ def _of_sequence(given: Any, batch: Any) -> tuple[Inputs, Any]:
     others = [each for each in others if each is not None]
     if first is None or _is_numbers(batch[start]):
         raise _not_found(batch)
+    if _are_single_images(first, others):
+        # As detectors take them, which need not be of one size.
+        if len({each.shape for each in first}) > 1:
+            raise _not_found(batch)
+        first = torch.stack(list(first))
     if len(others) <= 1:
         return first, others[0] if others else None
     leaves = [each for _, each in tensors(first)]
@@ -250,6 +255,15 @@ def _of_sequence(given: Any, batch: Any) -> tuple[Inputs, Any]:
             return tuple(fed) if len(fed) > 1 else fed[0], each
         fed.append(each)
     raise _cannot_tell(batch, given)
+
+
+def _are_single_images(first: Any, others: list[Any]) -> bool:
+    """Whether it is a list with an image for each entry of what comes with it."""
+    if not isinstance(first, (list, tuple)) or not others:
+        return False
+    images = all(isinstance(each, Tensor) and each.ndim == 3 for each in first)
+    beside = others[0]
+    return images and isinstance(beside, (list, tuple, Tensor)) and len(beside) == len(first)
 
 
 def _picture(inputs: Inputs, chosen: str | None, batch: Any) -> str:

@@ -67,15 +67,30 @@ class ProbeCapture:
         except TypeError as error:
             self.problem = str(error)
             return
-        if self._kept and (first := self._kept[0][0]).form != found.form:
-            self.problem = f"inputs of different shapes, {first.described} and {found.described}"
-            return
+        if self._kept and self._kept[0][0].form != found.form:
+            alike = self._like_those_kept(found)
+            if alike is None:
+                return
+            found = alike
         labels = self._read(found)
         for row in range(len(found)):
             classes = [None] if labels is None else self._classes(labels[row])
             label = min(classes, key=lambda each: self._counts[each])
             if len(self) < self.wanted or self._is_rarer(label):
                 self._take(found.rows(slice(row, row + 1)), label)
+
+    def _like_those_kept(self, found: Samples) -> Samples | None:
+        """A batch of another form as the images alone, and those kept as well; else None."""
+        first = self._kept[0][0]
+        if (first.images.shape[1:], first.images.dtype) != (
+            found.images.shape[1:],
+            found.images.dtype,
+        ):
+            self.problem = f"inputs of different shapes, {first.described} and {found.described}"
+            return None
+        # What else is fed differs from batch to batch, such as words, each as long as its longest.
+        self._kept = [(kept.alone, label, content) for kept, label, content in self._kept]
+        return found.alone
 
     def _read(self, found: Samples) -> Tensor | None:
         """The labels of a batch, if they are classes."""

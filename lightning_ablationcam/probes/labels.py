@@ -133,7 +133,10 @@ def _maps(labels: Tensor, shape: tuple[int, ...]) -> Tensor | None:
         return None
     if labels.is_floating_point() and not bool((labels == labels.round()).all()):
         return None
-    return labels.to(torch.int64)
+    labels = labels.to(torch.int64)
+    # Pictures of masks are black and white; 255 beside other classes is none.
+    is_picture = bool((labels == 255).any()) and bool(((labels == 0) | (labels == 255)).all())
+    return labels // 255 if is_picture else labels
 
 
 def _classes(labels: Tensor, shape: tuple[int, ...]) -> Tensor | None:

@@ -93,6 +93,7 @@ class ProbeSet:
         batch: The batch in which the probes came from a loader, a dataset or a validation, with
             None in the place of what is no tensor; or None. It has tensors in common with
             ``inputs``.
+        unread: What is said of labels that were there and could not be read; else empty.
 
     Raises:
         TypeError: If ``inputs`` is not an array of images, or labels are no numbers.
@@ -139,6 +140,7 @@ class ProbeSet:
         self.std = channel_statistics("std", std, channels)
         self.bands = checked_bands(bands, channels, signal=len(shape) == 3)
         self.names = checked_names(names, self._stems())
+        self.unread = ""
         self._drawn: tuple[tuple[int, ...] | None, NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
@@ -266,7 +268,10 @@ class ProbeSet:
         key = None if map_shape is None else tuple(map_shape)
         # The same each time, and asked for several times in a pass.
         if self._drawn is None or self._drawn[0] != key:
-            drawn = Display(self.mean, self.std, self.bands).pictures(self.images, map_shape)
+            images = self.images
+            if images.ndim == 3 and key is not None and len(key) == 2 and key[0] > 1:
+                images = images[:, None]  # Grey images without channels, not signals.
+            drawn = Display(self.mean, self.std, self.bands).pictures(images, map_shape)
             drawn.flags.writeable = False
             self._drawn = (key, drawn)
         return self._drawn[1]
@@ -285,16 +290,19 @@ class ProbeSet:
             options: More arguments of :class:`ProbeSet`.
         """
         labels, sizes = samples.labels, (len(samples), *samples.images.shape[2:])
+        unread = ""
         if labels is not None and readable(labels, sizes, label_kind) is None:
-            labels = None
+            unread, labels = f" that can be read ({worded(labels)} came with them)", None
         options["shown"] = options.get("shown") if samples.shown is None else samples.shown
-        return cls(
+        probes = cls(
             samples.inputs,
             labels,
             label_kind=None if labels is None else label_kind,
             batch=samples.batch,
             **options,
         )
+        probes.unread = unread
+        return probes
 
     @classmethod
     def from_dataset(

@@ -40,6 +40,11 @@ class Samples:
         return dict(tensors(self.inputs))[self.shown]
 
     @property
+    def alone(self) -> Samples:
+        """The images alone, with their labels."""
+        return Samples(self.images, None, self.labels)
+
+    @property
     def form(self) -> list[tuple[str, torch.Size, torch.dtype]]:
         """What inputs must have in common to be fed together."""
         return [(path, each.shape[1:], each.dtype) for path, each in tensors(self.inputs)]

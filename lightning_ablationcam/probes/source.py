@@ -35,6 +35,7 @@ class ProbeSource:
 
     Attributes:
         probes: The set, once it is known.
+        has_labels: As given; a network may turn out to have none.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -58,7 +59,7 @@ class ProbeSource:
         self._wanted = wanted
         self._classes = classes
         self._needs_labels = needs_labels
-        self._has_labels = has_labels
+        self.has_labels = has_labels
         self._display: dict[str, Any] = {
             "mean": channel_statistics("mean", mean),
             "std": channel_statistics("std", std),
@@ -184,9 +185,10 @@ class ProbeSource:
                 "also=('label', ...), but the probes have no labels that are classes; give "
                 "ProbeSet labels, or leave 'label' out"
             )
-        if classes == "label" and probes.labels is None and self._has_labels:
+        if classes == "label" and probes.labels is None and self.has_labels:
             raise ValueError(
-                "classes='label', but the probes have no labels; give ProbeSet labels, or choose "
+                f"classes='label', but the probes have no labels{probes.unread}; give ProbeSet "
+                "labels, or choose "
                 "classes='predicted', an int, or one int for each probe; a network that returns "
                 "embeddings takes embeddings='own'"
             )

@@ -191,4 +191,5 @@ class Explainer:
                 labels=request.labels,
                 masks=request.masks,
                 declared=request.declared,
+                largest_label=request.largest_label,
             )

@@ -148,7 +148,7 @@ class History:
             new = replace(new, epoch=self.passes.pop().epoch)
         new = self._measured(new)
         self.passes.append(new)
-        if len(self.passes) > most_passes(new.nbytes):
+        while len(self.passes) > most_passes(new.nbytes):
             steps = [seen.step for seen in self.passes]
             inner = range(1, len(steps) - 1)
             del self.passes[min(inner, key=lambda i: steps[i + 1] - steps[i - 1])]

@@ -7,8 +7,11 @@ from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from lightning_ablationcam.cam import replay_notice
 from lightning_ablationcam.probes.probe_set import ProbeSet
@@ -22,6 +25,10 @@ from lightning_ablationcam.run.scalars import Scalars
 
 MAX_ROLE_LENGTH = 90
 """Characters of a layer's name that its maps are called by; the last ones tell layers apart."""
+
+
+MAX_CELLS = 128
+"""Most cells of a side of the maps that are kept, drawn and written: pictures are hardly larger."""
 
 
 class Passes:
@@ -184,11 +191,11 @@ def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pas
 
     def further(each: AblationResult, **changes: Any) -> Further:
         found = Further(
-            heatmaps=each.heatmaps.numpy(),
+            heatmaps=_held(each.heatmaps),
             classes=each.classes.numpy(),
             scores=each.scores.double().numpy(),
             probabilities=array(each.probabilities),
-            signed=array(each.signed) if signed else None,
+            signed=_held(each.signed) if signed and each.signed is not None else None,
             regions=other_regions(each),
         )
         return replace(found, **changes)
@@ -197,13 +204,13 @@ def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pas
     for each in result.further:
         also[_role_of_layer(each.layer, also)] = further(each)
     if result.further:
-        also["fused"] = further(result, heatmaps=result.fused().numpy(), signed=None)
+        also["fused"] = further(result, heatmaps=_held(result.fused()), signed=None)
 
     return Pass(
         step=step,
         epoch=epoch,
         layer=result.layer,
-        heatmaps=result.heatmaps.numpy(),
+        heatmaps=_held(result.heatmaps),
         classes=result.classes.numpy(),
         scores=result.scores.double().numpy(),
         predicted=array(result.predicted),
@@ -212,7 +219,17 @@ def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pas
         top_classes=array(result.top_classes),
         top_probabilities=array(result.top_probabilities),
         also=also,
-        signed=array(result.signed) if signed else None,
+        signed=_held(result.signed) if signed and result.signed is not None else None,
         regions=None if result.regions is None else Regions.of(result.regions),
         task=result.task,
     )
+
+
+def _held(maps: Tensor) -> NDArray[np.float32]:
+    """Maps as a history holds them: large ones as means of areas, at most MAX_CELLS a side."""
+    size = [min(side, MAX_CELLS) for side in maps.shape[1:]]
+    if size == list(maps.shape[1:]):
+        held: NDArray[np.float32] = maps.numpy()
+        return held
+    smaller: NDArray[np.float32] = interpolate(maps[:, None], size, mode="area")[:, 0].numpy()
+    return smaller

@@ -27,6 +27,7 @@ class Request:
         labels: (N,) what ``"label"``, ``"label 2"`` and so on in ``also`` stand for.
         masks: (N, H, W) where the object is, or the class at each place; or None.
         declared: What the labels say of the task.
+        largest_label: The largest of labels that are classes.
 
     Example:
         >>> import torch
@@ -41,6 +42,7 @@ class Request:
     labels: Mapping[str, Tensor]
     masks: Tensor | None
     declared: Task | None
+    largest_label: int | None = None
 
     @classmethod
     def of(cls, probes: ProbeSet, classes: ExplainedClasses, also: Also) -> Request:
@@ -62,7 +64,12 @@ class Request:
             wanted = None if classes == "predicted" else classes
         if kind == "map" and masks is None:
             masks = probes.labels
-        return cls(wanted, also, labels, masks, _DECLARED.get(kind))
+        declared, largest = _DECLARED.get(kind), None
+        if probes.labels is not None and kind == "multi-hot" and probes.labels.sum(1).eq(1).all():
+            declared = None  # They may as well be one class each, one-hot.
+        if probes.labels is not None and kind == "class":
+            largest = int(probes.labels.max())
+        return cls(wanted, also, labels, masks, declared, largest)
 
     def rows(self, rows: slice) -> Request:
         """The same for some of the probes."""

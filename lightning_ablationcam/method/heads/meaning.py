@@ -28,6 +28,8 @@ class Meaning:
     Attributes:
         task: What the user says; ``"auto"`` leaves it open.
         declared: What the model says of itself, or its labels tell, where they do.
+        by_loss: Whether it is the model's loss alone that says so.
+        largest_label: The largest of labels that are classes, where there are such.
         embeddings: What embeddings are compared with.
         masks: (N, H, W) the regions of images, or the class at each place; see
             :class:`~lightning_ablationcam.method.heads.regions.Segmentation`.
@@ -41,6 +43,8 @@ class Meaning:
 
     task: AnyTask = "auto"
     declared: Task | None = None
+    by_loss: bool = False
+    largest_label: int | None = None
     embeddings: Embeddings = None
     masks: Tensor | None = None
 
@@ -91,11 +95,23 @@ class Meaning:
             return "similarity"
         if has_class_maps(output, count):
             return "regression" if self.declared == "regression" else "segmentation"
-        if self.declared == "regression":
+        one = has_class_columns(output, count) and output.shape[1] == 1
+        declared = None if self._contradicted(one) else self.declared
+        if declared == "regression":
             return "regression"
-        if has_class_columns(output, count) and output.shape[1] == 1:
+        if one:
             return "binary"
-        return "multilabel" if self.declared == "multilabel" else "multiclass"
+        return "multilabel" if declared == "multilabel" else "multiclass"
+
+    def _contradicted(self, one: bool) -> bool:
+        """Whether labels that are classes speak against what the loss alone says.
+
+        A loss may be there for something else than the labels. Of whole numbers that no single
+        column can tell apart it is believed that they are quantities, such as ages.
+        """
+        if not self.by_loss or self.largest_label is None:
+            return False
+        return self.largest_label <= 1 or not one
 
     def _similarity(self) -> Head:
         if isinstance(self.embeddings, Tensor):
