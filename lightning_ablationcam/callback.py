@@ -349,7 +349,7 @@ class AblationCAMMonitor(Callback):
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         self._publisher = self._new_publisher()
         if self.options.forward is None:
-            check_callable_module(module)
+            check_callable_module(module, embeds=self.options.embeddings is not None)
         for layer in several(self.target_layer):
             if not is_auto(layer):
                 find_target(module, layer)

@@ -222,7 +222,23 @@ def explain_classes(
         )
         result = joined(in_chunks(setting, inputs, wanted, _explain))
     _tell_what_is_missing(result, options, tell)
+    if masks is not None and result.task == "segmentation":
+        _tell_of_empty_masks(result, masks, tell)
     return result
+
+
+def _tell_of_empty_masks(
+    result: AblationResult, masks: Tensor, tell: Callable[[str], None]
+) -> None:
+    inside = masks.cpu()
+    if masks.dtype != torch.bool:
+        inside = inside == result.classes.view(-1, *[1] * (masks.ndim - 1))
+    nowhere = ~inside.flatten(1).any(dim=1)
+    if bool(nowhere.any()):
+        tell(
+            f"masks say nowhere of the class explained in {int(nowhere.sum())} of {len(nowhere)} "
+            "images, where the mean is taken over the whole image"
+        )
 
 
 def _tell_what_is_missing(

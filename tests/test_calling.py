@@ -130,15 +130,23 @@ class Encoding(OnDicts):
 )
 def test_a_module_is_called_as_is_conventional(tmp_path, kind, says, scaled, caplog):
     module = kind()
-    monitor = AblationCAMMonitor(probes=4, on_error="raise")
+    options = {"embeddings": "own"} if kind is Encoding else {}
+    monitor = AblationCAMMonitor(probes=4, on_error="raise", **options)
     loader = DataLoader(Dicts(kind.key), batch_size=4)
     trainer(tmp_path, monitor, max_epochs=2).fit(module, loader, loader)
     assert len(monitor.history.passes) == 2
     assert f"calls {says}" in caplog.text
     inner = getattr(module, "model", None) or module.visual
-    again = ablation_cam(inner, "conv", monitor.probes.images * scaled, monitor.probes.labels)
+    labels = None if options else monitor.probes.labels
+    again = ablation_cam(inner, "conv", monitor.probes.images * scaled, labels, **options)
     assert monitor.result.layer.endswith(("conv:activation", "conv"))
     torch.testing.assert_close(monitor.result.scores, again.scores)
+
+
+def test_what_encodes_has_no_classes(tmp_path):
+    loader = DataLoader(Dicts(), batch_size=4)
+    with pytest.raises(ValueError, match=r"or embeddings= for what its encode_image returns"):
+        trainer(tmp_path, AblationCAMMonitor(probes=4)).fit(Encoding(), loader, loader)
 
 
 def test_a_plain_module_is_called_plainly(tmp_path, caplog):

@@ -208,7 +208,8 @@ def test_labels_name_the_region_at_any_resolution():
     expected[:, 2:5, 1:4] = True
     assert torch.equal(result.regions, expected)
     # Labels that do not name the class leave the whole image.
-    assert ablation_cam(model, "conv", x, 1, masks=labels).regions.all()
+    with pytest.warns(UserWarning, match="nowhere of the class explained in 3 of 3"):
+        assert ablation_cam(model, "conv", x, 1, masks=labels).regions.all()
 
 
 @ENGINES
@@ -593,3 +594,52 @@ def test_labels_count_more_than_a_loss(loss, columns, labels, task):
     model.loss = loss
     result = Explainer("conv", "label", Options()).explain(model, ProbeSet(images(2), labels))
     assert result.task == task
+
+
+def test_a_probe_with_all_labels_has_no_rival():
+    probes = ProbeSet(images(2), [[1, 1, 1, 1], [1, 0, 0, 1]])
+    result = Explainer("conv", "label", Options(also=("rival", "label 2"))).explain(
+        seeded(Columns()), probes
+    )
+    assert [each.role for each in result.also] == ["label 2", "label 3", "label 4", "rival"]
+    assert result.also[3].classes[0] == -1
+    assert result.also[3].heatmaps[0].isnan().all()
+    assert result.also[3].heatmaps[1].isfinite().all()
+
+
+def test_what_is_predicted_is_explained_where_it_is_predicted():
+    model, x = seeded(Places()), images(2)
+    labels = torch.full((2, 8, 8), 3)
+    predicted = Explainer("conv", "predicted", Options()).explain(model, ProbeSet(x, labels))
+    plain = ablation_cam(model, "conv", x)
+    assert torch.equal(predicted.classes, plain.classes)
+    assert torch.equal(predicted.regions, plain.regions)
+    given = Explainer("conv", "label", Options()).explain(model, ProbeSet(x, labels))
+    assert given.classes.tolist() == [3, 3]
+
+
+def test_a_thin_mask_is_not_lost():
+    output, mask = torch.rand(1, 2, 4, 4), torch.zeros(1, 16, 16, dtype=torch.bool)
+    mask[0, 1] = True
+    settled = Segmentation(mask).settled(output, torch.tensor([1]))
+    assert settled.region[0].tolist() == [[True] * 4] + [[False] * 4] * 3
+    infinite = output.masked_fill(~settled.region[:, None], -torch.inf)
+    score = settled.logits(infinite, torch.tensor([1]))
+    torch.testing.assert_close(score, output[:, 1, 0].mean(1))
+
+
+def test_masks_that_say_nowhere_are_told_of():
+    masks = torch.zeros(3, 8, 8, dtype=torch.bool)
+    masks[0, 2:4] = True
+    with pytest.warns(UserWarning, match="nowhere of the class explained in 2 of 3 images"):
+        ablation_cam(seeded(Places()), "conv", images(), 1, masks=masks)
+
+
+@ENGINES
+def test_an_output_after_a_sigmoid_is_read_as_one_by_both_engines(engine):
+    model = nn.Sequential(seeded(Columns(1)), nn.Sigmoid())
+    result = ablation_cam(model, "0.conv", images(6), engine=engine)
+    assert torch.equal(result.classes, (model(images(6))[:, 0] > 0.5).long())
+    places = nn.Sequential(seeded(Places(1)), nn.Sigmoid())
+    result = ablation_cam(places, "0.conv", images(3), 1, engine=engine)
+    assert torch.equal(result.regions, places(images(3))[:, 0] > 0.5)

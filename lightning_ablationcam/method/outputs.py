@@ -89,8 +89,8 @@ def picked(returned: Any, output: str | int | None, count: int) -> Tensor:
 def _by_convention(returned: Any, count: int) -> Tensor:
     top = dict(_parts(returned))
     for key in LOGITS_KEYS:
-        if isinstance(top.get(key), Tensor):
-            found: Tensor = top[key]
+        found = top.get(key)
+        if isinstance(found, Tensor) and found.is_floating_point():
             return found
     everything = dict(_tensors(returned))
     rows = {path: t for path, t in everything.items() if _has_rows(t, count)}

@@ -40,7 +40,7 @@ def check_also(also: object) -> None:
     if len(also) > MAX_ALSO:
         raise ValueError(f"also={shown(also)} has {len(also)} entries; expected {MAX_ALSO} at most")
     for entry in also:
-        if isinstance(entry, str) and entry not in ROLES and not _FURTHER_LABEL.fullmatch(entry):
+        if isinstance(entry, str) and entry not in ROLES and not is_further_label(entry):
             raise ValueError(f"also={shown(also)} asks for {shown(entry)}; {expected}")
         if isinstance(entry, (bool, float, type(None), bytes, dict)):
             raise TypeError(f"also={shown(also)} asks for {shown(entry)}; {expected}")
@@ -48,6 +48,11 @@ def check_also(also: object) -> None:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"also={shown(also)} names {shown(min(twice))} twice; once is enough")
+
+
+def is_further_label(entry: object) -> bool:
+    """Whether an entry asks for the second label of an image, the third, and so on."""
+    return isinstance(entry, str) and _FURTHER_LABEL.fullmatch(entry) is not None
 
 
 def role_of(entry: object) -> str:

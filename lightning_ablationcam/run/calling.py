@@ -6,13 +6,14 @@ The first of these that applies:
    and with the whole batch where its parameter is called ``batch``; where it does not take them,
    with the images alone, and then with the whole batch;
 2. its ``predict_step``, where it has no ``forward`` but overrides that, with the whole batch;
-3. the module that it holds as ``model``, ``net``, ``network``, ``classifier``, ``encoder`` or
-   ``backbone``, or its method ``encode_image``.
+3. the module that it holds as ``model``, ``net``, ``network`` or ``classifier``;
+4. where embeddings are wanted, that which it holds as ``encoder`` or ``backbone``, or its method
+   ``encode_image``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,8 +26,11 @@ from lightning_ablationcam.network.inputs import Inputs
 from lightning_ablationcam.probes.batches import LABEL_KEYS
 from lightning_ablationcam.probes.probe_set import ProbeSet
 
-INNER = ("model", "net", "network", "classifier", "encoder", "backbone")
+INNER = ("model", "net", "network", "classifier")
 """Names of the attribute that holds a network."""
+
+ENCODING = ("encoder", "backbone")
+"""Those of one that returns features or embeddings, and no classes."""
 
 WHOLE = ("batch",)
 """Names of a parameter of ``forward`` that takes the whole batch."""
@@ -47,13 +51,16 @@ class Convention:
     says: str | None = None
 
 
-def conventions(module: nn.Module, probes: ProbeSet, forward: Forward | None) -> list[Convention]:
+def conventions(
+    module: nn.Module, probes: ProbeSet, forward: Forward | None, *, embeds: bool = False
+) -> list[Convention]:
     """The ways to call a module, the likeliest first.
 
     Args:
         module: A LightningModule, or any other.
         probes: What it is to be called with.
         forward: What the user says, or None.
+        embeds: Whether embeddings are wanted; what only encodes has no classes.
 
     Raises:
         ValueError: If there is no way; the message says what to pass.
@@ -65,26 +72,32 @@ def conventions(module: nn.Module, probes: ProbeSet, forward: Forward | None) ->
         (1, None)
     """
     if forward is not None:
-        return [Convention(forward, inputs_of)]
+        said = [Convention(forward, inputs_of)]
+        if not isinstance(probes.inputs, Tensor):
+            said.append(Convention(forward, images_of, "forward= with the images alone"))
+        return said
     if _has_forward(module):
         return _of_forward(module, probes)
-    found = _without_forward(module, probes)
+    found = _without_forward(module, probes, embeds)
     if not found:
         raise ValueError(_nothing_to_call(module))
     return found
 
 
-def check_callable_module(module: nn.Module) -> None:
+def check_callable_module(module: nn.Module, *, embeds: bool) -> None:
     """Raise a ``ValueError`` where there is nothing to call by convention, whatever the probes."""
-    if not (_has_forward(module) or _predicts(module) or _inner(module) or _encodes(module)):
+    encodes = embeds and (_inner(module, ENCODING) or _encodes(module))
+    if not (_has_forward(module) or _predicts(module) or _inner(module, INNER) or encodes):
         raise ValueError(_nothing_to_call(module))
 
 
 def _nothing_to_call(module: nn.Module) -> str:
-    return (
+    text = (
         f"{type(module).__name__} defines no forward, so the probes cannot be run; define it, or "
         "pass forward=lambda module, inputs: ... that returns the logits"
     )
+    encoder = "encode_image" if _encodes(module) else _inner(module, ENCODING)
+    return text + (f", or embeddings= for what its {encoder} returns" if encoder else "")
 
 
 def _has_forward(module: nn.Module) -> bool:
@@ -97,9 +110,9 @@ def _predicts(module: nn.Module) -> bool:
     return step is not None and not step.__qualname__.startswith("LightningModule.")
 
 
-def _inner(module: nn.Module) -> str | None:
-    """The name of the attribute that holds the network."""
-    held = (name for name in INNER if isinstance(getattr(module, name, None), nn.Module))
+def _inner(module: nn.Module, names: Sequence[str]) -> str | None:
+    """The first of some names of an attribute that is a network."""
+    held = (name for name in names if isinstance(getattr(module, name, None), nn.Module))
     return next(held, None)
 
 
@@ -130,7 +143,7 @@ def _of_forward(module: nn.Module, probes: ProbeSet) -> list[Convention]:
     whole = Convention(_with_batch, batch_of, "forward with the whole batch")
     taken = parameters_of(module)
     if any(each.name in WHOLE for each in taken):
-        return [whole]
+        return [whole, plainly, alone]
     if isinstance(probes.batch, Mapping):
         by_name = Convention(call, _without_labels, "forward by the names of the batch")
         names = {each.name for each in taken}
@@ -141,20 +154,29 @@ def _of_forward(module: nn.Module, probes: ProbeSet) -> list[Convention]:
             return [by_name, plainly, alone, whole]
         if any(each.kind is each.VAR_KEYWORD for each in taken) and len(taken) == 1:
             return [by_name, whole]
-    several = not isinstance(probes.inputs, Tensor)
-    return [plainly, alone, whole] if several else [plainly, whole]
+    if isinstance(probes.inputs, Tensor):
+        return [plainly, whole]
+    known = {each.name for each in taken}
+    if isinstance(probes.inputs, Mapping) and {*known} & {*probes.inputs}:
+        some = Convention(call, partial(_of_names, names=known), "forward by the names it takes")
+        return [plainly, some, alone, whole]
+    return [plainly, alone, whole]
 
 
-def _without_forward(module: nn.Module, probes: ProbeSet) -> list[Convention]:
+def _without_forward(module: nn.Module, probes: ProbeSet, embeds: bool) -> list[Convention]:
     found = []
     if _predicts(module) and probes.batch is not None:
         found.append(Convention(_predict, batch_of, "predict_step"))
-    name = _inner(module)
+    name = _inner(module, (*INNER, *ENCODING) if embeds else INNER)
     if name is not None:
         found.append(Convention(partial(_call_inner, name=name), inputs_of, name))
-    if _encodes(module):
+    if embeds and _encodes(module):
         found.append(Convention(_encode, inputs_of, "encode_image"))
     return found
+
+
+def _of_names(probes: ProbeSet, *, names: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in probes.inputs.items() if key in names}
 
 
 def _without_labels(probes: ProbeSet) -> dict[str, Any]:

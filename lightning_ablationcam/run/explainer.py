@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from lightning_ablationcam.arguments import shown
 from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.engine.recorder import RejectedError
@@ -83,7 +84,8 @@ class Explainer:
         how = Alone(module) if execution is None else execution
         ways = [self._convention]
         if self._convention is None:
-            ways = list(conventions(module, probes, self._options.forward))
+            embeds = self._options.embeddings is not None
+            ways = list(conventions(module, probes, self._options.forward, embeds=embeds))
         first: RejectedError | None = None
         for way in ways:
             assert way is not None
@@ -173,6 +175,11 @@ class Explainer:
             # All probes, also where this rank explains only some of them.
             images = probes if reference is None else reference
             fed = way.fed(images) if isinstance(images, ProbeSet) else images
+            if fed is None:
+                raise ValueError(
+                    f"reference={shown(reference)} holds no batches, and the module is called with "
+                    "them; give ProbeSet.from_dataloader(...), or forward="
+                )
             reference = execution.inputs(fed)
 
         def forward(model: Any, images: Any) -> Any:

@@ -203,7 +203,7 @@ def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pas
     also = {each.role: further(each) for each in result.also}
     for each in result.further:
         also[_role_of_layer(each.layer, also)] = further(each)
-    if result.further:
+    if len({each.heatmaps.ndim for each in result.layers}) == 1 < len(result.layers):
         also["fused"] = further(result, heatmaps=_held(result.fused()), signed=None)
 
     return Pass(

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from lightning_ablationcam.method.heads.base import Task
-from lightning_ablationcam.method.wanted import MAX_ALSO, Also
+from lightning_ablationcam.method.wanted import MAX_ALSO, Also, is_further_label
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses
 
@@ -59,10 +59,10 @@ class Request:
         if classes == "label":
             wanted: Any = "label" if labels else None
             further = [name for name in labels if name != "label"][: MAX_ALSO - len(also)]
-            also = [*further, *also]
+            also = [*further, *(entry for entry in also if not is_further_label(entry))]
         else:
             wanted = None if classes == "predicted" else classes
-        if kind == "map" and masks is None:
+        if kind == "map" and masks is None and classes != "predicted":
             masks = probes.labels
         declared, largest = _DECLARED.get(kind), None
         if probes.labels is not None and kind == "multi-hot" and probes.labels.sum(1).eq(1).all():

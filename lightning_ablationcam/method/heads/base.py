@@ -119,8 +119,11 @@ class Head(ABC):
             output: What the model returned for N images.
             taken: (N, T) the classes that do not count; -1 stands for none.
 
+        Returns:
+            -1 where all classes are taken.
+
         Raises:
-            ValueError: If there is no other class.
+            ValueError: If there is no other class for any image.
         """
 
     def columns(self, classes: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -172,16 +175,17 @@ class Opaque(Head):
         raise self.error
 
 
-def without(scores: Tensor, taken: Tensor) -> Tensor:
-    """(N, C) scores with those of some classes, (N, T), set below all others."""
+def best_but(scores: Tensor, taken: Tensor) -> Tensor:
+    """(N,) the class with the highest of (N, C) scores but for some, (N, T); -1 if none is left."""
     check_classes(taken.clamp(min=0).flatten(), scores.shape[1])
     hidden = torch.zeros_like(scores, dtype=torch.bool)
     for column in taken.T:
         known = column >= 0
         hidden[known.nonzero()[:, 0], column[known]] = True
-    if bool(hidden.all(dim=1).any()):
+    none = hidden.all(dim=1)
+    if bool(none.all()):
         raise ValueError("there is no other class: all of the output's classes are explained")
-    return scores.masked_fill(hidden, -torch.inf)
+    return scores.masked_fill(hidden, -torch.inf).argmax(dim=1).masked_fill(none, -1)
 
 
 def in_float64(logits: Tensor) -> Tensor:

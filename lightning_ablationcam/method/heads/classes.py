@@ -12,8 +12,8 @@ from lightning_ablationcam.method.heads.base import (
     Head,
     Sayings,
     Task,
+    best_but,
     in_float64,
-    without,
 )
 from lightning_ablationcam.method.scores import (
     Score,
@@ -59,7 +59,7 @@ class MultiClass(Head):
 
     def rival(self, output: Any, taken: Tensor) -> Tensor:
         """The class with the largest logit among the others."""
-        return without(checked_logits(output, len(taken)), taken).argmax(dim=1)
+        return best_but(checked_logits(output, len(taken)), taken)
 
     def columns(self, classes: Tensor) -> tuple[Tensor, Tensor] | None:
         """Each class has its own column."""
@@ -142,7 +142,7 @@ class OneLogit(Head):
 
     def rival(self, output: Any, taken: Tensor) -> Tensor:
         """The other side."""
-        return without(self.logits_of_both(output), taken).argmax(dim=1)
+        return best_but(self.logits_of_both(output), taken)
 
     def logits_of_both(self, output: Tensor) -> Tensor:
         """(N, 2) the logit of each side."""

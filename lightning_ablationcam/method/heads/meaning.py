@@ -76,13 +76,15 @@ class Meaning:
         }
         if not fits.get(task, columns):
             return Opaque(_unfit(task, output))
+        # Where each place has one label, it has one class.
+        of_classes = self.masks is not None and self.masks.dtype != torch.bool
         makers: Mapping[str, Callable[[], Head]] = {
             "multiclass": lambda: MultiClass(activation),
             "multilabel": lambda: MultiLabel(activation),
             "binary": lambda: OneLogit(activation),
             "regression": lambda: DenseRegression(self.masks) if places else Regression(),
             "segmentation": lambda: Segmentation(
-                self.masks, activation, several=self.declared == "multilabel"
+                self.masks, activation, several=self.declared == "multilabel" and not of_classes
             ),
             "similarity": self._similarity,
         }
@@ -148,7 +150,7 @@ def check_masks(masks: object, count: int) -> None:
         raise TypeError(f"masks={shown(masks)}; {expected}")
     if masks.is_floating_point() or masks.is_complex():
         raise TypeError(f"masks={shown(masks)}; {expected}")
-    if masks.ndim < 2 or len(masks) != count or not masks.numel():
+    if masks.ndim < 3 or len(masks) != count or not masks.numel():
         raise ValueError(f"masks={shown(masks)} for {count} images; {expected}")
 
 

@@ -14,8 +14,8 @@ from lightning_ablationcam.method.heads.base import (
     Head,
     Sayings,
     Task,
+    best_but,
     in_float64,
-    without,
 )
 from lightning_ablationcam.method.heads.values import NO_PROBABILITIES, NO_RIVALS, only_column
 from lightning_ablationcam.method.scores import (
@@ -49,7 +49,7 @@ class Segmentation(Head):
             logit is positive, and none is the background.
 
     Attributes:
-        region: (N, H, W) float, 1 inside the region, once it is settled.
+        region: (N, H, W) bool, True inside the region, once it is settled.
 
     Example:
         >>> output = torch.tensor([[[[1.0, 3.0]], [[2.0, -1.0]]]])  # Two classes, 1 x 2 places.
@@ -74,6 +74,7 @@ class Segmentation(Head):
         self.activation = activation
         self.several = several
         self.region: Tensor | None = None
+        self._known: tuple[Tensor, Tensor] | None = None
 
     def predicted(self, output: Any, count: int) -> Tensor:
         """The class that covers most, by the labels where they are known."""
@@ -107,19 +108,22 @@ class Segmentation(Head):
 
     def _region(self, logits: Tensor, classes: Tensor) -> Tensor:
         """(N, H, W) bool, where a class is; nowhere, where it is not found."""
-        decided: Tensor = self._decided(logits) == classes
-        if self.several:
-            decided = self._of_class(logits, classes.flatten()) > self._boundary
+        if self.given is None and self.several:
+            return self._of_class(logits, classes.flatten()) > self._boundary
         if self.given is None:
-            return decided
+            found: Tensor = self._decided(logits) == classes
+            return found
         given = self._given_for(logits)
         return given.clone() if given.dtype == torch.bool else given == classes
 
     def _decided(self, logits: Tensor) -> Tensor:
         """(N, H, W) int64, the class that the model predicts at each place."""
-        if logits.shape[1] > 1:
-            return logits.argmax(dim=1)
-        return (logits[:, 0] > self._boundary).long()
+        # Asked for several times of one output, and most of what reading it costs.
+        if self._known is None or self._known[0] is not logits:
+            one = logits.shape[1] == 1
+            found = (logits[:, 0] > self._boundary).long() if one else logits.argmax(dim=1)
+            self._known = (logits, found)
+        return self._known[1]
 
     @property
     def _boundary(self) -> float:
@@ -130,9 +134,12 @@ class Segmentation(Head):
         assert self.given is not None
         if self.given.shape[1:] == logits.shape[2:]:
             return self.given
-        resized = functional.interpolate(
-            self.given[:, None].double(), logits.shape[2:], mode="nearest"
-        )
+        sizes = logits.shape[2:]
+        shrinks = all(new <= old for new, old in zip(sizes, self.given.shape[1:], strict=True))
+        if self.given.dtype == torch.bool and shrinks and len(sizes) == 2:
+            # What is thin must not be lost.
+            return functional.adaptive_max_pool2d(self.given.float(), sizes) > 0
+        resized = functional.interpolate(self.given[:, None].double(), sizes, mode="nearest")
         return resized[:, 0].to(self.given.dtype)
 
     def rows(self, images: Tensor) -> Head:
@@ -159,8 +166,9 @@ class Segmentation(Head):
 
     def _mean(self, of_places: Tensor) -> Tensor:
         assert self.region is not None
-        inside = self.region.to(of_places.dtype)
-        return (of_places * inside).flatten(1).sum(1) / inside.flatten(1).sum(1)
+        # Not multiplied: outside there may be logits that are infinite.
+        inside = torch.where(self.region, of_places, 0)
+        return inside.flatten(1).sum(1) / self.region.flatten(1).sum(1)
 
     def probabilities(self, output: Any, classes: Tensor) -> Tensor:
         """The mean of the class's probability over the region."""
@@ -177,7 +185,7 @@ class Segmentation(Head):
 
     def rival(self, output: Any, taken: Tensor) -> Tensor:
         """The class with the largest mean logit over the same region."""
-        return without(self._of_all(output, len(taken)), taken).argmax(dim=1)
+        return best_but(self._of_all(output, len(taken)), taken)
 
     def _of_all(self, output: Any, count: int) -> Tensor:
         """(N, C) the mean logit of every class over the region."""

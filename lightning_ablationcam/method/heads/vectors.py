@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_ablationcam.arguments import is_dense, shown
-from lightning_ablationcam.method.heads.base import Head, Sayings, without
+from lightning_ablationcam.method.heads.base import Head, Sayings, best_but
 from lightning_ablationcam.method.scores import (
     Score,
     at_least_float32,
@@ -107,7 +107,7 @@ class Similarity(Head):
 
     def rival(self, output: Any, taken: Tensor) -> Tensor:
         """The one most alike among the others."""
-        return without(self._cosines(output, len(taken)), taken).argmax(dim=1)
+        return best_but(self._cosines(output, len(taken)), taken)
 
     def says(self, output: Any, classes: Tensor, score: Score, most: int) -> Sayings:
         """Which is most alike."""
