@@ -237,4 +237,4 @@ def test_labels_in_words_take_the_place_of_an_index(monkeypatch):
     probes = Worded(torch.rand(2, 3, 32, 32), names=["p", "q"], class_names=["ant", "bee"])
     list(drawing.draw_pass(probes, history, scale="map", score="logit"))
     assert seen[0][2] == "likeliest bee, label 25.0"
-    assert seen[1][1:] == ["logit -1 · balance 100% · no label", "predicted ant, label cat, dog"]
+    assert seen[1][1:] == ["logit -1 · balance 100% · no label", "likeliest ant, label cat, dog"]
