@@ -60,3 +60,19 @@ def test_sources_are_followed_through_views_and_writes():
         reach.mark(c, "c")
         assert reach.sources({"x": torch.cat([b.flatten(), c])}) == {"a", "c"}
         assert reach.sources(torch.ones(1)) == set()
+
+
+def test_a_picture_may_change_little():
+    class Faint(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 6, 3)
+            self.norm = nn.Identity()
+
+        def forward(self, x):
+            return self.norm(self.conv(x) * 1e-6 + 1)
+
+    model, x = seeded(Faint()), images(1)
+    with torch.no_grad():
+        names = ["norm", "conv"]
+        assert alive(model, names, lambda: model(x), lambda: model(x.flip(-1))) == names

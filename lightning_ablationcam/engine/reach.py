@@ -113,8 +113,10 @@ def _told(
 
 def _fingerprint(value: Tensor) -> Tensor:
     """Two numbers that differ where values do, but for accidents."""
-    flat = value.detach().flatten().to(torch.float32)
-    ramp = torch.linspace(0.5, 1.5, len(flat), device=flat.device)
+    # In float32 the sum would hide what a picture changes in a network that is not trained yet.
+    flat = value.detach().flatten()
+    flat = flat.float() if flat.device.type == "mps" else flat.double()
+    ramp = torch.linspace(0.5, 1.5, len(flat), device=flat.device, dtype=flat.dtype)
     return torch.stack([flat.abs().sum(), (flat * ramp).sum()])
 
 
