@@ -268,6 +268,17 @@ def test_lists_of_single_images_are_a_batch():
         split_batch(([torch.rand(3, 8, 9), torch.rand(3, 7, 9)], targets))
 
 
+def test_without_labels_the_first_of_several_tensors_is_fed():
+    triplet = tuple(torch.rand(2, 3, 8, 8) for _ in range(3))
+    strict, free = ProbeCapture(2), ProbeCapture(2, labelled=False)
+    for capture in (strict, free):
+        capture.offer(triplet)
+    assert len(strict) == 0
+    assert "cannot be told" in strict.problem
+    assert torch.equal(free.samples.inputs, triplet[0])
+    assert "the first of several tensors is fed" in free.notes[0]
+
+
 def test_what_differs_from_batch_to_batch_is_left_out():
     capture = ProbeCapture(4)
     for length in (5, 7):
@@ -278,3 +289,7 @@ def test_what_differs_from_batch_to_batch_is_left_out():
     assert capture.samples.labels.tolist() == [0, 1, 0, 1]
     capture.offer({"pixel_values": torch.rand(2, 3, 9, 9), "labels": [2, 3]})
     assert "different shapes" in capture.problem
+    assert [note.split(",")[0].split(":")[0] for note in capture.notes] == [
+        "what is fed beside the images differs from batch to batch",
+        "batches were passed over",
+    ]

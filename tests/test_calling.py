@@ -206,3 +206,29 @@ class Anything(nn.Module):
 )
 def test_dicts_go_by_name_and_tuples_one_by_one(module, inputs, expected):
     assert call(module, inputs) == expected
+
+
+class Triplets(Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return tuple(images(8, seed=seed)[index] for seed in (4, 5, 6))
+
+
+class OnTriplets(Module):
+    def training_step(self, batch):
+        return self(batch[0]).square().mean()
+
+    def validation_step(self, batch):
+        self.log("val_loss", self(batch[0]).square().mean())
+
+
+@pytest.mark.parametrize("options", [{"classes": "predicted"}, {"embeddings": "own"}])
+def test_of_several_views_without_labels_the_first_is_watched(tmp_path, options):
+    monitor = AblationCAMMonitor(probes=4, on_error="raise", **options)
+    loader = DataLoader(Triplets(), batch_size=4)
+    with pytest.warns(UserWarning, match="probes=4: the first of several tensors is fed"):
+        trainer(tmp_path, monitor, max_epochs=1).fit(OnTriplets(), loader, loader)
+    assert torch.equal(monitor.probes.inputs, images(8, seed=4)[:4])
+    assert len(monitor.history.passes) == 1

@@ -44,6 +44,19 @@ _NOTE_ENDINGS = ("_idx", "_index", "_id", "_meta", "_meta_dict", "_transforms", 
 _INSTEAD = "Otherwise pass probes=ProbeSet(...)"
 
 
+class AmbiguousBatchError(TypeError):
+    """It cannot be told what of a batch is fed and what labels are.
+
+    Args:
+        message: What there is, and what to do.
+        first: What comes first in it, mostly the images.
+    """
+
+    def __init__(self, message: str, first: Inputs) -> None:
+        super().__init__(message)
+        self.first = first
+
+
 def split_item(item: Any, chosen: str | None = None) -> Samples:
     """One dataset item as a batch of one; see :func:`split_batch`.
 
@@ -254,7 +267,7 @@ def _of_sequence(given: Any, batch: Any) -> tuple[Inputs, Any]:
         if is_label:
             return tuple(fed) if len(fed) > 1 else fed[0], each
         fed.append(each)
-    raise _cannot_tell(batch, given)
+    raise AmbiguousBatchError(_cannot_tell(batch, given), fed[0])
 
 
 def _are_single_images(first: Any, others: list[Any]) -> bool:
@@ -380,8 +393,8 @@ def _not_found(batch: Any) -> TypeError:
     )
 
 
-def _cannot_tell(batch: Any, given: Any) -> TypeError:
-    return TypeError(
+def _cannot_tell(batch: Any, given: Any) -> str:
+    return (
         f"the batch is a {_kind(batch)} of which it cannot be told what the model is fed and what "
         f"the labels are: {described(given)}; expected (images, labels). {_INSTEAD}"
     )

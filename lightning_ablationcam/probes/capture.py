@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_ablationcam.network.inputs import tensors
-from lightning_ablationcam.probes.batches import split_batch
+from lightning_ablationcam.probes.batches import AmbiguousBatchError, split_batch
 from lightning_ablationcam.probes.labels import LabelKind, kind_of, readable
 from lightning_ablationcam.probes.samples import Samples, joined_samples
 
@@ -25,9 +25,12 @@ class ProbeCapture:
 
     Args:
         wanted: How many images to keep.
+        labelled: Whether labels are needed; where they are not, the first of several tensors is
+            kept of a batch of which it cannot be told what is what.
 
     Attributes:
         problem: The reason, if no image was kept.
+        notes: What the user should know of what was kept.
 
     Example:
         >>> capture = ProbeCapture(2)
@@ -36,9 +39,11 @@ class ProbeCapture:
         tensor([7, 8])
     """
 
-    def __init__(self, wanted: int) -> None:
+    def __init__(self, wanted: int, *, labelled: bool = True) -> None:
         self.wanted = wanted
+        self.labelled = labelled
         self.problem = "no validation batch passed by"
+        self.notes: list[str] = []
         self._kept: list[tuple[Samples, int | None, bytes]] = []
         self._counts: Counter[int | None] = Counter()
         self._are_values = False
@@ -64,6 +69,12 @@ class ProbeCapture:
         """
         try:
             found = split_batch(batch)
+        except AmbiguousBatchError as error:
+            self.problem = str(error)
+            if self.labelled or not isinstance(error.first, Tensor):
+                return
+            self._note(f"the first of several tensors is fed: {error}")
+            found = Samples(error.first)
         except TypeError as error:
             self.problem = str(error)
             return
@@ -87,10 +98,16 @@ class ProbeCapture:
             found.images.dtype,
         ):
             self.problem = f"inputs of different shapes, {first.described} and {found.described}"
+            self._note(f"batches were passed over: {self.problem}")
             return None
+        self._note("what is fed beside the images differs from batch to batch, and is left out")
         # What else is fed differs from batch to batch, such as words, each as long as its longest.
         self._kept = [(kept.alone, label, content) for kept, label, content in self._kept]
         return found.alone
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _read(self, found: Samples) -> Tensor | None:
         """The labels of a batch, if they are classes."""

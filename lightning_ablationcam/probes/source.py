@@ -65,7 +65,7 @@ class ProbeSource:
             "std": channel_statistics("std", std),
             "class_names": class_names,
         }
-        self._capture = ProbeCapture(wanted) if isinstance(wanted, int) else None
+        self._capture = self._new_capture()
         if isinstance(wanted, ProbeSet):
             self.settle(wanted)
 
@@ -96,8 +96,25 @@ class ProbeSource:
         other = copy(self)
         if not isinstance(self._wanted, ProbeSet):
             other.probes = None
-            other._capture = ProbeCapture(self._wanted) if isinstance(self._wanted, int) else None
+            other._capture = other._new_capture()
         return other
+
+    @property
+    def wanted(self) -> Probes:
+        """What was asked for."""
+        return self._wanted
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of probes that are kept from validation."""
+        return [] if self._capture is None else self._capture.notes
+
+    def _new_capture(self) -> ProbeCapture | None:
+        if not isinstance(self._wanted, int):
+            return None
+        by_label = isinstance(self._classes, str) and self._classes == "label"
+        needs = self._needs_labels or (by_label and self.has_labels)
+        return ProbeCapture(self._wanted, labelled=needs)
 
     def offer(self, batch: Any) -> None:
         """Look for probes in a validation batch."""

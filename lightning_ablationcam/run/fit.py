@@ -75,6 +75,8 @@ class Fit:
             ValueError: If no image could be kept from validation.
         """
         if not self.agreed:
+            for note in self.source.notes:
+                self.notices.once(f"probes={self.source.wanted}: {note}")
             self.source.settle(self.ranks.share(self.source.found))
             self.agreed = True
         return self.source.found()
