@@ -37,7 +37,7 @@ def test_only_what_is_of_the_picture_and_leads_to_the_score_is_alive():
     with torch.no_grad():
         assert alive(model, names, lambda: model(x), lambda: model(x.flip(-1) + 1)) == ["conv"]
         assert alive(model, names[:1], lambda: model(x), lambda: model(x + 1)) == ["decoder"]
-        assert alive(model, ["positions"], lambda: model(x), lambda: model(x)) == ["positions"]
+        assert alive(model, ["positions"], lambda: model(x), lambda: model(x + 1)) == ["positions"]
     assert not any(part._forward_hooks for part in model.modules())
 
 
@@ -76,3 +76,19 @@ def test_a_picture_may_change_little():
     with torch.no_grad():
         names = ["norm", "conv"]
         assert alive(model, names, lambda: model(x), lambda: model(x.flip(-1))) == names
+
+
+def test_where_no_picture_changes_the_score_none_is_asked_for():
+    class Deaf(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.early, self.late = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3)
+
+        def forward(self, x):
+            return self.late(self.early(x) * 0 + 1).mean((2, 3))
+
+    model, x = seeded(Deaf()), images(1)
+    with torch.no_grad():
+        names = ["late", "early"]
+        assert alive(model, names, lambda: model(x), lambda: model(x.flip(-1))) == names
+    assert ablation_cam(model, "auto", images()).layer == "late"

@@ -95,11 +95,11 @@ def resolve_target(
             f"name one: {example_names([name for name, _ in model.named_modules()])}"
         )
 
-    def score() -> Tensor:
-        output = run(model, images, forward)
-        return reader(output, count_of(images))(output)
+    def score(pictures: Inputs) -> Tensor:
+        output = run(model, pictures, forward)
+        return reader(output, count_of(pictures))(output)
 
-    names = alive(model, names, score, lambda: run(model, _another(images), forward))
+    names = alive(model, names, lambda: score(images), lambda: score(_another(images)))
     reaching = (name for name in names if _reaches(model, name, images, reader, layout, forward))
     name, module = find_layer(model, next(reaching, names[0]))
     return Target(module, name, part="activation")

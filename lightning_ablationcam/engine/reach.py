@@ -52,8 +52,8 @@ class Reach(TorchDispatchMode):
 def alive(
     model: nn.Module,
     names: Sequence[str],
-    score: Callable[[], Any],
-    other: Callable[[], Any],
+    score: Callable[[], Tensor],
+    other: Callable[[], Tensor],
 ) -> list[str]:
     """The modules whose output differs from picture to picture, and leads to the score.
 
@@ -61,11 +61,12 @@ def alive(
         model: The model.
         names: Dotted names of modules that run once and return a tensor.
         score: Runs the model, and computes scores.
-        other: Runs the model on other pictures.
+        other: The same on other pictures.
 
     Returns:
-        Those of the names, in their order; what would leave none is not asked for, as where all
-        weights are still zero.
+        Those of the names, in their order. What would leave none is not asked for, as where all
+        weights are still zero, and nor are pictures where they do not change the score either, as
+        in a network so deep that before it is trained nothing comes through.
     """
     first: dict[str, Tensor] = {}
     second: dict[str, Tensor] = {}
@@ -76,13 +77,14 @@ def alive(
             reach.mark(value, name)
 
         with _told(model, names, mark):
-            reached = reach.sources(score())
+            mine = score()
+            reached = reach.sources(mine)
     with _told(model, names, lambda name, value: second.update({name: _fingerprint(value)})):
-        other()
+        same = torch.equal(mine, other())
     depend = {
         name
         for name, found in first.items()
-        if name in second and not torch.equal(found, second[name])
+        if same or (name in second and not torch.equal(found, second[name]))
     }
     left = list(names)
     for wanted in (reached, depend):
