@@ -21,14 +21,9 @@ from lightning_ablationcam.method.reading import Reading
 from lightning_ablationcam.method.scores import Classes, Score
 from lightning_ablationcam.method.wanted import Also, Wanted
 from lightning_ablationcam.method.weights import channel_weights
-from lightning_ablationcam.network.inputs import (
-    Inputs,
-    plain,
-)
+from lightning_ablationcam.network.inputs import Inputs, plain
 from lightning_ablationcam.network.isolation import isolated, warn
-from lightning_ablationcam.network.layers import (
-    TargetLayer,
-)
+from lightning_ablationcam.network.layers import TargetLayer
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
 from lightning_ablationcam.setting import Asked, Setting, ask, checked_wanted, in_chunks, prepared

@@ -142,11 +142,11 @@ def _of_forward(module: nn.Module, probes: ProbeSet) -> list[Convention]:
     alone = Convention(call, images_of, "forward with the images alone")
     whole = Convention(_with_batch, batch_of, "forward with the whole batch")
     taken = parameters_of(module)
-    if any(each.name in WHOLE for each in taken):
+    names = {each.name for each in taken}
+    if names.intersection(WHOLE):
         return [whole, plainly, alone]
     if isinstance(probes.batch, Mapping):
         by_name = Convention(call, _without_labels, "forward by the names of the batch")
-        names = {each.name for each in taken}
         first = taken[0].name if taken else ""
         unlabelled = set(_without_labels(probes))
         # As Hugging Face's models, whose first parameter need not be the picture.
@@ -156,9 +156,8 @@ def _of_forward(module: nn.Module, probes: ProbeSet) -> list[Convention]:
             return [by_name, whole]
     if isinstance(probes.inputs, Tensor):
         return [plainly, whole]
-    known = {each.name for each in taken}
-    if isinstance(probes.inputs, Mapping) and {*known} & {*probes.inputs}:
-        some = Convention(call, partial(_of_names, names=known), "forward by the names it takes")
+    if isinstance(probes.inputs, Mapping) and names.intersection(probes.inputs):
+        some = Convention(call, partial(_of_names, names=names), "forward by the names it takes")
         return [plainly, some, alone, whole]
     return [plainly, alone, whole]
 

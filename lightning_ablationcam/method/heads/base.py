@@ -41,14 +41,12 @@ class Head(ABC):
 
     Attributes:
         task: What the model does, as the argument ``task`` calls it; None where that is open.
-        score_name: What captions call its logit.
         predicts: Whether there is a class that the model decides for.
         has_rivals: Whether there are other classes beside the one explained.
         is_affine: Whether logits are affine in the output.
     """
 
     task: ClassVar[Task | None] = None
-    score_name: ClassVar[str] = "logit"
     predicts: ClassVar[bool] = True
     is_affine: ClassVar[bool] = True
 

@@ -61,7 +61,6 @@ class Segmentation(Head):
     """
 
     task: ClassVar[Task] = "segmentation"
-    score_name = "mean logit"
 
     def __init__(
         self,
@@ -158,8 +157,7 @@ class Segmentation(Head):
     def _of_class(self, logits: Tensor, classes: Tensor) -> Tensor:
         """(N, H, W) the logits of one class of each image."""
         if logits.shape[1] > 1:
-            index = classes.view(-1, 1, *[1] * (logits.ndim - 2))
-            return logits.gather(1, index.expand(-1, 1, *logits.shape[2:]))[:, 0]
+            return _columns(logits, classes)
         is_one = (classes == 1).view(-1, *[1] * (logits.ndim - 2))
         column = logits[:, 0]
         return torch.where(is_one, column, (1 if self.activation else 0) - column)
@@ -235,7 +233,6 @@ class DenseRegression(Segmentation):
     """
 
     task: ClassVar[Task] = "regression"
-    score_name = "mean value"
     predicts = False
 
     def __init__(self, given: Tensor | None = None) -> None:
@@ -247,8 +244,7 @@ class DenseRegression(Segmentation):
 
     def _of_class(self, logits: Tensor, classes: Tensor) -> Tensor:
         check_classes(classes, logits.shape[1])
-        index = classes.view(-1, 1, *[1] * (logits.ndim - 2))
-        return logits.gather(1, index.expand(-1, 1, *logits.shape[2:]))[:, 0]
+        return _columns(logits, classes)
 
     def _region(self, logits: Tensor, classes: Tensor) -> Tensor:
         if self.given is not None:
@@ -266,3 +262,9 @@ class DenseRegression(Segmentation):
     def says(self, output: Any, classes: Tensor, score: Score, most: int) -> Sayings:
         """Nothing but the value itself."""
         return Sayings()
+
+
+def _columns(output: Tensor, classes: Tensor) -> Tensor:
+    """(N, H, W) one column of each image, of (N, C, H, W)."""
+    index = classes.view(-1, 1, *[1] * (output.ndim - 2))
+    return output.gather(1, index.expand(-1, 1, *output.shape[2:]))[:, 0]

@@ -23,7 +23,6 @@ class Regression(Head):
     """
 
     task = "regression"
-    score_name = "value"
     predicts = False
 
     def predicted(self, output: Any, count: int) -> Tensor:

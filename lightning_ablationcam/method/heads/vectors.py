@@ -60,7 +60,6 @@ class Similarity(Head):
     """
 
     task = "similarity"
-    score_name = "similarity"
     is_affine = False
 
     def __init__(self, embeddings: Tensor) -> None:
@@ -127,7 +126,6 @@ class OwnSimilarity(Head):
     """
 
     task = "similarity"
-    score_name = "similarity"
     predicts = False
     is_affine = False
 
