@@ -232,3 +232,46 @@ def test_of_several_views_without_labels_the_first_is_watched(tmp_path, options)
         trainer(tmp_path, monitor, max_epochs=1).fit(OnTriplets(), loader, loader)
     assert torch.equal(monitor.probes.inputs, images(8, seed=4)[:4])
     assert len(monitor.history.passes) == 1
+
+
+def test_a_users_forward_may_take_the_images_alone():
+    probes = ProbeSet({"image": images(2), "age": torch.rand(2, 2)})
+    explainer = Explainer("conv", "predicted", Options(forward=lambda m, x: m(x * 1)))
+    explainer.explain(Module().model, probes)
+    assert explainer.says == "forward= with the images alone"
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, image, age=None):
+        return self.conv(image).mean((2, 3)) + (0 if age is None else age.sum(1, keepdim=True))
+
+
+def test_of_a_dict_what_a_module_knows_is_handed_over():
+    inputs = {"image": images(2), "age": torch.rand(2, 2), "weight": torch.rand(2)}
+    probes, explainer = ProbeSet(inputs, batch=inputs), Explainer("conv", 1, Options())
+    result = explainer.explain(model := Two(), probes)
+    assert explainer.says == "forward by the names it takes"
+    torch.testing.assert_close(result.scores, model(images(2), inputs["age"])[:, 1].detach())
+
+
+def test_a_reference_must_hold_what_the_module_is_called_with():
+    class Whole(Two):
+        def forward(self, batch):
+            return super().forward(batch["image"])
+
+    probes = ProbeSet(images(2), batch={"image": images(2)})
+    options = Options(ablation="mean", reference=ProbeSet(images(2, seed=8)))
+    with pytest.raises(ValueError, match="holds no batches"):
+        Explainer("conv", 1, options).explain(Whole(), probes)
+
+
+def test_names_are_handed_over_where_no_other_is_required():
+    class Needs(nn.Module):
+        def forward(self, batch, image=None):
+            return batch
+
+    assert call(Needs(), {"image": 1}) == {"image": 1}

@@ -13,7 +13,7 @@ from lightning_ablationcam.run.checkpoint import checked_state
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.history import MAX_PASSES, MIN_PASSES, Further, History, Pass
 from lightning_ablationcam.run.notices import Notices
-from lightning_ablationcam.run.passes import Passes
+from lightning_ablationcam.run.passes import Passes, _held
 from lightning_ablationcam.run.regions import Regions
 
 
@@ -156,3 +156,15 @@ def test_large_maps_are_held_as_means_of_areas():
     assert result.heatmaps.shape == (2, 256, 130)
     assert seen.heatmaps.shape == seen.signed.shape == (2, 128, 128)
     assert float(seen.heatmaps.mean()) == pytest.approx(float(result.heatmaps.mean()), rel=0.02)
+    halves = _held(torch.arange(256.0).view(1, 256, 1))
+    assert halves[0, :2, 0].tolist() == [0.5, 2.5]
+
+
+def test_passes_that_grow_leave_no_more_than_their_bound():
+    history = History()
+    for step in range(MAX_PASSES):
+        history.append(seen(step, 0.5, 0.5))
+    assert len(history.passes) == MAX_PASSES
+    large = {"rival": Further(np.ones((2, 1024, 1024), np.float32), *[np.ones(2)] * 2)}
+    history.append(replace(seen(MAX_PASSES, 0.5, 0.5), also=large))
+    assert len(history.passes) == MIN_PASSES

@@ -133,3 +133,7 @@ def test_a_score_of_ones_own_reads_everything_unless_a_part_is_named():
     torch.testing.assert_close(both.drops, 2 * one.drops)
     assert set(seen) == {"dict", "Tensor"}
     assert both.engine == one.engine == "propagate"
+
+
+def test_a_name_that_holds_classes_holds_no_logits():
+    assert picked({"preds": LOGITS.argmax(1), "probs": LOGITS}, None, 3) is LOGITS

@@ -381,3 +381,14 @@ def test_a_checkpoint_of_other_labels_is_not_gone_on_with():
     for change in ({"labels": torch.zeros(2, 9).bool()}, {"batch": torch.rand(2)}):
         state = {"kept": {**kept, **change}, "fingerprint": "f00d"}
         assert not ProbeSource(2, "predicted").resume(state)
+
+
+def test_labels_that_cannot_be_read_are_shown():
+    source = ProbeSource(2, "label")
+    source.offer((torch.rand(2, 3, 8, 8), torch.rand(2, 5)))
+    with pytest.raises(ValueError, match=r"no labels that can be read \(.*shape \(2, 5\)"):
+        source.settle(source.found())
+    free = ProbeSource(2, "label", has_labels=False)
+    free.offer((torch.rand(2, 3, 8, 8), torch.rand(2, 5)))
+    free.settle(free.found())
+    assert free.probes.labels is None

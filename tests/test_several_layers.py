@@ -7,8 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_ablationcam import ablation_cam
+from lightning_ablationcam import ProbeSet, ablation_cam
 from lightning_ablationcam.method.fusion import fused_heatmaps
+from lightning_ablationcam.options import Options
+from lightning_ablationcam.run.explainer import Explainer
+from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.passes import Passes
 from tests.networks import ConvBN, images, seeded
 from tests.reference import ablation_cam_reference
 
@@ -109,3 +113,22 @@ def test_a_sequence_of_modules_is_one_layer():
         nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Flatten(), nn.Linear(144, 2))
     )
     assert ablation_cam(model, model[0], images()).layer == "0"
+
+
+class Solid(nn.Module):
+    """A map of three dimensions, and then one of two."""
+
+    def __init__(self):
+        super().__init__()
+        self.solid, self.flat = nn.Conv3d(1, 3, 3, padding=1), nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(F.relu(self.flat(F.relu(self.solid(x)).mean(2))).mean((2, 3)))
+
+
+def test_layers_of_other_dimensions_are_not_fused_in_a_pass():
+    probes, passes = ProbeSet(torch.rand(2, 1, 4, 8, 8)), Passes()
+    explainer = Explainer(["flat", "solid"], 1, Options())
+    passes.look(seeded(Solid()), probes, explainer, Notices(), step=1, epoch=0)
+    assert set(passes.history.passes[0].also) == {"solid"}

@@ -643,3 +643,18 @@ def test_an_output_after_a_sigmoid_is_read_as_one_by_both_engines(engine):
     places = nn.Sequential(seeded(Places(1)), nn.Sigmoid())
     result = ablation_cam(places, "0.conv", images(3), 1, engine=engine)
     assert torch.equal(result.regions, places(images(3))[:, 0] > 0.5)
+
+
+def test_labels_of_places_rule_out_several_classes_there():
+    output = torch.zeros(1, 3, 2, 2)
+    maps = torch.zeros(1, 2, 2, dtype=torch.int64)
+    assert Meaning(declared="multilabel").head(output, 1).several
+    assert not Meaning(declared="multilabel", masks=maps).head(output, 1).several
+
+
+def test_what_is_decided_is_remembered_for_one_output_only():
+    head, output = Segmentation(), torch.rand(1, 3, 2, 2)
+    head.predicted(output, 1)
+    other = output.flip(1)
+    again = head.settled(other, torch.tensor([1])).region
+    assert torch.equal(again, Segmentation().settled(other, torch.tensor([1])).region)

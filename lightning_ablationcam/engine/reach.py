@@ -40,8 +40,7 @@ class Reach(TorchDispatchMode):
         result = func(*args, **kwargs)
         found = self.sources((args, kwargs))
         if found:
-            written = args[:1] if func._schema.is_mutable else ()
-            self._add(_tensors((result, written)), found)
+            self._add(_tensors(result), found)  # Of what is written in place, the same memory.
         return result
 
     def _add(self, values: Sequence[Tensor], found: set[str]) -> None:
