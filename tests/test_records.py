@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lightning_ablationcam.measures.axis import SHIFT
 from lightning_ablationcam.records.format import (
     MAX_INTEGER,
     FurtherRecord,
@@ -181,8 +182,8 @@ def further_heat(**changes):
         ([b"[" * 100_000, b""], r"no JSON \(RecursionError\)"),
         ([b"[]", b""], "list; expected an object"),
         (
-            changed_heat(version=4),
-            "version is 4, but this lightning_ablationcam reads versions up to 3",
+            changed_heat(version=5),
+            "version is 5, but this lightning_ablationcam reads versions up to 4",
         ),
         (changed_heat(version=True), "version is True"),
         (changed_heat(shape=[2, 3, 5]), r"shape is \[2, 3, 5\], but there are 24 bytes"),
@@ -266,6 +267,22 @@ def test_records_of_the_second_version_are_read():
     fields = json.loads(text) | {"version": 2}
     del fields["label_texts"], fields["task"]
     assert decode_probes([json.dumps(fields).encode(), *pictures]) == probes()
+
+
+def test_measures_of_the_third_version_are_read():
+    record = probes()
+    text, *pictures = encode_probes(record)
+    fields = json.loads(text) | {"version": 3}
+    for axis in fields["measures"]:
+        del axis["unit"], axis["group"], axis["hint"]
+    bare = tuple(replace(axis, unit="", group="", hint="") for axis in record.measures)
+    read = decode_probes([json.dumps(fields).encode(), *pictures])
+    assert read == replace(record, measures=bare)
+
+
+def test_a_measure_may_have_no_greatest_value():
+    record = probes(measures=(SHIFT,))
+    assert decode_probes(encode_probes(record)) == record
 
 
 @pytest.mark.parametrize("score", ["contrast", "mean logit", "value", "similarity"])

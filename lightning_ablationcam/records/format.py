@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT, Axis
 from lightning_ablationcam.records.regions import MAX_SIDE, check_runs
 
-VERSION = 3
+VERSION = 4
 """Version of both records. Version 1 had drift and concentration in place of ``measures``, version
-2 no labels in words, no task, no maps of another size, nothing against a class and no regions."""
+2 no labels in words, no task, no maps of another size, nothing against a class and no regions,
+version 3 no unit, group and hint of a measure."""
 
-READABLE = (1, 2, VERSION)
+READABLE = (1, 2, 3, VERSION)
 """The versions that can be read."""
 
 PLUGIN_NAME = "ablation_cam"
@@ -146,7 +147,7 @@ class ProbesRecord:
             picture_type(picture)
         for axis in self.measures:
             _check_measure(axis.name)
-            if not axis.low < axis.high:
+            if axis.high is not None and not axis.low < axis.high:
                 raise RecordError(f"{axis.name} goes from {axis.low} to {axis.high}")
 
 
@@ -539,8 +540,11 @@ def _axes(fields: _Fields) -> tuple[Axis, ...]:
             name=axis.one("name", _text),
             label=axis.one("label", _text),
             low=axis.one("low", _number),
-            high=axis.one("high", _number),
+            high=axis.one("high", _optional(_number)),
             percent=axis.one("percent", _truth),
+            unit=axis.one_or_none("unit", _text) or "",
+            group=axis.one_or_none("group", _text) or "",
+            hint=axis.one_or_none("hint", _text) or "",
         )
         for axis in map(_Fields.of, fields.list_of("measures", _anything))
     )
