@@ -135,7 +135,14 @@ def test_the_loader_imports_nothing_of_ours_when_it_is_imported():
 
 @pytest.mark.parametrize(
     "module",
-    ["render", "records.series", "outputs.pass_records", "report", "tensorboard_plugin.plugin"],
+    [
+        "render",
+        "measures.axis",
+        "records.series",
+        "outputs.pass_records",
+        "report",
+        "tensorboard_plugin.plugin",
+    ],
 )
 def test_what_tensorboard_and_the_report_need_does_not_import_torch(module):
     code = f"import sys, lightning_ablationcam.{module}\n"
