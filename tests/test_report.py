@@ -131,7 +131,7 @@ def test_a_monitor_becomes_one_file(tmp_path):
     assert series["score"] == "score"
     assert [step["step"] for step in series["steps"]] == [0, 10, 20]
     assert [step["maxima"] for step in series["steps"]] == [[1, 1], [2, 2], [3, 3]]
-    assert [step["drift"] for step in series["steps"]] == [[None, None], [0, 0], [0, 0]]
+    assert [step["drift"] for step in series["steps"]] == [None, [0, 0], [0, 0]]
     assert series["steps"][1]["concentration"] == [0.1, 0.1]
     assert series["steps"][0]["wall_time"] is None
     assert contents(series["maps"], "application/octet-stream") == b"\xff" * 24
