@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -31,7 +31,8 @@ from lightning_ablationcam.run.calling import check_callable_module
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.fit import Fit
 from lightning_ablationcam.run.history import SCALES, History, Scale
-from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.logged import log_values
+from lightning_ablationcam.run.notices import Notices, started
 from lightning_ablationcam.run.passes import Passes
 from lightning_ablationcam.run.ranks import Ranks
 from lightning_ablationcam.run.schedule import Schedule
@@ -379,7 +380,7 @@ class AblationCAMMonitor(Callback):
         scalars = self._fit.passes.scalars
         self._given = scalars.values.keys() - scalars.known
         neutral = {name: scalars.values[name] for name in sorted(self._given)}
-        self._log_values(pl_module, neutral, logger=False)
+        log_values(pl_module, self.tag, neutral, many=self._fit.ranks.size > 1, logger=False)
 
     def on_validation_batch_start(
         self,
@@ -438,33 +439,12 @@ class AblationCAMMonitor(Callback):
     def _log(self, module: LightningModule) -> None:
         """Log what was measured; what is still neutral was given to the callbacks before."""
         scalars = self._fit.passes.scalars
-        self._log_values(
-            module,
-            {
-                name: value
-                for name, value in scalars.values.items()
-                if name in scalars.known or name not in self._given
-            },
-        )
-
-    def _log_values(
-        self, module: LightningModule, values: Mapping[str, float], *, logger: bool | None = None
-    ) -> None:
-        many = self._fit.ranks.size > 1
-        # Lightning's own: the user's may take other arguments.
-        log = next(cls.log for cls in type(module).__mro__ if cls.__name__ == "LightningModule")  # type: ignore[attr-defined]
-        for name, value in values.items():
-            # The same on every rank, but for the seconds, of which the slowest count.
-            reduce = "max" if name == "seconds" else "mean"
-            log(
-                module,
-                f"{self.tag}/{name}",
-                value,
-                logger=logger,
-                reduce_fx=reduce,
-                sync_dist=many,
-                batch_size=1,
-            )
+        measured = {
+            name: value
+            for name, value in scalars.values.items()
+            if name in scalars.known or name not in self._given
+        }
+        log_values(module, self.tag, measured, many=self._fit.ranks.size > 1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Catch up where the fit ended after a validation without a pass."""
@@ -505,7 +485,7 @@ class AblationCAMMonitor(Callback):
     def _run_pass(
         self, trainer: Trainer, module: LightningModule, epoch: int, *, show: bool = True
     ) -> None:
-        fit, started = self._fit, time.perf_counter()
+        fit, began = self._fit, time.perf_counter()
         try:
             result = fit.look(trainer, module, epoch)
             first, self.result = self.result is None, result
@@ -513,23 +493,13 @@ class AblationCAMMonitor(Callback):
                 loggers: list[Any] = trainer.loggers
                 self._publisher.publish(loggers, fit.probes(), self.history, trainer.global_step)
         finally:
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - began
             fit.schedule.took(seconds)
             fit.passes.scalars.note("seconds", seconds)
         if first:
-            self._say_started(result, seconds)
-
-    def _say_started(self, result: AblationResult, seconds: float) -> None:
-        count, *sizes = result.heatmaps.shape
-        places, called = ", ".join(self._publisher.places), self._fit.explainer.says
-        rank_zero_info(
-            f"ablation_cam: watching {count} probes at {result.layer!r} "
-            f"({result.drops.shape[1]} channels, {'x'.join(map(str, sizes))}), {result.engine} "
-            f"engine, {seconds:.1f} s a pass"
-            + (f"; its task is taken to be {result.task!r}" if result.task else "")
-            + (f"; calls {called}" if called else "")
-            + (f"; pictures under '{self.tag}' in {places}" if places else "")
-        )
+            places = ", ".join(self._publisher.places)
+            where = f"; pictures under '{self.tag}' in {places}" if places else ""
+            rank_zero_info(f"{started(result, seconds, fit.explainer.says)}{where}")
 
 
 def _check_tag(tag: object) -> None:

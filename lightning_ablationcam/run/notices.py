@@ -7,6 +7,7 @@ import re
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_ablationcam.network.memory import is_out_of_memory
+from lightning_ablationcam.result import AblationResult
 
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")
 
@@ -50,6 +51,24 @@ class Notices:
             rank_zero_warn(f"ablation_cam: {message}")
         except UserWarning as raised:
             rank_zero_info(str(raised))
+
+
+def started(result: AblationResult, seconds: float, called: str | None) -> str:
+    """What is said of the first pass.
+
+    Args:
+        result: What it found.
+        seconds: How long it took.
+        called: What of the module is called, where that is not plainly itself.
+    """
+    count, *sizes = result.heatmaps.shape
+    return (
+        f"ablation_cam: watching {count} probes at {result.layer!r} "
+        f"({result.drops.shape[1]} channels, {'x'.join(map(str, sizes))}), {result.engine} "
+        f"engine, {seconds:.1f} s a pass"
+        + (f"; its task is taken to be {result.task!r}" if result.task else "")
+        + (f"; calls {called}" if called else "")
+    )
 
 
 def _advice(error: Exception) -> str:
