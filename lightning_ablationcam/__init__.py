@@ -47,11 +47,13 @@ if TYPE_CHECKING:
     from lightning_ablationcam.outputs.report import write_report as write_report
     from lightning_ablationcam.probes.probe_set import ProbeSet as ProbeSet
     from lightning_ablationcam.result import AblationResult as AblationResult
+    from lightning_ablationcam.run.alarms import Alarm as Alarm
 
 __version__ = "0.1.0"
 
 # Lazy (PEP 562): the TensorBoard process must be able to import a subpackage without torch.
 _HOMES = {
+    "Alarm": "run.alarms",
     "AblationCAMMonitor": "callback",
     "AblationResult": "result",
     "InteractionResult": "interactions",

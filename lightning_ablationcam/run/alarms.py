@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
@@ -197,6 +197,7 @@ class Alarms:
 
     rules: Sequence[Alarm] = ()
     _states: dict[str, _State] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     @property
     def ringing(self) -> dict[str, NDArray[np.bool_]]:
@@ -230,20 +231,19 @@ class Alarms:
             replaced: Those of the newest pass so far, if this one takes its place.
 
         Returns:
-            The alarms that have begun to ring.
+            The alarms that have begun to ring, or went on from a checkpoint in which they rang.
         """
-        before = self.ringing
         for alarm in self.rules:
             self._count(alarm, measures.get(alarm.measure), (replaced or {}).get(alarm.measure))
-        return [
-            Ring(alarm, measures[alarm.measure], beyond)
-            for alarm, beyond in self._rung()
-            if alarm.called not in before
-        ]
-
-    def _rung(self) -> Iterator[tuple[Alarm, NDArray[np.bool_]]]:
         ringing = self.ringing
-        yield from ((a, ringing[a.called]) for a in self.rules if a.called in ringing)
+        self._told &= ringing.keys()
+        new = [
+            Ring(alarm, measures[alarm.measure], ringing[alarm.called])
+            for alarm in self.rules
+            if alarm.called in ringing.keys() - self._told and alarm.measure in measures
+        ]
+        self._told.update(ring.alarm.called for ring in new)
+        return new
 
     def _count(
         self,

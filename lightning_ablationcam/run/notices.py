@@ -31,11 +31,11 @@ class Notices:
         self._told.add(kind)
         return new
 
-    def fault(self, error: Exception) -> None:
-        """Warn about a pass that failed."""
+    def fault(self, error: Exception, lost: str = "no heatmaps") -> None:
+        """Warn about a pass that failed, and say what of it is lost."""
         if self.is_new(f"{type(error).__name__}: {error}"):
             self.warn(
-                f"no heatmaps this time, training goes on. {type(error).__name__}: {error}"
+                f"{lost} this time, training goes on. {type(error).__name__}: {error}"
                 f"{_advice(error)} (reported once; the next validation tries again; "
                 "on_error='raise' stops the training instead)"
             )
