@@ -109,9 +109,11 @@ def test_public_names():
     assert sorted(lightning_ablationcam.__all__) == [
         "AblationCAMMonitor",
         "AblationResult",
+        "FaithfulnessResult",
         "InteractionResult",
         "ProbeSet",
         "ablation_cam",
+        "faithfulness",
         "group_channels",
         "interaction",
         "strongest_box",
