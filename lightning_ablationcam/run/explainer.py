@@ -14,7 +14,7 @@ from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
 from lightning_ablationcam.engine.recorder import Forward, RejectedError
 from lightning_ablationcam.engine.replay import uses_batch_statistics
-from lightning_ablationcam.faithfulness import measure_faithfulness
+from lightning_ablationcam.evaluation import measure_faithfulness
 from lightning_ablationcam.method.ablations import is_over_reference
 from lightning_ablationcam.network.inputs import Inputs, rows_of, tensors
 from lightning_ablationcam.network.isolation import warn
