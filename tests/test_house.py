@@ -109,6 +109,7 @@ def test_public_names():
     assert sorted(lightning_ablationcam.__all__) == [
         "AblationCAMMonitor",
         "AblationResult",
+        "Alarm",
         "FaithfulnessResult",
         "InteractionResult",
         "ProbeSet",

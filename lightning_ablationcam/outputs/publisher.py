@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ablationcam.arguments import is_a
-from lightning_ablationcam.outputs.backend import Backend, TakesAnimations, TakesRecords
+from lightning_ablationcam.outputs.backend import (
+    Backend,
+    TakesAnimations,
+    TakesLayouts,
+    TakesRecords,
+)
 from lightning_ablationcam.outputs.folder import Folder
 from lightning_ablationcam.outputs.pass_records import (
     heat_record,
@@ -30,7 +35,7 @@ from lightning_ablationcam.records.format import (
     encode_probes,
 )
 from lightning_ablationcam.run.history import History, Pass, Scale
-from lightning_ablationcam.run.measuring import Measuring
+from lightning_ablationcam.run.measuring import Measuring, alarm_scalar
 
 SHOWING = ("TensorBoardLogger", "CSVLogger")
 """The loggers that have a backend."""
@@ -116,6 +121,8 @@ class Publisher:
         backends = self._ready(loggers)
         if not backends:
             return
+        if not self._passes:
+            self._lay_out(probes, step)
         self._record(probes, history.passes[-1], step)
         self._passes += 1
         if self.pictures:
@@ -139,6 +146,13 @@ class Publisher:
             for backend, spelled in zip(backends, names, strict=True):
                 name = "" if drawing.kind == "overview" else spelled[drawing.name]
                 backend.write_picture(drawing.kind, name, drawing.picture, step)
+
+    def _lay_out(self, probes: ProbeSet, step: int) -> None:
+        measures = [measure.axis for measure in self._measuring.taken(probes)]
+        alarms = [alarm_scalar(alarm.name) for alarm in self._alarms(probes)]
+        for backend in self._backends or []:
+            if isinstance(backend, TakesLayouts):
+                backend.write_layout(measures, alarms, step)
 
     def _record(self, probes: ProbeSet, seen: Pass, step: int) -> None:
         """Write what the tab shows: the heat, and the probes if they or the layer are new."""
