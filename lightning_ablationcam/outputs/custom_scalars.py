@@ -72,7 +72,7 @@ def _chart(title: str, tag: str, names: Iterable[str]) -> Any:
 
 
 def merged(found: Any | None, ours: Any) -> Any:
-    """A layout that was found, with ours: after its own categories, in place of equally named ones.
+    """A layout that was found, with ours: in place of categories of the same names, or after all.
 
     Args:
         found: A ``Layout``, or None.
@@ -80,12 +80,11 @@ def merged(found: Any | None, ours: Any) -> Any:
     """
     if found is None:
         return ours
-    named = {category.title for category in ours.category}
-    theirs = [category for category in found.category if category.title not in named]
+    categories = {category.title: category for category in (*found.category, *ours.category)}
     whole = layout_pb2.Layout()
     whole.CopyFrom(found)
     del whole.category[:]
-    whole.category.extend([*theirs, *ours.category])
+    whole.category.extend(categories.values())
     return whole
 
 
