@@ -211,6 +211,7 @@ class AblationCAMMonitor(Callback):
         self.result: AblationResult | None = None
         self._every, self._max_overhead = every_n_validations, max_overhead
         self._measuring = Measuring(measures, measure_every_n_passes, alarms)
+        self._measuring.check_options(self.options)
         self._fit = Fit(
             ProbeSource(
                 probes,

@@ -19,6 +19,7 @@ from torch import nn
 
 from lightning_ablationcam import (
     AblationCAMMonitor,
+    Alarm,
     ProbeSet,
     ablation_cam,
     group_channels,
@@ -183,7 +184,14 @@ CALLS = {
             "reference": {"None"},
             "max_overhead": {"None"},
             "tag": WORDS,
+            "measures": {"[]"},
+            "measure_every_n_passes": {"2**63", "10**5000"},
+            "alarms": {"[]"},
         },
+    ),
+    Alarm: (
+        lambda: {"measure": "drift", "above": 0.5},
+        {"above": {"0"}, "below": {"None"}, "stop": {"True"}, "name": {"None", "'x'"}},
     ),
     ProbeSet: (
         lambda: {"inputs": images(2)},

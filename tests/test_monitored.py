@@ -359,6 +359,23 @@ def test_an_output_without_probabilities_is_told_once(tmp_path):
     assert not {"deletion", "increase"} & logged(tmp_path).keys()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"score": lambda output, classes: output[:, 0]},
+        {"embeddings": "own"},
+        {"task": "regression"},
+    ],
+)
+@pytest.mark.parametrize(
+    "asked", [{"measures": ["deletion"]}, {"alarms": [Alarm("deletion", above=0.5)]}]
+)
+def test_what_can_have_no_probabilities_is_an_error_at_once(options, asked):
+    with pytest.raises(ValueError, match=r"measures=\['deletion'\]: they need class probabilities"):
+        monitor(**options, **asked)
+    assert monitor(**options)
+
+
 # ---- from YAML -----------------------------------------------------------------------------------
 
 YAML = """
