@@ -541,7 +541,7 @@ def _checked_maps(heatmaps: Any, picture: Tensor) -> Tensor:
     spatial = max(1, picture.ndim - 2)
     expected = (
         f"expected one map of {spatial} dimension{'s' if spatial > 1 else ''} for each of the "
-        f"{len(picture)} pictures, which are of shape {tuple(picture.shape)}"
+        f"{len(picture)} rows of inputs, which are of shape {tuple(picture.shape)}"
     )
     if isinstance(heatmaps, np.ndarray) and heatmaps.dtype.kind in "fiub":
         heatmaps = torch.as_tensor(heatmaps)

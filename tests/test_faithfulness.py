@@ -669,7 +669,7 @@ def test_what_has_no_class_probability_is_refused():
     ("given", "error", "message"),
     [
         ({"heatmaps": torch.rand(2, 4)}, ValueError, "expected one map of 2 dimensions"),
-        ({"heatmaps": torch.rand(3, 4, 4)}, ValueError, "for each of the 2 pictures"),
+        ({"heatmaps": torch.rand(3, 4, 4)}, ValueError, "for each of the 2 rows of inputs"),
         ({"heatmaps": torch.rand(2, 1, 4, 4)}, ValueError, "expected one map of 2 dimensions"),
         ({"heatmaps": torch.rand(2, 0, 4)}, ValueError, "is empty"),
         ({"heatmaps": [[1.0]]}, TypeError, "expected a tensor"),
