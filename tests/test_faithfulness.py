@@ -12,9 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
 
-from lightning_ablationcam import ablation_cam, faithfulness
+from lightning_ablationcam import ablation_cam, evaluation, faithfulness
 from lightning_ablationcam.engine.ending import Endings
 from lightning_ablationcam.evaluation import MEASURES, FaithfulnessResult, measure_faithfulness
 from lightning_ablationcam.measures.axis import AVERAGE_DROP, AVERAGE_GAIN, DELETION, INSERTION
@@ -31,8 +32,10 @@ from lightning_ablationcam.measures.faithfulness import (
     places_by_heat,
     ranks_of,
 )
+from lightning_ablationcam.method.heads import classes as classes_of_heads
 from lightning_ablationcam.options import Options
 from tests import faithfulness_reference as slow
+from tests.fake_cuda import FakeDevice
 from tests.networks import BatchStatistics, ConvBN, Dropouts, InplaceReLU, TinyViT, images, seeded
 
 CURVES = ("insertion_curve", "deletion_curve")
@@ -404,6 +407,22 @@ def test_memory_that_runs_out_halves_the_batch():
     model.most = 0
     with pytest.raises(torch.OutOfMemoryError):
         faithfulness(model, pictures, heatmaps, steps=4)
+
+
+def test_on_a_device_everything_is_there(monkeypatch):
+    # Fake tensors hold no numbers to be checked, and isolation asks a device that is not there.
+    monkeypatch.setattr(classes_of_heads, "check_classes", lambda *_given: None)
+    monkeypatch.setattr(evaluation, "isolated", lambda *_given: torch.no_grad())
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.device("cuda"):
+            model, pictures = ConvBN().eval(), torch.empty(3, 3, 8, 8)
+        with torch.no_grad(), FakeDevice() as device:
+            result = faithfulness(
+                model, pictures, torch.empty(3, 4, 4), steps=4, memory_budget=10**7
+            )
+    assert {each.device.type for each in device.results} == {"cuda", "cpu"}
+    for name in (*MEASURES, *CURVES, "classes", "probabilities"):
+        assert getattr(result, name).device.type == "cpu"
 
 
 # -------------------------------------------------------------------------------------- tasks
