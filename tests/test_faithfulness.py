@@ -409,6 +409,22 @@ def test_memory_that_runs_out_halves_the_batch():
         faithfulness(model, pictures, heatmaps, steps=4)
 
 
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_images_that_must_stay_together_are_not_halved_when_memory_runs_out(after):
+    sizes = []
+
+    class Short(BatchStatistics):
+        def forward(self, x):
+            sizes.append(len(x))
+            if len(sizes) > after:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        faithfulness(seeded(Short()), images(4), random_maps(4, 4, 4), steps=4)
+    assert sizes == [4] * (after + 1)
+
+
 def test_on_a_device_everything_is_there(monkeypatch):
     # Fake tensors hold no numbers to be checked, and isolation asks a device that is not there.
     monkeypatch.setattr(classes_of_heads, "check_classes", lambda *_given: None)
