@@ -239,7 +239,7 @@ class TestTime:
             assert made.data["probes"][probe]["name"] in text
             assert f"{100 * entry['probabilities'][probe]:.1f} %" in text
             assert f"{entry['drift'][probe]:.3f}" in text
-            score = page.locator(f".card[data-probe='{probe}'] .value").nth(1).inner_text()
+            score = page.locator(f".card[data-probe='{probe}'] .value:not(.b)").nth(1).inner_text()
             assert float(score.replace("\N{MINUS SIGN}", "-")) == pytest.approx(
                 float(f"{entry['scores'][probe]:.3g}")
             )
@@ -639,7 +639,7 @@ class TestRoles:
         expect(facts.get_by_role("row", name="Rival")).to_contain_text(
             f"{CLASSES[entry['classes'][1]]} {share}"
         )
-        score = page.locator(".card[data-probe='1'] .value").nth(1).inner_text()
+        score = page.locator(".card[data-probe='1'] .value:not(.b)").nth(1).inner_text()
         shown = float(score.replace("\N{MINUS SIGN}", "-"))
         assert shown == pytest.approx(float(f"{entry['scores'][1]:.3g}"))
         # Support is the explained class's.
