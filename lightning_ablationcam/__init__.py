@@ -18,6 +18,7 @@ setting             what is asked of a network, before any engine runs
 cam                 ``ablation_cam``
 interactions        ``interaction``: pairs of channels, ablated together
 grouping            ``group_channels``: which channels' maps agree
+evaluation          ``faithfulness``: whether maps show what class probabilities rest on
 ------------------  ------------------------------------------------------------------------------
 records             what event files hold, without torch
 tensorboard_plugin  the tab: its server and its page
@@ -39,6 +40,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_ablationcam.callback import AblationCAMMonitor as AblationCAMMonitor
     from lightning_ablationcam.cam import ablation_cam as ablation_cam
+    from lightning_ablationcam.evaluation import FaithfulnessResult as FaithfulnessResult
+    from lightning_ablationcam.evaluation import faithfulness as faithfulness
     from lightning_ablationcam.grouping import group_channels as group_channels
     from lightning_ablationcam.interactions import InteractionResult as InteractionResult
     from lightning_ablationcam.interactions import interaction as interaction
@@ -47,16 +50,20 @@ if TYPE_CHECKING:
     from lightning_ablationcam.outputs.report import write_report as write_report
     from lightning_ablationcam.probes.probe_set import ProbeSet as ProbeSet
     from lightning_ablationcam.result import AblationResult as AblationResult
+    from lightning_ablationcam.run.alarms import Alarm as Alarm
 
 __version__ = "0.1.0"
 
 # Lazy (PEP 562): the TensorBoard process must be able to import a subpackage without torch.
 _HOMES = {
+    "Alarm": "run.alarms",
     "AblationCAMMonitor": "callback",
     "AblationResult": "result",
+    "FaithfulnessResult": "evaluation",
     "InteractionResult": "interactions",
     "ProbeSet": "probes.probe_set",
     "ablation_cam": "cam",
+    "faithfulness": "evaluation",
     "group_channels": "grouping",
     "interaction": "interactions",
     "strongest_box": "method.boxes",

@@ -109,9 +109,12 @@ def test_public_names():
     assert sorted(lightning_ablationcam.__all__) == [
         "AblationCAMMonitor",
         "AblationResult",
+        "Alarm",
+        "FaithfulnessResult",
         "InteractionResult",
         "ProbeSet",
         "ablation_cam",
+        "faithfulness",
         "group_channels",
         "interaction",
         "strongest_box",
@@ -135,7 +138,14 @@ def test_the_loader_imports_nothing_of_ours_when_it_is_imported():
 
 @pytest.mark.parametrize(
     "module",
-    ["render", "records.series", "outputs.pass_records", "report", "tensorboard_plugin.plugin"],
+    [
+        "render",
+        "measures.axis",
+        "records.series",
+        "outputs.pass_records",
+        "report",
+        "tensorboard_plugin.plugin",
+    ],
 )
 def test_what_tensorboard_and_the_report_need_does_not_import_torch(module):
     code = f"import sys, lightning_ablationcam.{module}\n"
