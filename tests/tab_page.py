@@ -394,6 +394,8 @@ def ring(data):
             else:
                 rows = (rows + 1) * beyond
                 rings = (rows >= rule["for_passes"]).any()
+                # Those that have been so all along.
+                beyond = rows >= rule["for_passes"]
             if rings:
                 entry["alarms"][rule["name"]] = np.flatnonzero(beyond).tolist()
 

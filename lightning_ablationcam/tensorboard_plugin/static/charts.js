@@ -43,7 +43,7 @@ import { number, whole } from "./text.js";
 const ROOM = 0.15;
 
 /** Places in a chart are written so. */
-const at = (/** @type {number} */ place) => (1000 * place).toFixed(1);
+const across = (/** @type {number} */ place) => (1000 * place).toFixed(1);
 
 /**
  * A row of a line's values, drawn without gaps but where a value is null.
@@ -51,12 +51,12 @@ const at = (/** @type {number} */ place) => (1000 * place).toFixed(1);
  * @param {Line} line
  * @param {(value: number) => string} y
  */
-function pathOf({ places, values, dotted }, y) {
+function segmentsOf({ places, values, dotted }, y) {
   let path = "";
   values.forEach((value, i) => {
     if (value === null) return;
     const starts = values[i - 1] == null;
-    path += `${starts ? "M" : "L"}${at(places[i])} ${y(value)}`;
+    path += `${starts ? "M" : "L"}${across(places[i])} ${y(value)}`;
     if (starts && values[i + 1] == null && !dotted) path += "h4"; // a point alone
   });
   return path;
@@ -72,7 +72,7 @@ function pathOf({ places, values, dotted }, y) {
  */
 function dotsOf({ places, values }, y, chosen) {
   const dots = values.map((value, i) =>
-    value === null || !chosen(i) ? "" : `M${at(places[i])} ${y(value)}h0.01`,
+    value === null || !chosen(i) ? "" : `M${across(places[i])} ${y(value)}h0.01`,
   );
   return dots.join("");
 }
@@ -90,7 +90,7 @@ export class Plot {
   constructor(label, seek, extent = [null, null], hint = "") {
     this.extent = extent;
     this.under = svg("g", {});
-    this.lines = svg("g", {});
+    this.lines = svg("g", { class: "curves" });
     this.marks = svg("g", {});
     this.chart = svg(
       "svg",
@@ -163,7 +163,7 @@ export class Plot {
       svg("path", { d, class: kind, "vector-effect": "non-scaling-stroke" });
     this.lines.replaceChildren(
       ...lines.flatMap((line) => {
-        const drawn = [path(pathOf(line, y), `line ${line.kind}`)];
+        const drawn = [path(segmentsOf(line, y), `line ${line.kind}`)];
         if (line.dotted) drawn.push(path(dotsOf(line, y, () => true), `dots ${line.kind}`));
         const { beyond } = line;
         if (beyond?.includes(true))
@@ -172,7 +172,7 @@ export class Plot {
       }),
     );
     const { limits = [], rang = [] } = around;
-    const ticks = rang.map((place) => `M${at(place)} 100v-14`).join("");
+    const ticks = rang.map((place) => `M${across(place)} 100v-14`).join("");
     this.under.replaceChildren(
       ...limits.flatMap(({ value, above }) => {
         const [top, bottom] = above ? [0, Number(y(value))] : [Number(y(value)), 100];
@@ -209,7 +209,7 @@ export class Plot {
     [...this.marks.children].forEach((mark, i) => {
       const shown = i < places.length;
       setAttribute(mark, "visibility", shown ? "visible" : "hidden");
-      if (shown) setAttribute(mark, "transform", `translate(${at(places[i])} 0)`);
+      if (shown) setAttribute(mark, "transform", `translate(${across(places[i])} 0)`);
     });
   }
 
