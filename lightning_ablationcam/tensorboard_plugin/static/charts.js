@@ -37,6 +37,7 @@ import { number, whole } from "./text.js";
  * @property {Limit[]} [limits] Where beyond begins.
  * @property {number[]} [rang] Places at which an alarm rang.
  * @property {number|null} [most] The greatest value that there can be.
+ * @property {(value: number) => string} [write] How the ends are written.
  */
 
 /** How much of the height above or below a limit is shown at least. */
@@ -191,7 +192,8 @@ export class Plot {
         return node;
       }),
     );
-    setText(this.range, known ? `${number(low)} … ${number(high)}` : "");
+    const { write = number } = around;
+    setText(this.range, known ? `${write(low)} … ${write(high)}` : "");
   }
 
   /**
@@ -221,18 +223,17 @@ export class Plot {
    * @param {number} probe
    */
   say(sides, { name, text }, probe) {
-    const found = sides.map((side) => side.newest(name, probe));
-    [this.value, this.other].forEach((node, i) => {
-      node.hidden = i > 0 && i >= found.length;
-      if (i < found.length) setText(node, text(found[i].value));
+    const since = sides.map((side, i) => {
+      const { value, index } = side.newest(name, probe);
+      const node = i ? this.other : this.value;
+      setText(node, text(value));
+      // A measure need not be taken in every pass.
+      const step = `of step ${whole(side.evolution.numbers[index])}`;
+      return (node.title = index === side.index ? "" : step);
     });
-    // A measure need not be taken in every pass.
-    const [{ index }] = found;
-    const { evolution, index: now } = sides[0];
-    this.since.hidden = index === now;
-    const step = `of step ${whole(evolution.numbers[index])}`;
-    setText(this.since, index === now ? "" : step);
-    this.value.title = index === now ? "" : step;
+    this.other.hidden = sides.length < 2;
+    this.since.hidden = !since[0];
+    setText(this.since, since[0]);
   }
 }
 
@@ -344,7 +345,7 @@ export class Curves {
   build(sides, probe, measure) {
     this.fields = this.choose(this.drawn[0], measure);
     this.places = this.drawn.map((evolution) => placesOf(evolution, this.drawn));
-    this.plots = this.fields.map(({ name, label, extent, most, hint }) => {
+    this.plots = this.fields.map(({ name, label, extent, most, write, hint }) => {
       const go = (/** @type {number} */ share) => this.seek(nearestIndex(this.places[0], share));
       const plot = new Plot(label, go, extent, hint);
       const { beyond, ...around } = alarmsIn(this.drawn[0], name, this.places[0], probe);
@@ -355,7 +356,7 @@ export class Curves {
         return lineOf(evolution, name, this.places[i], i ? "b" : "a", valueAt);
       });
       lines[0].beyond = beyond;
-      plot.draw(lines, { ...around, most });
+      plot.draw(lines, { ...around, most, write });
       return plot;
     });
     this.place();

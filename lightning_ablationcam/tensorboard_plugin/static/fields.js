@@ -16,6 +16,7 @@ import { UNKNOWN, decimals, number, percent } from "./text.js";
  * @property {(value: number|null) => string} text How a value is written.
  * @property {string} group The heading under which it stands.
  * @property {Extent} [extent] That of its curve.
+ * @property {(value: number) => string} [write] How the ends of its curve are written.
  * @property {number|null} [most] The greatest value that it can have; none where there is no such.
  * @property {string} [hint] What it is, in a sentence.
  */
@@ -54,15 +55,16 @@ function writerOf({ percent: isShare, unit }) {
 }
 
 /**
- * A value that somebody has chosen, with no more digits than it needs.
+ * A value with no more digits than it needs.
  *
  * @param {Axis} axis
  * @param {number} value
+ * @param {number} [digits] How many it may have.
  */
-export function exactText({ percent: isShare, unit }, value) {
-  const digits = number(Number((isShare ? 100 * value : value).toPrecision(6)));
+export function exactText({ percent: isShare, unit }, value, digits = 6) {
+  const text = String(Number((isShare ? 100 * value : value).toPrecision(digits)));
   const after = isShare ? "%" : unit;
-  return after ? `${digits} ${after}` : digits;
+  return after ? `${text} ${after}` : text;
 }
 
 /**
@@ -91,6 +93,7 @@ function fieldOf(axis) {
     group: axis.group || (older?.group ?? "Other"),
     extent: [axis.low, null],
     most: axis.high,
+    write: (value) => exactText(axis, value, 3),
     hint: axis.hint || (older?.hint ?? ""),
   };
 }

@@ -2,7 +2,7 @@
  * The page as a whole: where its parts stand, its keys, and when it is drawn.
  */
 
-import { beginningsOf, ringText, ringsAt } from "./alarms.js";
+import { alarmLabel, beginningsOf, ringsAt } from "./alarms.js";
 import { announce, el, iconButton, liveText, setText } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { LargeView } from "./large_view.js";
@@ -34,7 +34,8 @@ function summaryOf({ a: { evolution, index }, order, pictures: { failed }, role 
       : `${order.length} of ${all} probes`;
   const words = [count, `layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`];
   if (role) words.push(`map of: ${role}`);
-  words.push(...ringsAt(evolution, index).map((ring) => `alarm: ${ringText(evolution, ring)}`));
+  for (const { rule, probes } of ringsAt(evolution, index))
+    words.push(`alarm: ${alarmLabel(evolution, rule)} (${probes.length})`);
   if (failed) words.push(`${failed} ${failed === 1 ? "picture" : "pictures"} could not be loaded`);
   return words.join(" · ");
 }
