@@ -158,7 +158,8 @@ export function chosenMeasure(evolution, name) {
  * @param {string} measure The one that is chosen, if it is there.
  */
 export function fieldsOnCard(evolution, measure) {
-  const axis = evolution.measures.find(({ name }) => name === measure) ?? evolution.measures[0];
+  const known = evolution.measures.filter(({ name }) => evolution.knows(name));
+  const axis = known.find(({ name }) => name === measure) ?? known[0] ?? evolution.measures[0];
   const score = { ...SCORE, label: scoreLabel(evolution) };
   return axis ? [fieldOf(axis), score] : [score];
 }
