@@ -261,6 +261,11 @@ class AblationCAMMonitor(Callback):
         """The probes that are watched, once they are known."""
         return self._fit.source.probes
 
+    @property
+    def measuring(self) -> Measuring:
+        """What is measured, and what of it rings an alarm."""
+        return self._measuring
+
     def table(self) -> dict[str, list[Any]]:
         """What was seen, one row for each probe and pass, as ``pandas.DataFrame`` takes it.
 

@@ -15,6 +15,7 @@ from lightning_ablationcam.outputs.backend import (
 )
 from lightning_ablationcam.outputs.folder import Folder
 from lightning_ablationcam.outputs.pass_records import (
+    alarm_records,
     heat_record,
     named_score,
     probes_record,
@@ -30,7 +31,6 @@ from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.records.format import (
     HEAT_TAG,
     PROBES_TAG,
-    AlarmRecord,
     encode_heat,
     encode_probes,
 )
@@ -149,7 +149,7 @@ class Publisher:
 
     def _lay_out(self, probes: ProbeSet, step: int) -> None:
         measures = [measure.axis for measure in self._measuring.taken(probes)]
-        alarms = [alarm_scalar(alarm.name) for alarm in self._alarms(probes)]
+        alarms = [alarm_scalar(alarm.name) for alarm in alarm_records(self._measuring, probes)]
         for backend in self._backends or []:
             if isinstance(backend, TakesLayouts):
                 backend.write_layout(measures, alarms, step)
@@ -170,29 +170,13 @@ class Publisher:
                 map_shape=seen.map_shape,
                 task=seen.task,
                 measures=[measure.axis for measure in self._measuring.taken(probes)],
-                alarms=self._alarms(probes),
+                alarms=alarm_records(self._measuring, probes),
             )
             records.insert(0, (PROBES_TAG, encode_probes(record)))
         for taker in takers:
             for suffix, strings in records:
                 taker.write_record(suffix, strings, step)
         self._described = described
-
-    def _alarms(self, probes: ProbeSet) -> list[AlarmRecord]:
-        """The rules of alarms on what is measured."""
-        taken = {measure.name for measure in self._measuring.taken(probes)}
-        return [
-            AlarmRecord(
-                name=alarm.called,
-                measure=alarm.measure,
-                above=alarm.above,
-                below=alarm.below,
-                for_passes=alarm.for_passes,
-                of=alarm.of,
-            )
-            for alarm in self._measuring.alarms
-            if alarm.measure in taken
-        ]
 
     def finish(self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int) -> None:
         """Write the whole story of each probe, as a strip and as an animation, and flush it.
