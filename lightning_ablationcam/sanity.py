@@ -173,7 +173,7 @@ def sanity_check(
     tell = _once(warn)
     # Random parameters may make a forward write to what it has never written to.
     forget_unwritten(model)
-    with isolated(model, tell):
+    with isolated(model, tell), replaceable(model):
         network = _Network(model, plain(inputs), options, int(seed))
         if explain is None or classes is None:
             intact, asked, find = network.ablated(target_layer, masks, tell, classes)
@@ -182,7 +182,7 @@ def sanity_check(
         if explain is not None:
             find = partial(network.explained, explain, asked)
             intact = find()
-        names, maps = network.cascade(find, int(stages))
+        names, maps = network.cascade(find, intact, int(stages))
     return _compared(names, torch.stack(maps), intact, asked, int(seed))
 
 
@@ -344,11 +344,11 @@ class _Network:
         device = next((each.device for each in self._model.parameters()), classes.device)
         with kept_random_state(self._devices), torch.enable_grad():
             self._start()
-            found = explain(self._model, copied(self._inputs), classes.to(device))
+            found = explain(self._model, copied(self._inputs), classes.clone().to(device))
         return _checked_maps(found, len(classes))
 
     def cascade(
-        self, find: Callable[[], Tensor], stages: int
+        self, find: Callable[[], Tensor], intact: Tensor, stages: int
     ) -> tuple[list[tuple[str, ...]], list[Tensor]]:
         """The names of the modules of each stage, and the maps after it."""
         course = course_of(self._model, self._run)
@@ -360,15 +360,14 @@ class _Network:
         maps: list[Tensor] = []
         above: list[Unit] = []
         self._start()
-        with replaceable(self._model):
-            for units in _grouped(course.units, stages):
-                for unit in units:
-                    randomise(unit)
-                above += units
-                self._adapt(course, above)
-                with kept_random_state(self._devices):
-                    maps.append(_like_first(find(), maps))
-                names.append(tuple(unit.name or type(unit.module).__name__ for unit in units))
+        for units in _grouped(course.units, stages):
+            for unit in units:
+                randomise(unit)
+            above += units
+            self._adapt(course, above)
+            with kept_random_state(self._devices):
+                maps.append(_like(find(), intact))
+            names.append(tuple(unit.name or type(unit.module).__name__ for unit in units))
         return names, maps
 
     def _adapt(self, course: Course, units: Sequence[Unit]) -> None:
@@ -459,10 +458,10 @@ def _checked_maps(found: Any, count: int) -> Tensor:
     return maps.clone()
 
 
-def _like_first(maps: Tensor, earlier: Sequence[Tensor]) -> Tensor:
-    if earlier and maps.shape != earlier[0].shape:
+def _like(maps: Tensor, intact: Tensor) -> Tensor:
+    if maps.shape != intact.shape:
         raise ValueError(
-            f"explain returned shape {tuple(maps.shape)} after {tuple(earlier[0].shape)}; expected "
+            f"explain returned shape {tuple(maps.shape)} after {tuple(intact.shape)}; expected "
             "heatmaps of one shape"
         )
     return maps
