@@ -51,7 +51,11 @@ STAYS_CORRELATION = 0.9
 """Rank correlation with the intact map from which on a map of a random network has stayed."""
 
 STAYS_SIMILARITY = 0.9
-"""Structural similarity, likewise; both must be reached."""
+"""Structural similarity, likewise; both must be reached.
+
+With Ablation-CAM of EfficientNet-Lite0, six photographs and six seeds, no map of the random network
+reached more than 0.50 and 0.32; a map that ignores the network has 1 and 1.
+"""
 
 MAX_DRAWN = 8
 """Maps of each image that are drawn, the intact one included."""
@@ -86,14 +90,17 @@ def sanity_check(
 
     The modules are taken in the reverse order in which a forward uses their parameters. The first
     stage is the module nearest to the output alone; the others share what is left evenly, so that a
-    deep network takes no more than ``stages`` explanations. Random values are those of the module's
-    own ``reset_parameters``; parameters that it does not have or does not set, such as class tokens
-    and the originals of parametrisations, get normal numbers of their own mean and standard
-    deviation, so that what is all the same stays. The running statistics of batch norms above the
-    lowest random parameter are taken anew from ``inputs``, by one more forward in each stage: those
-    of training belong to other activations, and with either them or those of a new module the
-    signal dies on its way through a deep network, and all maps with it. Other buffers, and
-    parameters that the forward does not use, stay.
+    deep network takes no more than ``stages`` explanations. Where that module alone is random,
+    Ablation-CAM is another weighted sum of the same activations, and now and then much like the
+    intact one.
+
+    Random values are those of the module's own ``reset_parameters``; parameters that it does not
+    have or does not set, such as class tokens and the originals of parametrisations, get normal
+    numbers of their own mean and standard deviation, so that what is all the same stays. The
+    running statistics of batch norms above the lowest random parameter are taken anew from
+    ``inputs``, by one more forward in each stage: those of training belong to other activations,
+    and with either them or those of a new module the signal dies on its way through a deep network,
+    and all maps with it. Other buffers, and parameters that the forward does not use, stay.
 
     The model is left as it was found, also after an exception: its parameters and buffers are the
     same objects, with the same memory, values, versions and gradients. It must not run elsewhere at
@@ -300,7 +307,7 @@ class SanityResult:
         return np.concatenate(strips)
 
     def _caption(self, stage: int, row: int) -> list[str]:
-        return [self.stages[stage], f"correlation {float(self.correlation[stage, row]):.2f}"]
+        return [self.stages[stage], f"corr. {float(self.correlation[stage, row]):.2f}"]
 
 
 class _Network:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from lightning_ablationcam import ProbeSet, ablation_cam, sanity_check
+from lightning_ablationcam.network.randomised import replaceable
 from lightning_ablationcam.sanity import STAYS_CORRELATION, STAYS_SIMILARITY
 from tests.networks import (
     BatchStatistics,
@@ -407,6 +408,25 @@ def test_the_model_is_left_as_it_was_when_an_explanation_raises(name, calls, err
         sanity_check(model, layer, images(4), 0, explain=explain)
     assert_same(model, before)
     assert called[-1][0] != before[0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_replaced_is_given_back(name):
+    model, _ = network(name)
+    with_gradients(model)
+    before = snapshot(model)
+    with pytest.raises(Interrupted), replaceable(model):
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = tensor.data + 1
+        model.requires_grad_()
+        assert all(parameter.grad is None for parameter in model.parameters())
+        model(images(2)).sum().backward()
+        for place, parameter in enumerate(model.parameters()):
+            parameter.requires_grad_(place % 3 > 0)
+        raise Interrupted
+    # Of buffers that a forward writes to, the memory.
+    for found, expected in zip(snapshot(model)[0].values(), before[0].values(), strict=True):
+        assert (found[:2], found[3:]) == (expected[:2], expected[3:])
 
 
 def test_the_model_is_left_as_it_was_when_a_reset_raises():
