@@ -19,6 +19,7 @@ cam                 ``ablation_cam``
 interactions        ``interaction``: pairs of channels, ablated together
 sanity              ``sanity_check``: whether maps follow the network's parameters
 grouping            ``group_channels``: which channels' maps agree
+evaluation          ``faithfulness``: whether maps show what class probabilities rest on
 ------------------  ------------------------------------------------------------------------------
 records             what event files hold, without torch
 tensorboard_plugin  the tab: its server and its page
@@ -40,6 +41,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_ablationcam.callback import AblationCAMMonitor as AblationCAMMonitor
     from lightning_ablationcam.cam import ablation_cam as ablation_cam
+    from lightning_ablationcam.evaluation import FaithfulnessResult as FaithfulnessResult
+    from lightning_ablationcam.evaluation import faithfulness as faithfulness
     from lightning_ablationcam.grouping import group_channels as group_channels
     from lightning_ablationcam.interactions import InteractionResult as InteractionResult
     from lightning_ablationcam.interactions import interaction as interaction
@@ -57,10 +60,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "AblationCAMMonitor": "callback",
     "AblationResult": "result",
+    "FaithfulnessResult": "evaluation",
     "InteractionResult": "interactions",
     "ProbeSet": "probes.probe_set",
     "SanityResult": "sanity",
     "ablation_cam": "cam",
+    "faithfulness": "evaluation",
     "group_channels": "grouping",
     "interaction": "interactions",
     "sanity_check": "sanity",

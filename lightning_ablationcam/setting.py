@@ -41,7 +41,7 @@ from lightning_ablationcam.network.layers import (
     infer_layout,
     several,
 )
-from lightning_ablationcam.network.memory import is_out_of_memory
+from lightning_ablationcam.network.memory import in_batches
 from lightning_ablationcam.network.targets import Target
 from lightning_ablationcam.options import Groups, Options
 
@@ -78,6 +78,27 @@ def checked_wanted(
         masks: Likewise.
     """
     check_target_layer(target_layer)
+    return wanted_of(model, inputs, classes, options, labels, masks)
+
+
+def wanted_of(
+    model: nn.Module,
+    inputs: Inputs,
+    classes: Classes,
+    options: Options,
+    labels: Mapping[str, Tensor] | None = None,
+    masks: Tensor | None = None,
+) -> Wanted:
+    """:func:`checked_wanted` where no layer is named.
+
+    Args:
+        model: As in :func:`explain_classes`, and so are the others.
+        inputs: Likewise.
+        classes: Likewise.
+        options: Likewise.
+        labels: Likewise.
+        masks: Likewise.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model={shown(model)}; expected an nn.Module")
     check_inputs(inputs)
@@ -108,9 +129,36 @@ def prepared(
         declared: Likewise.
         largest_label: Likewise.
     """
+    meaning = meaning_of(model, inputs, options, masks, declared, largest_label)
+    reader = partial(_reader, meaning, wanted, options)
+    targets = [
+        resolve_target(model, each, inputs, reader, layout=options.layout, forward=options.run)
+        for each in several(target_layer)
+    ]
+    return _with_moments(Setting(model, targets, options, meaning, count_of(inputs)), inputs)
+
+
+def meaning_of(
+    model: nn.Module,
+    inputs: Inputs,
+    options: Options,
+    masks: Tensor | None = None,
+    declared: Task | None = None,
+    largest_label: int | None = None,
+) -> Meaning:
+    """What is known of what the model does, before its output is seen.
+
+    Args:
+        model: As in :func:`explain_classes`, and so are the others.
+        inputs: Likewise.
+        options: Likewise.
+        masks: Likewise.
+        declared: Likewise.
+        largest_label: Likewise.
+    """
     said, by_loss = declared_task(model)
     device = likeliest_picture(inputs).device
-    meaning = Meaning(
+    return Meaning(
         options.task,
         said or declared,
         by_loss,
@@ -118,12 +166,33 @@ def prepared(
         options.embeddings,
         None if masks is None else masks_as_given(masks).to(device),
     )
-    reader = partial(_reader, meaning, wanted, options)
-    targets = [
-        resolve_target(model, each, inputs, reader, layout=options.layout, forward=options.run)
-        for each in several(target_layer)
-    ]
-    return _with_moments(Setting(model, targets, options, meaning, count_of(inputs)), inputs)
+
+
+def unused_masks_notice(task: str | None) -> str:
+    """What the user is told where masks are given to a model that has no use for them."""
+    return (
+        f"masks is for outputs of a number at each place; the task is taken to be {task!r}, and "
+        "they are not used"
+    )
+
+
+def tell_of_empty_masks(masks: Tensor, classes: Tensor, tell: Callable[[str], None]) -> None:
+    """Tell of images in which masks say nowhere of the class.
+
+    Args:
+        masks: (N, H, W) the regions, or the class at each place.
+        classes: (N,) int64, the classes explained, on the CPU.
+        tell: Is told.
+    """
+    inside = masks.cpu()
+    if masks.dtype != torch.bool:
+        inside = inside == classes.view(-1, *[1] * (masks.ndim - 1))
+    nowhere = ~inside.flatten(1).any(dim=1)
+    if bool(nowhere.any()):
+        tell(
+            f"masks say nowhere of the class explained in {int(nowhere.sum())} of {len(nowhere)} "
+            "images, where the mean is taken over the whole image"
+        )
 
 
 def _reader(
@@ -249,22 +318,15 @@ def in_chunks(
     Where the model normalises by the statistics of the batch, the images stay together.
     """
     count, budget = count_of(inputs), setting.options.memory_budget
-    size = count
-    if budget is not None and size > 1 and not uses_batch_statistics(setting.model):
+    size, divisible = count, not uses_batch_statistics(setting.model)
+    if budget is not None and size > 1 and divisible:
         size = max(1, min(size, int(budget * IMAGES_SHARE) // _bytes_of_image(setting, inputs)))
-    results: list[T] = []
-    done = 0
-    while done < count:
-        rows = slice(done, done + size)
-        try:
-            results.append(explain(setting.rows(rows), rows_of(inputs, rows), wanted.rows(rows)))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or size == 1 or uses_batch_statistics(setting.model):
-                raise
-            size = (size + 1) // 2
-        else:
-            done += size
-    return results
+    return in_batches(
+        count,
+        size,
+        lambda rows: explain(setting.rows(rows), rows_of(inputs, rows), wanted.rows(rows)),
+        divisible=divisible,
+    )
 
 
 def _bytes_of_image(setting: Setting, inputs: Inputs) -> int:

@@ -21,6 +21,7 @@ from lightning_ablationcam import (
     AblationCAMMonitor,
     ProbeSet,
     ablation_cam,
+    faithfulness,
     group_channels,
     interaction,
     sanity_check,
@@ -171,6 +172,24 @@ CALLS = {
             "output": {"None"},
             "embeddings": {"None"},
             "masks": {"None"},
+        },
+    ),
+    faithfulness: (
+        lambda: {
+            "model": model(),
+            "inputs": images(2),
+            "heatmaps": images(2).mean(dim=1),
+            "steps": 2,
+        },
+        {
+            "classes": {"None", "0", *PAIR},
+            "steps": {"2**63", "10**5000"},
+            "baseline": {"0", "-1", "1.5", "2**63", "one image", "tensor with gradient"},
+            "memory_budget": {"None", "1.5", "2**63"},
+            "forward": {"None"},
+            "output": {"None"},
+            "masks": {"None"},
+            "shown": {"None", "''"},
         },
     ),
     group_channels: (

@@ -110,10 +110,12 @@ def test_public_names():
     assert sorted(lightning_ablationcam.__all__) == [
         "AblationCAMMonitor",
         "AblationResult",
+        "FaithfulnessResult",
         "InteractionResult",
         "ProbeSet",
         "SanityResult",
         "ablation_cam",
+        "faithfulness",
         "group_channels",
         "interaction",
         "sanity_check",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-import torch
 from torch import Tensor
 
 from lightning_ablationcam.engine.experience import experience_of
+from lightning_ablationcam.engine.memory import default_budget
 from lightning_ablationcam.engine.narrowing import narrowed
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.propagate import layer_value, propagate_drops
@@ -15,12 +15,6 @@ from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.readout import Columns, Readout, ScoreReadout, affine_readout
 from lightning_ablationcam.engine.replay import Replay, uses_batch_statistics
 from lightning_ablationcam.engine.selfcheck import checked
-
-DEFAULT_MEMORY_SHARE = 0.25
-"""Share of a CUDA device's free memory that a pass may use where no ``memory_budget`` is given."""
-
-DEFAULT_MEMORY_BUDGET = 512 * 2**20
-"""Bytes that a pass may use on other devices; on a CPU larger batches are not faster."""
 
 
 def find_drops(
@@ -45,7 +39,7 @@ def find_drops(
     Raises:
         RuntimeError: If ``engine="propagate"`` and the tail cannot be propagated.
     """
-    budget = memory_budget or _default_budget(question.activations.device)
+    budget = memory_budget or default_budget(question.activations.device)
     replay = Replay(question)
     if engine == "replay":
         return replay.drops(budget), "replay", None
@@ -105,9 +99,3 @@ def _signature(program: Program, question: Question) -> Hashable:
     kind = (*affine, question.precise, question.scores.shape[1])
     owners = question.alike or tuple(question.owners.tolist())
     return program.signature(), question.channel_dim, owners, kind
-
-
-def _default_budget(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(DEFAULT_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
-    return DEFAULT_MEMORY_BUDGET

@@ -1,4 +1,4 @@
-"""Measure how much new memory some code needs, by the storages of its tensors."""
+"""How much memory some code needs, by the storages of its tensors, and how much it may use."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ from torch.utils._pytree import tree_leaves
 MIN_SHARE = 1 / 8
 """Share of a budget that a batch may use in any case: without it, what is kept for many images
 could leave so little that their ablations run one by one, which takes much longer."""
+
+DEFAULT_MEMORY_SHARE = 0.25
+"""Share of a CUDA device's free memory that a pass may use where no ``memory_budget`` is given."""
+
+DEFAULT_MEMORY_BUDGET = 512 * 2**20
+"""Bytes that a pass may use on other devices; on a CPU larger batches are not faster."""
+
+
+def default_budget(device: torch.device) -> int:
+    """The bytes that a pass on a device may use where the user gives no ``memory_budget``."""
+    if device.type == "cuda":
+        return int(DEFAULT_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
+    return DEFAULT_MEMORY_BUDGET
 
 
 def left(memory_budget: int, kept: int) -> int:

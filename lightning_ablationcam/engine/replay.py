@@ -13,7 +13,7 @@ from lightning_ablationcam.engine.prefix import Prefix
 from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.recorder import Forward, run
 from lightning_ablationcam.network.inputs import Inputs, count_of, nbytes_of, repeated, rows_of
-from lightning_ablationcam.network.memory import is_out_of_memory
+from lightning_ablationcam.network.memory import in_batches, is_out_of_memory
 
 SAME_SCORE = 1e-4
 """Relative error allowed in the intact score where stored results stand in for the prefix."""
@@ -165,19 +165,7 @@ class _PrefixError(Exception):
 
 
 def _batched(compute: Callable[[Tensor], Tensor], items: Tensor, size: int) -> Tensor:
-    """Compute items batch by batch, with half the batch whenever memory runs out."""
-    results: list[Tensor] = []
-    done = 0
-    while done < len(items):
-        try:
-            results.append(compute(items[done : done + size]))
-        except (RuntimeError, MemoryError) as error:
-            if size == 1 or not is_out_of_memory(error):
-                raise
-            size = max(1, size // 2)
-        else:
-            done += size
-    return torch.cat(results)
+    return torch.cat(in_batches(len(items), size, lambda rows: compute(items[rows])))
 
 
 def bytes_per_image(model: nn.Module, inputs: Inputs, forward: Forward) -> int:

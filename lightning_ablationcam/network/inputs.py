@@ -30,15 +30,33 @@ def mapped(inputs: Inputs, change: Callable[[Tensor], Any]) -> Inputs:
         >>> mapped({"x": torch.ones(2), "n": 3}, lambda tensor: tensor * 2)
         {'x': tensor([2., 2.]), 'n': 3}
     """
+    return _mapped(inputs, lambda _path, tensor: change(tensor), "")
+
+
+def replaced(inputs: Inputs, path: str, tensor: Tensor) -> Inputs:
+    """The same with another tensor at a path, as :func:`tensors` names it.
+
+    Example:
+        >>> import torch
+        >>> replaced({"x": torch.ones(1), "views": [torch.ones(1)]}, "views.0", torch.zeros(1))
+        {'x': tensor([1.]), 'views': [tensor([0.])]}
+    """
+    return _mapped(inputs, lambda where, found: tensor if where == path else found, "")
+
+
+def _mapped(inputs: Inputs, change: Callable[[str, Tensor], Any], where: str) -> Inputs:
     if isinstance(inputs, Tensor):
-        return change(inputs)
+        return change(where, inputs)
     if isinstance(inputs, Mapping):
-        return {key: mapped(value, change) for key, value in inputs.items()}
-    if isinstance(inputs, tuple) and hasattr(inputs, "_fields"):
-        return type(inputs)(*(mapped(value, change) for value in inputs))
+        return {key: _mapped(value, change, _below(where, key)) for key, value in inputs.items()}
     if isinstance(inputs, (tuple, list)):
-        return type(inputs)(mapped(value, change) for value in inputs)
+        values = [_mapped(each, change, _below(where, at)) for at, each in enumerate(inputs)]
+        return type(inputs)(*values) if hasattr(inputs, "_fields") else type(inputs)(values)
     return inputs
+
+
+def _below(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
 
 
 def tensors(inputs: Inputs, where: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -54,7 +72,7 @@ def tensors(inputs: Inputs, where: str = "") -> Iterator[tuple[str, Tensor]]:
     elif isinstance(inputs, (Mapping, tuple, list)):
         items = inputs.items() if isinstance(inputs, Mapping) else enumerate(inputs)
         for key, value in items:
-            yield from tensors(value, f"{where}.{key}" if where else str(key))
+            yield from tensors(value, _below(where, key))
 
 
 def picture_path(inputs: Inputs, chosen: str | None = None) -> str:
@@ -74,7 +92,7 @@ def picture_path(inputs: Inputs, chosen: str | None = None) -> str:
         raise TypeError(f"inputs={shown(inputs)}; expected a tensor (N, ...), or a dict of them")
     if chosen is not None:
         if chosen not in found:
-            raise ValueError(f"shown={chosen!r} is not among the inputs: {_listed(found)}")
+            raise ValueError(f"shown={shown(chosen)} is not among the inputs: {_listed(found)}")
         return chosen
     last = {path.rsplit(".", 1)[-1]: path for path in reversed(found)}
     named = next((last[key] for key in PICTURE_KEYS if key in last), None)
