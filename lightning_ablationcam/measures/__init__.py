@@ -1,6 +1,7 @@
 """Numbers that sum up a heatmap, or the change between two, in one value.
 
-Pure functions of class probabilities (N,), and of heatmaps, tensors or arrays of shape (N, l), (N, h, w) or (N, d, h, w):
+Pure functions: of heatmaps, tensors or arrays of shape (N, l), (N, h, w) or (N, d, h, w), and those
+of faithfulness, of tensors only.
 
 >>> import numpy as np
 >>> from lightning_ablationcam.measures import agreement, border_heat
