@@ -1,16 +1,17 @@
 """Catch a network that goes by a mark instead of the picture, while its accuracy is perfect.
 
 A network shall find the portraits that were scanned upside down. All of these came through one
-scanner, and it prints its tag in a corner: networks that read X-rays have gone by a hospital's tag
-likewise. The validation pictures have it, too, so accuracy does not tell. The heatmaps do:
+scanner, and it prints its tag in a corner, as hospitals have tags of their own on X-rays, which
+networks have gone by (Zech et al. 2018). The validation pictures have it, too, so accuracy does not
+tell. The heatmaps do:
 
     python examples/catch_a_shortcut.py
 
 The alarm is set without knowing of the tag. The face is in the middle of a portrait, and so should
 the heat be. Spread evenly, 36 % of it would be on the border, which is the outer tenth of each
-side. Where it is more than half, in three validations in a row, something is wrong. The watched
-probes are portraits upside down, which the network is to find. Its twin is trained on the same
-portraits without the tag, from the same seed and under the same alarm.
+side. Where it is more than half, in three validations in a row, something is wrong. What is watched
+are portraits upside down, since these are what the network is to find. Its twin is trained on the
+same portraits without the tag, from the same seed and under the same alarm.
 
 The portraits are the 100 of scikit-image's ``lfw_subset``: 70 people are trained on, with their
 mirror images, and the 30 others validate, each the right way up and upside down.
@@ -94,14 +95,8 @@ def train(tag: bool, seed: int, logdir: Path) -> Run:
     train_set = TensorDataset(*scans(torch.cat([known, known.flip(3)]), tag))
     val_set = TensorDataset(*scans(others, tag))
     images, labels = val_set[len(others) : len(others) + PROBES]
-    probes = ProbeSet(
-        images,
-        labels,
-        names=[f"portrait {number + 1}" for number in range(PROBES)],
-        class_names=["upright", "upside down"],
-        mean=MEAN,
-        std=STD,
-    )
+    names, classes = [f"portrait {i + 1}" for i in range(PROBES)], ["upright", "upside down"]
+    probes = ProbeSet(images, labels, names, class_names=classes, mean=MEAN, std=STD)
     monitor = AblationCAMMonitor("features", probes, alarms=[ALARM])
     trainer = Trainer(
         accelerator="cpu",
@@ -112,7 +107,6 @@ def train(tag: bool, seed: int, logdir: Path) -> Run:
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
-        num_sanity_val_steps=0,
     )
     network = Finder()
     batches = DataLoader(train_set, batch_size=16, shuffle=True), DataLoader(val_set, batch_size=60)
@@ -131,8 +125,8 @@ def picture(runs: dict[str, Run]) -> Image.Image:
             shares = seen.measures["border_heat"][:SHOWN]
             title = f"{name}, epoch {seen.epoch + 1}"
             captions += [[title, f"{share:.0%} of the heat on the border"] for share in shares]
-    legend = "maximum of each map"
-    return Image.fromarray(gallery(np.stack(plain), np.stack(heats), captions, legend))
+    drawn = gallery(np.stack(plain), np.stack(heats), captions, "maximum of each map")
+    return Image.fromarray(drawn)
 
 
 def main() -> None:
@@ -141,6 +135,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
+    torch.set_num_threads(1)  # The pictures are small: threads would wait for each other.
     # Only what the monitor has to say.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*|.*LeafSpec.*")
@@ -151,7 +146,7 @@ def main() -> None:
         runs[name] = train(tag, options.seed, options.logdir)
 
     print("\n" + "".join(f"{name:>15}{'':20}" for name in runs).rstrip())
-    print("epoch" + "  accuracy  border heat  alarm      " * len(runs))
+    print("epoch" + "      ".join(["  accuracy  border heat  alarm"] * len(runs)))
     for number, row in enumerate(zip(*(run.epochs for run in runs.values()), strict=True)):
         line = f"{number + 1:>5}"
         for seen in row:

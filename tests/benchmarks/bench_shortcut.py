@@ -16,10 +16,13 @@ import time
 import warnings
 from pathlib import Path
 
+import torch
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def main() -> None:
+    torch.set_num_threads(1)
     sys.path.insert(0, str(EXAMPLES))
     example = importlib.import_module("catch_a_shortcut")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
