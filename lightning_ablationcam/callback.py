@@ -211,6 +211,7 @@ class AblationCAMMonitor(Callback):
         self.result: AblationResult | None = None
         self._every, self._max_overhead = every_n_validations, max_overhead
         self._measuring = Measuring(measures, measure_every_n_passes, alarms)
+        self._measuring.check_options(self.options)
         self._fit = Fit(
             ProbeSource(
                 probes,
@@ -259,6 +260,11 @@ class AblationCAMMonitor(Callback):
     def probes(self) -> ProbeSet | None:
         """The probes that are watched, once they are known."""
         return self._fit.source.probes
+
+    @property
+    def measuring(self) -> Measuring:
+        """What is measured, and what of it rings an alarm."""
+        return self._measuring
 
     def table(self) -> dict[str, list[Any]]:
         """What was seen, one row for each probe and pass, as ``pandas.DataFrame`` takes it.

@@ -36,6 +36,8 @@ TORCH_ONLY = [room for room, floor in FLOOR_OF.items() if floor <= FLOOR_OF["cam
 ALLOWED = {
     **{room: {"torch", "numpy"} for room in TORCH_ONLY},
     "grouping": {"torch", "numpy", "sklearn"},
+    "measures": {"torch", "numpy", "torchmetrics"},
+    "sanity": {"torch", "numpy"},
     # Above nothing of ours, and needed by results, which can be drawn.
     "render": {"anyascii", "numpy", "PIL", "cmap"},
     "records": {"numpy"},
@@ -109,13 +111,16 @@ def test_public_names():
     assert sorted(lightning_ablationcam.__all__) == [
         "AblationCAMMonitor",
         "AblationResult",
+        "Alarm",
         "FaithfulnessResult",
         "InteractionResult",
         "ProbeSet",
+        "SanityResult",
         "ablation_cam",
         "faithfulness",
         "group_channels",
         "interaction",
+        "sanity_check",
         "strongest_box",
         "write_animations",
         "write_report",

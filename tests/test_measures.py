@@ -22,7 +22,7 @@ from lightning_ablationcam.measures import (
     shift,
 )
 from lightning_ablationcam.measures.focus import HOTTEST_SHARE
-from lightning_ablationcam.measures.registry import MEASURES, Maps, measured
+from lightning_ablationcam.measures.registry import MEASURES
 from lightning_ablationcam.method.balance import balance_of
 
 
@@ -115,21 +115,6 @@ def test_concentration_of_one_hot_place_and_of_broken_maps():
     point[0, 0, 0] = torch.nan
     assert concentration(point).isnan()
     assert concentration(torch.full((1, 4, 4), torch.inf)).isnan()
-
-
-def test_a_pass_has_every_measure_that_is_known():
-    before, now = random_maps(seed=1), random_maps(seed=2)
-    balance = torch.linspace(0, 1, 5).double()
-    first, second = measured(Maps(now, None)), measured(Maps(now, before, balance))
-    assert first.keys() == {"concentration"}
-    assert second.keys() == {measure.name for measure in MEASURES}
-    assert torch.equal(second["drift"], drift(before, now))
-    for measure in MEASURES:
-        values = second[measure.name]
-        assert values.shape == (5,)
-        assert values.dtype == torch.float64
-        assert measure.axis.low <= values.min() <= values.max() <= measure.axis.high
-        assert measure.axis.low <= measure.neutral <= measure.axis.high
 
 
 def test_concentration_goes_from_the_share_of_heat_that_is_spread_evenly():

@@ -74,9 +74,7 @@ def test_what_is_measured_goes_along():
 def test_a_measure_of_any_name_and_its_alarms_go_along():
     measures = {"insertion": np.array([0.25, np.nan])}
     beyond = {"own": np.array([True, True]), "other": np.array([False, True])}
-    seen = a_pass(measures=measures)
-    object.__setattr__(seen, "alarms", beyond)
-    record = heat_record(seen, fingerprint="f")
+    record = heat_record(a_pass(measures=measures, alarms=beyond), fingerprint="f")
     assert record.measures == {"insertion": (0.25, None)}
     assert record.alarms == {"own": (0, 1), "other": (1,)}
     assert decode_heat(encode_heat(record)) == record

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from lightning_ablationcam.measures.focus import concentration as concentration
     from lightning_ablationcam.measures.focus import mask_heat as mask_heat
     from lightning_ablationcam.measures.focus import pointing_game as pointing_game
+    from lightning_ablationcam.measures.likeness import rank_correlation as rank_correlation
+    from lightning_ablationcam.measures.likeness import (
+        structural_similarity as structural_similarity,
+    )
 
 # Lazy (PEP 562): TensorBoard's server reads ``axis`` and must not import torch for it.
 _HOMES = {
@@ -30,7 +34,9 @@ _HOMES = {
     "drift": "change",
     "mask_heat": "focus",
     "pointing_game": "focus",
+    "rank_correlation": "likeness",
     "shift": "change",
+    "structural_similarity": "likeness",
 }
 
 __all__ = list(_HOMES)

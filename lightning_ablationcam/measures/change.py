@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_ablationcam.arguments import check_count
-from lightning_ablationcam.measures.heat import Heatmaps, centers, relative
+from lightning_ablationcam.measures.heat import Heatmaps, centers, check_same_shape, relative
 
 
 def drift(before: Heatmaps, after: Heatmaps) -> Tensor:
@@ -31,7 +31,7 @@ def drift(before: Heatmaps, after: Heatmaps) -> Tensor:
         >>> drift(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 2.0], [3.0, 3.0]]))
         tensor([1., 0.], dtype=torch.float64)
     """
-    _check_same_shape("before", before, "after", after)
+    check_same_shape("before", before, "after", after)
     return _distance(before, after)
 
 
@@ -64,7 +64,7 @@ def agreement(first: Heatmaps, second: Heatmaps) -> Tensor:
         >>> agreement(torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0]]))
         tensor([0.9600], dtype=torch.float64)
     """
-    _check_same_shape("first", first, "second", second)
+    check_same_shape("first", first, "second", second)
     return 1 - _distance(first, second)
 
 
@@ -93,7 +93,7 @@ def shift(before: Heatmaps, after: Heatmaps, size: Sequence[int]) -> Tensor:
         >>> shift(before, after, (224, 224))
         tensor([160.], dtype=torch.float64)
     """
-    _check_same_shape("before", before, "after", after)
+    check_same_shape("before", before, "after", after)
     if len(size) != len(before.shape) - 1:
         raise ValueError(
             f"size={tuple(size)} has {len(size)} numbers, the heatmaps have shape "
@@ -105,14 +105,6 @@ def shift(before: Heatmaps, after: Heatmaps, size: Sequence[int]) -> Tensor:
     moved = (centers(b, size) - centers(a, size)).square().sum(dim=1).sqrt()
     both_cold = ~(a.flatten(1).any(dim=1) | b.flatten(1).any(dim=1))
     return torch.where(both_cold, 0.0, moved)
-
-
-def _check_same_shape(name: str, one: Heatmaps, other_name: str, other: Heatmaps) -> None:
-    if one.shape != other.shape:
-        raise ValueError(
-            f"{name} has shape {tuple(one.shape)}, {other_name} {tuple(other.shape)}; expected "
-            "heatmaps of one shape"
-        )
 
 
 def _distance(one: Heatmaps, other: Heatmaps) -> Tensor:

@@ -114,8 +114,9 @@ def mask_heat(heatmaps: Heatmaps, masks: Heatmaps) -> Tensor:
     heat = spread(relative(heatmaps))
     inside = _checked_masks(heat, masks)
     covered = inside.to(heat.dtype)
-    for axis, cells in enumerate(heat.shape[1:], start=1):
-        parts = _parts(cells, covered.shape[axis], covered.device)
+    # The last axis first: the others of what is left need no copy of large masks.
+    for axis in range(heat.ndim - 1, 0, -1):
+        parts = _parts(heat.shape[axis], covered.shape[axis], covered.device)
         covered = (covered.movedim(axis, -1) @ parts.T).movedim(-1, axis)
     empty = ~inside.flatten(1).any(dim=1)
     return torch.where(empty, torch.nan, _share(heat, covered))
@@ -167,7 +168,7 @@ def pointing_game(heatmaps: Heatmaps, masks: Heatmaps, tolerance: float = 0) -> 
     mode = ("linear", "bilinear", "trilinear")[len(size) - 1]
     enlarged = functional.interpolate(heat[:, None], size, mode=mode)[:, 0].flatten(1)
     hottest = enlarged >= enlarged.amax(dim=1, keepdim=True) * (1 - TIE)
-    near = _widened(inside, tolerance).flatten(1)
+    near = (inside if tolerance < 1 else _widened(inside, tolerance)).flatten(1)
     hits = (hottest & near).sum(dim=1).double() / hottest.sum(dim=1).clamp(min=1)
     return torch.where(known, hits, torch.nan)
 

@@ -40,6 +40,15 @@ def relative(heatmaps: Heatmaps) -> Tensor:
     return heat / torch.where(peak > 0, peak, 1)
 
 
+def check_same_shape(name: str, one: Heatmaps, other_name: str, other: Heatmaps) -> None:
+    """Raise a ``ValueError`` unless two sets of heatmaps have one shape."""
+    if one.shape != other.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(one.shape)}, {other_name} {tuple(other.shape)}; expected "
+            "heatmaps of one shape"
+        )
+
+
 def spread(heat: Tensor) -> Tensor:
     """:func:`relative` heat, and the same everywhere in place of maps that are cold."""
     cold = ~heat.flatten(1).any(dim=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from lightning_ablationcam.render.mosaic import flat_maps
 if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
     from lightning_ablationcam.run.history import Further, Pass, Scale
+    from lightning_ablationcam.run.measuring import Measuring
     from lightning_ablationcam.run.regions import Regions
 
 TASKS_WITHOUT_CLASSES = ("regression", "similarity")
@@ -59,8 +60,8 @@ def probes_record(
         map_shape: Shape of the heatmaps that lie over the pictures, as
             :meth:`ProbeSet.pictures` takes it.
         task: What the model is for, such as ``"regression"``; None where that is not known.
-        measures: How the measures of the passes are shown, in their order; None for those that are
-            always taken.
+        measures: How the measures of the passes are shown, in their order; None for all
+            there are.
         alarms: The rules that ring an alarm, each of one of ``measures``.
 
     Returns:
@@ -93,6 +94,23 @@ def probes_record(
         task=task,
         alarms=tuple(alarms),
     )
+
+
+def alarm_records(measuring: Measuring, probes: ProbeSet) -> list[AlarmRecord]:
+    """The rules of alarms on what is measured of some probes."""
+    taken = {measure.name for measure in measuring.taken(probes)}
+    return [
+        AlarmRecord(
+            name=alarm.called,
+            measure=alarm.measure,
+            above=alarm.above,
+            below=alarm.below,
+            for_passes=alarm.for_passes,
+            of=alarm.of,
+        )
+        for alarm in measuring.alarms
+        if alarm.measure in taken
+    ]
 
 
 def other_labels(probes: ProbeSet) -> Sequence[str | None] | None:
@@ -146,13 +164,8 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         against=against,
         against_maxima=against_maxima,
         regions=_regions(seen.regions),
-        alarms={name: _integers(np.flatnonzero(beyond)) for name, beyond in _beyond(seen).items()},
+        alarms={name: _integers(np.flatnonzero(beyond)) for name, beyond in seen.alarms.items()},
     )
-
-
-def _beyond(seen: Pass) -> Mapping[str, NDArray[np.bool_]]:
-    found: Mapping[str, NDArray[np.bool_]] = getattr(seen, "alarms", {})
-    return found
 
 
 def _further(each: Further, shape_of_pass: tuple[int, ...]) -> FurtherRecord:

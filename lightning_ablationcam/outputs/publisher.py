@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ablationcam.arguments import is_a
-from lightning_ablationcam.outputs.backend import Backend, TakesAnimations, TakesRecords
+from lightning_ablationcam.outputs.backend import (
+    Backend,
+    TakesAnimations,
+    TakesLayouts,
+    TakesRecords,
+)
 from lightning_ablationcam.outputs.folder import Folder
 from lightning_ablationcam.outputs.pass_records import (
+    alarm_records,
     heat_record,
     named_score,
     probes_record,
@@ -25,12 +31,11 @@ from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.records.format import (
     HEAT_TAG,
     PROBES_TAG,
-    AlarmRecord,
     encode_heat,
     encode_probes,
 )
 from lightning_ablationcam.run.history import History, Pass, Scale
-from lightning_ablationcam.run.measuring import Measuring
+from lightning_ablationcam.run.measuring import Measuring, alarm_scalar
 
 SHOWING = ("TensorBoardLogger", "CSVLogger")
 """The loggers that have a backend."""
@@ -116,6 +121,8 @@ class Publisher:
         backends = self._ready(loggers)
         if not backends:
             return
+        if not self._passes:
+            self._lay_out(probes, step)
         self._record(probes, history.passes[-1], step)
         self._passes += 1
         if self.pictures:
@@ -140,6 +147,13 @@ class Publisher:
                 name = "" if drawing.kind == "overview" else spelled[drawing.name]
                 backend.write_picture(drawing.kind, name, drawing.picture, step)
 
+    def _lay_out(self, probes: ProbeSet, step: int) -> None:
+        measures = [measure.axis for measure in self._measuring.taken(probes)]
+        alarms = [alarm_scalar(alarm.name) for alarm in alarm_records(self._measuring, probes)]
+        for backend in self._backends or []:
+            if isinstance(backend, TakesLayouts):
+                backend.write_layout(measures, alarms, step)
+
     def _record(self, probes: ProbeSet, seen: Pass, step: int) -> None:
         """Write what the tab shows: the heat, and the probes if they or the layer are new."""
         takers = [backend for backend in self._backends or [] if isinstance(backend, TakesRecords)]
@@ -156,29 +170,13 @@ class Publisher:
                 map_shape=seen.map_shape,
                 task=seen.task,
                 measures=[measure.axis for measure in self._measuring.taken(probes)],
-                alarms=self._alarms(probes),
+                alarms=alarm_records(self._measuring, probes),
             )
             records.insert(0, (PROBES_TAG, encode_probes(record)))
         for taker in takers:
             for suffix, strings in records:
                 taker.write_record(suffix, strings, step)
         self._described = described
-
-    def _alarms(self, probes: ProbeSet) -> list[AlarmRecord]:
-        """The rules of alarms on what is measured."""
-        taken = {measure.name for measure in self._measuring.taken(probes)}
-        return [
-            AlarmRecord(
-                name=alarm.called,
-                measure=alarm.measure,
-                above=alarm.above,
-                below=alarm.below,
-                for_passes=alarm.for_passes,
-                of=alarm.of,
-            )
-            for alarm in self._measuring.alarms
-            if alarm.measure in taken
-        ]
 
     def finish(self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int) -> None:
         """Write the whole story of each probe, as a strip and as an animation, and flush it.

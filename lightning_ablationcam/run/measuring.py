@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lightning_ablationcam.arguments import check_choice, check_count, shown
 from lightning_ablationcam.measures.registry import FORWARDS, MEASURES, Measure
+from lightning_ablationcam.options import Options
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.run.alarms import Alarm, check_alarms
 from lightning_ablationcam.run.scalars import NEUTRAL
@@ -78,6 +79,23 @@ class Measuring:
             found |= {m.name: diagonal for m in self.taken(probes) if m.neutral is None}
         found |= {name: NEUTRAL[name] for name in ("score", "seconds")}
         return found | {alarm_scalar(alarm.called): 0.0 for alarm in self.alarms}
+
+    def check_options(self, options: Options) -> None:
+        """Raise a ``ValueError`` where what is explained can have no class probabilities."""
+        if not self.forwards:
+            return
+        without = None
+        if callable(options.score):
+            without = f"a score of your own, score={shown(options.score)}"
+        elif options.embeddings is not None:
+            without = f"embeddings={shown(options.embeddings)}"
+        elif options.task in ("regression", "similarity"):
+            without = f"task={options.task!r}"
+        if without is not None:
+            raise ValueError(
+                f"measures={list(self.forwards)}: they need class probabilities, and {without} has "
+                "none; leave them and alarms on them out"
+            )
 
     def problem(self, probes: ProbeSet) -> str | None:
         """What is wrong with the alarms where probes have no masks, or None.
