@@ -10,8 +10,9 @@ tell. The heatmaps do:
 The alarm is set without knowing of the tag. The face is in the middle of a portrait, and so should
 the heat be. Spread evenly, 36 % of it would be on the border, which is the outer tenth of each
 side. Where it is more than half, in three validations in a row, something is wrong. What is watched
-are portraits upside down, since these are what the network is to find. Its twin is trained on the
-same portraits without the tag, from the same seed and under the same alarm.
+are portraits upside down, since these are what the network is to find; the heat of the others,
+which have no tag, does not tell of it. The twin of the network is trained on the same portraits
+without the tag, from the same seed and under the same alarm.
 
 The portraits are the 100 of scikit-image's ``lfw_subset``: 70 people are trained on, with their
 mirror images, and the 30 others validate, each the right way up and upside down.
