@@ -62,6 +62,10 @@ published 224 steps by 0.005 at most, the mean of the seven by 0.0005. With 16 s
 0.002, with 8 steps 0.019 and 0.001.
 """
 
+FASTEST_ON_CPU = 64 * 2**20
+"""Bytes of a batch that a CPU runs fastest: EfficientNet-Lite0 takes a third less time for an image
+in batches of four than in batches of twelve, ResNet-18 a sixth less than in batches of 32."""
+
 _OF_ONE_IMAGE = {"average_drop": average_drop, "increase": increase, "average_gain": average_gain}
 _CURVES = ("insertion", "deletion")
 
@@ -416,7 +420,9 @@ def _images_within(asked: _Asked) -> int:
     """How many images may run at once: as many as the budget allows, or all that must."""
     if not asked.divisible:
         return asked.count
-    budget = asked.options.memory_budget or default_budget(asked.heatmaps.device)
+    device = asked.heatmaps.device
+    budget = asked.options.memory_budget or default_budget(device)
+    budget = min(budget, FASTEST_ON_CPU) if device.type == "cpu" else budget
     # Beside what the model takes, a changed picture is made of two others and the ranks of places.
     changed = 4 * asked.picture[:1].nbytes + 8 * asked.picture[0, 0].numel()
     each = bytes_per_image(asked.model, asked.inputs, asked.options.run) + changed

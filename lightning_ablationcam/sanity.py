@@ -51,7 +51,11 @@ STAYS_CORRELATION = 0.9
 """Rank correlation with the intact map from which on a map of a random network has stayed."""
 
 STAYS_SIMILARITY = 0.9
-"""Structural similarity, likewise; both must be reached."""
+"""Structural similarity, likewise; both must be reached.
+
+With Ablation-CAM of EfficientNet-Lite0, six photographs and six seeds, no map of the random network
+reached more than 0.50 and 0.32; a map that ignores the network has 1 and 1.
+"""
 
 MAX_DRAWN = 8
 """Maps of each image that are drawn, the intact one included."""
@@ -86,14 +90,17 @@ def sanity_check(
 
     The modules are taken in the reverse order in which a forward uses their parameters. The first
     stage is the module nearest to the output alone; the others share what is left evenly, so that a
-    deep network takes no more than ``stages`` explanations. Random values are those of the module's
-    own ``reset_parameters``; parameters that it does not have or does not set, such as class tokens
-    and the originals of parametrisations, get normal numbers of their own mean and standard
-    deviation, so that what is all the same stays. The running statistics of batch norms above the
-    lowest random parameter are taken anew from ``inputs``, by one more forward in each stage: those
-    of training belong to other activations, and with either them or those of a new module the
-    signal dies on its way through a deep network, and all maps with it. Other buffers, and
-    parameters that the forward does not use, stay.
+    deep network takes no more than ``stages`` explanations. Where that module alone is random,
+    Ablation-CAM is another weighted sum of the same activations, and now and then much like the
+    intact one.
+
+    Random values are those of the module's own ``reset_parameters``; parameters that it does not
+    have or does not set, such as class tokens and the originals of parametrisations, get normal
+    numbers of their own mean and standard deviation, so that what is all the same stays. The
+    running statistics of batch norms above the lowest random parameter are taken anew from
+    ``inputs``, by one more forward in each stage: those of training belong to other activations,
+    and with either them or those of a new module the signal dies on its way through a deep network,
+    and all maps with it. Other buffers, and parameters that the forward does not use, stay.
 
     The model is left as it was found, also after an exception: its parameters and buffers are the
     same objects, with the same memory, values, versions and gradients. It must not run elsewhere at
@@ -173,7 +180,7 @@ def sanity_check(
     tell = _once(warn)
     # Random parameters may make a forward write to what it has never written to.
     forget_unwritten(model)
-    with isolated(model, tell):
+    with isolated(model, tell), replaceable(model):
         network = _Network(model, plain(inputs), options, int(seed))
         if explain is None or classes is None:
             intact, asked, find = network.ablated(target_layer, masks, tell, classes)
@@ -182,7 +189,7 @@ def sanity_check(
         if explain is not None:
             find = partial(network.explained, explain, asked)
             intact = find()
-        names, maps = network.cascade(find, int(stages))
+        names, maps = network.cascade(find, intact, int(stages))
     return _compared(names, torch.stack(maps), intact, asked, int(seed))
 
 
@@ -300,7 +307,7 @@ class SanityResult:
         return np.concatenate(strips)
 
     def _caption(self, stage: int, row: int) -> list[str]:
-        return [self.stages[stage], f"correlation {float(self.correlation[stage, row]):.2f}"]
+        return [self.stages[stage], f"corr. {float(self.correlation[stage, row]):.2f}"]
 
 
 class _Network:
@@ -344,11 +351,11 @@ class _Network:
         device = next((each.device for each in self._model.parameters()), classes.device)
         with kept_random_state(self._devices), torch.enable_grad():
             self._start()
-            found = explain(self._model, copied(self._inputs), classes.to(device))
+            found = explain(self._model, copied(self._inputs), classes.clone().to(device))
         return _checked_maps(found, len(classes))
 
     def cascade(
-        self, find: Callable[[], Tensor], stages: int
+        self, find: Callable[[], Tensor], intact: Tensor, stages: int
     ) -> tuple[list[tuple[str, ...]], list[Tensor]]:
         """The names of the modules of each stage, and the maps after it."""
         course = course_of(self._model, self._run)
@@ -360,15 +367,14 @@ class _Network:
         maps: list[Tensor] = []
         above: list[Unit] = []
         self._start()
-        with replaceable(self._model):
-            for units in _grouped(course.units, stages):
-                for unit in units:
-                    randomise(unit)
-                above += units
-                self._adapt(course, above)
-                with kept_random_state(self._devices):
-                    maps.append(_like_first(find(), maps))
-                names.append(tuple(unit.name or type(unit.module).__name__ for unit in units))
+        for units in _grouped(course.units, stages):
+            for unit in units:
+                randomise(unit)
+            above += units
+            self._adapt(course, above)
+            with kept_random_state(self._devices):
+                maps.append(_like(find(), intact))
+            names.append(tuple(unit.name or type(unit.module).__name__ for unit in units))
         return names, maps
 
     def _adapt(self, course: Course, units: Sequence[Unit]) -> None:
@@ -459,10 +465,10 @@ def _checked_maps(found: Any, count: int) -> Tensor:
     return maps.clone()
 
 
-def _like_first(maps: Tensor, earlier: Sequence[Tensor]) -> Tensor:
-    if earlier and maps.shape != earlier[0].shape:
+def _like(maps: Tensor, intact: Tensor) -> Tensor:
+    if maps.shape != intact.shape:
         raise ValueError(
-            f"explain returned shape {tuple(maps.shape)} after {tuple(earlier[0].shape)}; expected "
+            f"explain returned shape {tuple(maps.shape)} after {tuple(intact.shape)}; expected "
             "heatmaps of one shape"
         )
     return maps

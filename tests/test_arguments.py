@@ -25,6 +25,7 @@ from lightning_ablationcam import (
     faithfulness,
     group_channels,
     interaction,
+    sanity_check,
     write_animations,
     write_report,
 )
@@ -174,6 +175,22 @@ CALLS = {
             "output": {"None"},
             "masks": {"None"},
             "shown": {"None", "''"},
+        },
+    ),
+    sanity_check: (
+        lambda: {"model": model(), "target_layer": "conv", "inputs": images(2)},
+        {
+            "classes": {"None", "0", *PAIR},
+            "explain": {"None"},
+            "stages": {"2**63", "10**5000"},
+            "seed": {"0"},
+            "ablation": {"0", "-1", "1.5", "2**63"},
+            "memory_budget": {"None", "1.5", "2**63"},
+            "forward": {"None"},
+            "reference": {"None"},
+            "output": {"None"},
+            "embeddings": {"None"},
+            "masks": {"None"},
         },
     ),
     group_channels: (

@@ -36,7 +36,6 @@ TORCH_ONLY = [room for room, floor in FLOOR_OF.items() if floor <= FLOOR_OF["cam
 ALLOWED = {
     **{room: {"torch", "numpy"} for room in TORCH_ONLY},
     "grouping": {"torch", "numpy", "sklearn"},
-    "measures": {"torch", "numpy", "torchmetrics"},
     "sanity": {"torch", "numpy"},
     # Above nothing of ours, and needed by results, which can be drawn.
     "render": {"anyascii", "numpy", "PIL", "cmap"},

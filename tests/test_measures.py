@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from lightning_ablationcam import measures
 from lightning_ablationcam.measures import (
@@ -19,7 +20,9 @@ from lightning_ablationcam.measures import (
     drift,
     mask_heat,
     pointing_game,
+    rank_correlation,
     shift,
+    structural_similarity,
 )
 from lightning_ablationcam.measures.focus import HOTTEST_SHARE
 from lightning_ablationcam.measures.registry import MEASURES
@@ -401,6 +404,116 @@ def test_masks_must_be_bool_and_fit(measure):
     for shape in ((1, 4, 4), (2, 4), (2, 1, 4, 4), ()):
         with pytest.raises(ValueError, match=r"masks has shape .* heatmaps \(2, 4, 4\); expected"):
             measure(heat, torch.ones(shape, dtype=torch.bool))
+
+
+# ---- likeness ------------------------------------------------------------------------------------
+
+
+def loop_ranks(values):
+    """The rank of each value; of equal ones the mean."""
+    return [
+        sum(other < each for other in values) + (sum(other == each for other in values) + 1) / 2
+        for each in values
+    ]
+
+
+@pytest.mark.parametrize("shape", [(9,), (4, 4), (5, 13), (3, 4, 5)])
+def test_rank_correlation_is_that_of_ranks_with_ties(shape):
+    first, second = random_heat((4, *shape), 1), random_heat((4, *shape), 2)
+    first, second = (first * 9).round(), (second - 0.5).relu()  # Both have ties.
+    expected = [
+        np.corrcoef(loop_ranks(a.flatten().tolist()), loop_ranks(b.flatten().tolist()))[0, 1]
+        for a, b in zip(first, second, strict=True)
+    ]
+    np.testing.assert_allclose(rank_correlation(first, second), expected, atol=1e-12)
+    spearman = pytest.importorskip("torchmetrics.functional").spearman_corrcoef
+    theirs = spearman(first.flatten(1).T.contiguous(), second.flatten(1).T.contiguous())
+    np.testing.assert_allclose(rank_correlation(first, second), theirs, atol=1e-4)
+
+
+def test_rank_correlation_by_hand():
+    first = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    assert rank_correlation(first, first.exp()).item() == 1
+    assert rank_correlation(first, -first).item() == -1
+    assert rank_correlation(first, torch.tensor([[2.0, 1.0, 4.0, 3.0]])).item() == pytest.approx(
+        0.6
+    )
+
+
+def test_rank_correlation_of_maps_that_rank_nothing():
+    rising, even = torch.arange(16.0).view(1, 4, 4), torch.ones(1, 4, 4)
+    assert rank_correlation(even, even * 0).item() == 1
+    assert rank_correlation(rising, even).item() == rank_correlation(even, rising).item() == 0
+    for broken in (even * torch.nan, even * torch.inf, one_hot((4, 4), 1, 1, heat=torch.nan)):
+        assert rank_correlation(rising, broken).isnan()
+        assert rank_correlation(broken, rising).isnan()
+        assert structural_similarity(rising, broken).isnan()
+        assert structural_similarity(broken, rising).isnan()
+
+
+def loop_similarity(a, b):
+    """SSIM of two maps of 32 x 32 or more: a Gaussian window at each place, mirrored at the rim."""
+    a, b = a / a.max(), b / b.max()
+    steps = np.arange(-5, 6)
+    window = np.exp(-(steps**2) / (2 * 1.5**2))
+    window = np.outer(window, window) / window.sum() ** 2
+    a_wide, b_wide = np.pad(a, 5, mode="reflect"), np.pad(b, 5, mode="reflect")
+    found = []
+    for top, left in np.ndindex(a.shape):
+        x, y = (wide[top : top + 11, left : left + 11] for wide in (a_wide, b_wide))
+        mean_x, mean_y = (window * x).sum(), (window * y).sum()
+        var_x, var_y = (window * (x - mean_x) ** 2).sum(), (window * (y - mean_y) ** 2).sum()
+        both = (window * (x - mean_x) * (y - mean_y)).sum()
+        light = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
+        found.append(light * (2 * both + 0.03**2) / (var_x + var_y + 0.03**2))
+    return np.mean(found)
+
+
+def test_structural_similarity_is_that_of_a_loop():
+    first, second = random_heat((2, 32, 40), 1) * 3, random_heat((2, 32, 40), 2)
+    second[1] = first[1] + second[1]
+    expected = [
+        loop_similarity(a, b)
+        for a, b in zip(first.double().numpy(), second.double().numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(structural_similarity(first, second), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (40, 33), (5, 6, 7)])
+def test_structural_similarity_is_that_of_torchmetrics(shape):
+    ssim = pytest.importorskip("torchmetrics.functional.image").structural_similarity_index_measure
+    first, second = random_heat((2, *shape), 1), random_heat((2, *shape), 2)
+    mode = "bilinear" if len(shape) == 2 else "trilinear"
+    large = [
+        F.interpolate(
+            (heat / heat.flatten(1).amax(1).view(-1, *[1] * len(shape)))[:, None],
+            [max(32, side) for side in shape],
+            mode=mode,
+        )
+        for heat in (first, second)
+    ]
+    theirs = ssim(*large, data_range=1.0, reduction="none")
+    np.testing.assert_allclose(structural_similarity(first, second), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1,), (9,), (1, 1), (4, 4), (7, 7), (2, 3, 4)])
+def test_structural_similarity_of_small_maps(shape):
+    first, second = random_heat((2, *shape), 1), random_heat((2, *shape), 2)
+    cold = torch.zeros_like(first)
+    torch.testing.assert_close(structural_similarity(first, first * 1e30), torch.ones(2).double())
+    torch.testing.assert_close(structural_similarity(cold, cold), torch.ones(2).double())
+    assert (structural_similarity(first, cold) < 0.1).all()
+    if first[0].numel() > 1:
+        found = structural_similarity(first, second)
+        assert (found < 0.95).all()
+        torch.testing.assert_close(found, structural_similarity(second, first))
+
+
+@pytest.mark.parametrize("measure", [rank_correlation, structural_similarity])
+def test_likeness_needs_one_shape(measure):
+    assert measure(torch.ones(0, 4, 4), torch.ones(0, 4, 4)).shape == (0,)
+    with pytest.raises(ValueError, match=r"first has shape \(1, 2, 2\), second \(1, 3, 3\)"):
+        measure(torch.ones(1, 2, 2), torch.ones(1, 3, 3))
 
 
 # ---- all of them ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -10,12 +11,18 @@ import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from lightning_ablationcam import AblationCAMMonitor, Alarm, ProbeSet, faithfulness
-from lightning_ablationcam.measures.registry import FORWARDS
+from lightning_ablationcam.measures.registry import FORWARDS, MEASURES
+from lightning_ablationcam.options import Options
 from lightning_ablationcam.records.format import decode_heat, decode_probes
 from lightning_ablationcam.run import explainer
 from lightning_ablationcam.run.checkpoint import StateError, checked_state
+from lightning_ablationcam.run.explainer import Explainer
+from lightning_ablationcam.run.measuring import Measuring
+from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.passes import Passes
 from tests.lightning import BATCHES, Module, fit, loaders, trainer
 from tests.networks import images
 from tests.test_callback import monitor, probe_set, steps
@@ -429,3 +436,38 @@ def test_yaml_names_measures_and_alarms(tmp_path, monkeypatch, alarms):
         Alarm("drift", above=0.9, of="any", stop=True, name="far"),
     )
     assert watching._measuring.every == 5
+
+
+# ---- without a Trainer ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sides", [(16,), (6, 8, 8), (200, 140)], ids=["signals", "volumes", "large"]
+)
+def test_signals_volumes_and_large_maps_are_measured(sides):
+    conv = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[len(sides)]
+    torch.manual_seed(0)
+    model = nn.Sequential(conv(1, 3, 3, padding=1), nn.ReLU(), Mean(), nn.Linear(3, 2)).eval()
+    model[3].weight.data.abs_()  # So that no map is cold.
+    inside = torch.zeros(2, *sides, dtype=torch.bool)
+    inside[..., : sides[-1] // 2] = True
+    probes = ProbeSet(torch.rand(2, 1, *sides), [0, 1], masks=inside)
+    passes, explains = Passes(Measuring(FORWARDS)), Explainer("1", "label", Options())
+    for step in range(2):
+        passes.look(model, probes, explains, Notices(), step=step, epoch=0)
+        with torch.no_grad():
+            model[0].weight += 0.1
+    newest = passes.history.passes[-1]
+    assert max(newest.map_shape) <= 128
+    assert newest.measures.keys() == {measure.name for measure in MEASURES}
+    for measure in MEASURES:
+        values = newest.measures[measure.name]
+        assert (values >= measure.axis.low).all(), measure.name
+        assert (values <= (measure.axis.high or math.hypot(*sides))).all(), measure.name
+    assert set(passes.scalars.values) == {*newest.measures, "score", "seconds"}
+    assert passes.scalars.known == {*newest.measures, "score"}
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.flatten(2).mean(2)

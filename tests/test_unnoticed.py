@@ -194,6 +194,13 @@ def test_a_network_that_writes_to_itself_does_not_notice(tmp_path, writer, targe
     assert len(monitor.history.passes) == 2
 
 
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
+def test_nor_does_it_notice_forwards_of_measures(tmp_path, writer):
+    monitor = watching(measures=["increase", "deletion"])
+    assert same(trained(tmp_path, writer, monitor), trained(tmp_path, writer))
+    assert all("deletion" in seen.measures for seen in monitor.history.passes)
+
+
 @pytest.mark.filterwarnings("error:.*could not be given back")
 @pytest.mark.parametrize("engine", ["auto", "replay"])
 def test_nor_does_one_that_was_trained_on_since_its_last_validation(tmp_path, engine):

@@ -9,8 +9,14 @@ from torch.nn import functional
 from lightning_ablationcam.measures.heat import Heatmaps, as_tensor, check_same_shape
 
 COMPARED_SIDE = 32
-"""Places that a map has along each axis, at least, when its structure is compared: the window, of
-11 places, would be larger than the map."""
+"""Places that a map has along each axis, at least, when its structure is compared: the window would
+be larger than the map."""
+
+DEVIATION, REACH = 1.5, 5
+"""Standard deviation of the Gaussian window, and how far it goes, in places."""
+
+LIGHT, CONTRAST = 0.01**2, 0.03**2
+"""The index's constants, for values of at most 1."""
 
 
 def rank_correlation(first: Heatmaps, second: Heatmaps) -> Tensor:
@@ -45,8 +51,8 @@ def rank_correlation(first: Heatmaps, second: Heatmaps) -> Tensor:
 def structural_similarity(first: Heatmaps, second: Heatmaps) -> Tensor:
     """The structural similarity index (SSIM) of each two maps, each relative to its hottest place.
 
-    With the usual Gaussian window, of standard deviation 1.5, and constants. A map with fewer than
-    :data:`COMPARED_SIDE` places along an axis is enlarged to that bilinearly.
+    With the authors' window, a Gaussian of 11 places, and constants. A map with fewer than
+    :data:`COMPARED_SIDE` places along an axis is enlarged to that, bilinearly.
 
     Args:
         first: (N, h, w) heatmaps; or (N, l), or (N, d, h, w).
@@ -67,18 +73,16 @@ def structural_similarity(first: Heatmaps, second: Heatmaps) -> Tensor:
         >>> structural_similarity(heat, 3 * heat).round(decimals=9)
         tensor([1.], dtype=torch.float64)
     """
-    # Here, since what only measures heat needs none of it.
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
     check_same_shape("first", first, "second", second)
-    known = _are_finite(first) & _are_finite(second)
-    if not len(known):
-        return torch.zeros(0, dtype=torch.float64)
-    found = structural_similarity_index_measure(
-        _comparable(first), _comparable(second), data_range=1.0, reduction="none"
+    a, b = _comparable(first), _comparable(second)
+    mean_a, mean_b = _blurred(a), _blurred(b)
+    variances = (_blurred(a * a) - mean_a**2).clamp(min=0) + (_blurred(b * b) - mean_b**2).clamp(
+        min=0
     )
-    assert isinstance(found, Tensor)
-    return torch.where(known, found.view(-1), torch.nan)
+    light = (2 * mean_a * mean_b + LIGHT) / (mean_a**2 + mean_b**2 + LIGHT)
+    structure = (2 * (_blurred(a * b) - mean_a * mean_b) + CONTRAST) / (variances + CONTRAST)
+    found = (light * structure).flatten(1).mean(dim=1)
+    return torch.where(_are_finite(first) & _are_finite(second), found, torch.nan)
 
 
 def _ranks(heatmaps: Heatmaps) -> Tensor:
@@ -97,12 +101,28 @@ def _are_finite(heatmaps: Heatmaps) -> Tensor:
 
 
 def _comparable(heatmaps: Heatmaps) -> Tensor:
-    """(N, 1, h, w) or (N, 1, d, h, w) float64 shares of the largest value, large enough."""
+    """Float64 shares of the largest value, large enough along each axis."""
     heat = as_tensor(heatmaps).double().nan_to_num(0, 0, 0)
     peak = heat.abs().flatten(1).amax(dim=1).view(-1, *[1] * (heat.ndim - 1))
     heat = heat / torch.where(peak > 0, peak, 1)
-    if heat.ndim == 2:
-        heat = heat[:, None]
     size = [max(COMPARED_SIDE, cells) for cells in heat.shape[1:]]
-    mode = "bilinear" if heat.ndim == 3 else "trilinear"
-    return functional.interpolate(heat[:, None], size, mode=mode)
+    mode = ("linear", "bilinear", "trilinear")[len(size) - 1]
+    return functional.interpolate(heat[:, None], size, mode=mode)[:, 0]
+
+
+def _blurred(maps: Tensor) -> Tensor:
+    """Each place's mean over the window, maps being mirrored beyond their rim."""
+    for axis in range(1, maps.ndim):
+        window = _window(maps.shape[axis]).to(maps.device)
+        maps = (maps.movedim(axis, -1) @ window.T).movedim(-1, axis)
+    return maps
+
+
+def _window(places: int) -> Tensor:
+    """(places, places) float64: for each place the weights of all in the mean about it."""
+    steps = torch.arange(-REACH, REACH + 1)
+    weights = torch.exp(-(steps.double() ** 2) / (2 * DEVIATION**2))
+    at = (torch.arange(places)[:, None] + steps).abs()
+    at = torch.where(at < places, at, 2 * (places - 1) - at)
+    window = torch.zeros(places, places, dtype=torch.float64)
+    return window.scatter_add_(1, at, (weights / weights.sum()).expand(places, -1))

@@ -79,16 +79,14 @@ def course_of(model: nn.Module, forward: Callable[[], object]) -> Course:
     with uses:
         forward()
     units, taken = [], set()
-    for name, module, used in sorted(
-        ((name, module, _used(module, uses)) for name, module in model.named_modules()),
-        key=lambda each: max((uses.last[id(p)] for p in each[2].values()), default=-1),
-        reverse=True,
-    ):
-        mine = {key: parameter for key, parameter in used.items() if id(parameter) not in taken}
+    used = ((name, module, _used(module, uses)) for name, module in model.named_modules())
+    for name, module, own in sorted(used, key=lambda each: uses.lasts(each[2]), reverse=True):
+        mine = {key: parameter for key, parameter in own.items() if id(parameter) not in taken}
         if mine:
             taken |= set(map(id, mine.values()))
             first = min(uses.first[id(parameter)] for parameter in mine.values())
             units.append(Unit(name, module, mine, first))
+    units.sort(key=lambda unit: uses.lasts(unit.parameters), reverse=True)
     norms = [
         (module, uses.last[id(module.running_mean)])
         for module in model.modules()
@@ -117,18 +115,26 @@ def _check_replaceable(name: str, parameter: nn.Parameter) -> None:
 
 
 def _tensors_of(model: nn.Module) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
+    tensors = (*model.parameters(), *model.buffers())
+    return [tensor for tensor in tensors if not is_lazy(tensor)]
 
 
-class _Uses(TorchDispatchMode):
+class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes at which operations tensors are used."""
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._watched = {id(tensor) for tensor in tensors}
         self._done = 0
         self.first: dict[int, int] = {}
         self.last: dict[int, int] = {}
+
+    def lasts(self, parameters: Mapping[str, Tensor]) -> list[int]:
+        """Where some parameters are used last, the last first.
+
+        Of two modules that share one, what each has for itself says which of them runs later.
+        """
+        return sorted((self.last[id(parameter)] for parameter in parameters.values()), reverse=True)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -145,14 +151,20 @@ def replaceable(model: nn.Module) -> Iterator[None]:
     """Give the model's parameters and buffers their own memory back at the end.
 
     Inside, they may be given other memory through ``tensor.data``. So they stay the objects that
-    optimizers hold, their versions stay, and nothing is written to what they held.
+    optimizers hold, their versions stay, and nothing is written to what they held. Parameters have
+    no gradients inside, so that those of outside are not added to.
     """
     held = [(tensor, tensor.data) for tensor in _tensors_of(model)]
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
+        for parameter, _ in gradients:
+            parameter.grad = None
         yield
     finally:
         for tensor, data in held:
             tensor.data = data
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
 
 
 def randomise(unit: Unit) -> None:

@@ -25,6 +25,7 @@ from lightning_ablationcam.probes.source import ExplainedClasses
 from lightning_ablationcam.result import AblationResult, joined
 from lightning_ablationcam.run.calling import Convention, conventions
 from lightning_ablationcam.run.execution import Alone, Execution
+from lightning_ablationcam.run.history import over_picture
 from lightning_ablationcam.run.ranks import Ranks
 from lightning_ablationcam.run.request import Request
 
@@ -139,7 +140,7 @@ class Explainer:
                     return measure_faithfulness(
                         module,
                         how.inputs(rows_of(fed, rows)),
-                        result.heatmaps[rows],
+                        over_picture(result.heatmaps[rows], probes.images.shape[1:]),
                         result.classes[rows],
                         options,
                         measures,

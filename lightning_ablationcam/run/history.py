@@ -171,10 +171,13 @@ class History:
         return same_maps and new.step >= last.step
 
     def _measured(self, new: Pass, size: Sequence[int] | None, masks: Tensor | None) -> Pass:
+        def heat_of(seen: Pass) -> Tensor:
+            return over_picture(torch.from_numpy(seen.heatmaps), size)
+
         maps = Maps(
-            now=torch.from_numpy(new.heatmaps),
-            before=torch.from_numpy(self.passes[-1].heatmaps) if self.passes else None,
-            first=torch.from_numpy(self.passes[0].heatmaps) if self.passes else None,
+            now=heat_of(new),
+            before=heat_of(self.passes[-1]) if self.passes else None,
+            first=heat_of(self.passes[0]) if self.passes else None,
             size=size,
             masks=masks,
             given={name: torch.from_numpy(values) for name, values in new.measures.items()},
@@ -260,6 +263,22 @@ class History:
         lowest = -1 if signed else 0
         clipped: NDArray[np.float32] = np.clip(np.nan_to_num(shares), lowest, 1).astype(np.float32)
         return clipped
+
+
+def over_picture(heatmaps: Tensor, size: Sequence[int] | None) -> Tensor:
+    """Heatmaps with as many sides as what they lie over: a signal's are a row (N, 1, l) else.
+
+    Args:
+        heatmaps: (N, h, w), or (N, d, h, w).
+        size: The shape of a picture, with its channels; None where that is not known.
+
+    Example:
+        >>> row = torch.ones(2, 1, 4)
+        >>> over_picture(row, (3, 16)).shape, over_picture(row, (3, 1, 16)).shape
+        (torch.Size([2, 4]), torch.Size([2, 1, 4]))
+    """
+    is_row = heatmaps.ndim == 3 and heatmaps.shape[1] == 1
+    return heatmaps[:, 0] if is_row and size is not None and len(size) == 2 else heatmaps
 
 
 def _nbytes(
