@@ -258,6 +258,7 @@ class TestGroups:
             name = f"{HOSTILE}, a"
             button = page.locator("dialog .group h3 button", has_text="onerror")
             assert button.get_attribute("aria-expanded") == "true"
+            heading(page, FAITHFULNESS).click()
             button.click()
             expect(button).to_have_attribute("aria-expanded", "false")
             button.click()
@@ -391,6 +392,11 @@ class TestLimits:
             expect(node.locator(".range")).to_have_text("0 % … 100 %")
             assert 0 < float(node.locator("rect.beyond").get_attribute("height")) < 20
             assert heading(page, FAITHFULNESS).get_attribute("aria-expanded") == "true"
+            # Its number is below the line, since there is no room above it.
+            number, box = (
+                node.locator(part).bounding_box() for part in (".limit-value", ".chart-box")
+            )
+            assert number["y"] >= box["y"]
 
     @pytest.mark.parametrize("probe", [0, 3])
     def test_steps_at_which_it_rang_are_marked(self, page, at, made, probe):
@@ -451,6 +457,17 @@ class TestTimeLine:
         expect(page.locator(".top .side-a .step")).to_have_text(f"Step {step_of(made, index)}")
         assert_state(page, step=str(step_of(made, index)))
 
+    def test_a_click_beside_the_middle_of_a_mark_is_one_on_it(self, page):
+        run = evolution("long", probes=3, steps=90)
+        long = measured(run, alarms=[an_alarm("border_heat", above=0.5)])
+        with served(Tab().put(long)) as url:
+            show(page, url)
+            page.locator(".side-a .ring").first.click(position={"x": 1, "y": 12})
+            index = min(beginnings(long))
+            expect(page.locator(".top .side-a .step")).to_have_text(
+                f"Step {step_of(long, index):,}"
+            )
+
     def test_a_key_goes_from_one_to_the_next(self, page, at, made):
         show(page, at, f"step={step_of(made, 0)}")
         page.evaluate("document.activeElement.blur()")
@@ -478,7 +495,7 @@ class TestTimeLine:
         slider = page.locator(".top input[data-step=a]")
         words = f"alarm: mean border heat above 50 % for 2 passes: {count} probes"
         assert words in slider.get_attribute("aria-valuetext")
-        assert f"alarm: Border heat ({count})" in page.locator(".summary").inner_text()
+        assert f"alarm: Border heat ({count} probes)" in page.locator(".summary").inner_text()
         index = next(i for i in range(18) if not ringing(made, i))
         show(page, at, f"step={step_of(made, index)}")
         assert "alarm" not in page.locator(".summary").inner_text()

@@ -103,6 +103,16 @@ export function ringText(evolution, { rule, probes }) {
 }
 
 /**
+ * The same in few words, such as "Border heat (5 probes)".
+ *
+ * @param {Evolution} evolution
+ * @param {Ring} ring
+ */
+export function ringLabel(evolution, { rule, probes }) {
+  return `${alarmLabel(evolution, rule)} (${counted(probes.length, "probe", "probes")})`;
+}
+
+/**
  * The steps at which any alarm began to ring.
  *
  * @param {Evolution} evolution

@@ -2,7 +2,7 @@
  * The page as a whole: where its parts stand, its keys, and when it is drawn.
  */
 
-import { alarmLabel, beginningsOf, ringsAt } from "./alarms.js";
+import { beginningsOf, ringLabel, ringsAt } from "./alarms.js";
 import { announce, el, iconButton, liveText, setText } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { LargeView } from "./large_view.js";
@@ -34,8 +34,7 @@ function summaryOf({ a: { evolution, index }, order, pictures: { failed }, role 
       : `${order.length} of ${all} probes`;
   const words = [count, `layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`];
   if (role) words.push(`map of: ${role}`);
-  for (const { rule, probes } of ringsAt(evolution, index))
-    words.push(`alarm: ${alarmLabel(evolution, rule)} (${probes.length})`);
+  words.push(...ringsAt(evolution, index).map((ring) => `alarm: ${ringLabel(evolution, ring)}`));
   if (failed) words.push(`${failed} ${failed === 1 ? "picture" : "pictures"} could not be loaded`);
   return words.join(" · ");
 }
