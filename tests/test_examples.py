@@ -15,7 +15,7 @@ from PIL import Image
 from pytorch_lightning.cli import LightningCLI
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_ablationcam import AblationCAMMonitor
+from lightning_ablationcam import AblationCAMMonitor, Alarm
 from tests.lightning import Module, data, loaders
 from tests.networks import images
 
@@ -232,7 +232,7 @@ def blocks(language):
 
 def test_readme_snippets_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    fit, share, explain, together = blocks("python")
+    fit, alarm, share, explain, check, together = blocks("python")
     train, validation = loaders()
     fit = fit.replace("module, datamodule", "module, train, validation")
     fit = fit.replace('"model.layer4"', '"model.conv"').replace(
@@ -241,12 +241,15 @@ def test_readme_snippets_run(tmp_path, monkeypatch, capsys):
     names = {"val_set": data(8), "module": Module(), "train": train, "validation": validation}
     exec(fit, names)
     assert len(names["monitor"].history.passes) == 1
+    exec(alarm, dict(names))
     exec(share, names)
     assert "Ablation-CAM" in (tmp_path / "report.html").read_text()
     assert len(list((tmp_path / "animations").glob("*.gif"))) == len(names["probes"])
     names = {"model": Module().model, "images": images()}
     exec(explain.replace('"layer4"', '"conv"'), names)
     assert torch.isfinite(names["result"].heatmaps).all()
+    exec(check.replace('"layer4"', '"conv"'), names)
+    assert "maps follow the parameters" in capsys.readouterr().out
     exec(
         together.replace('"layer4"', '"conv"').replace('"layer3"', '"conv"').replace("32", "2"),
         names,
@@ -274,6 +277,7 @@ def test_readme_yaml_builds_the_monitor(tmp_path, monkeypatch):
     monitor = next(c for c in cli.trainer.callbacks if isinstance(c, AblationCAMMonitor))
     assert (monitor.target_layer, monitor.classes) == ("model.layer4", "predicted")
     assert monitor.probes.names == ["one"]
+    assert monitor.measuring.alarms == (Alarm("border_heat", above=0.5, for_passes=3),)
     assert monitor.probes.inputs.shape == (1, 3, 224, 224)
 
 
