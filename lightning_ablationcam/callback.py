@@ -67,7 +67,8 @@ class AblationCAMMonitor(Callback):
     * ``<tag>/mask_heat`` and ``<tag>/pointing_game``: its share inside the probes' masks, and how
       often the hottest place is inside, 0 ... 1; where the probes have masks,
     * ``<tag>/balance``: the share of the channels' influence that speaks for the class, 0 ... 1,
-    * what ``measures`` names, 0 ... 1,
+    * ``<tag>/average_drop``, ``<tag>/increase``, ``<tag>/average_gain``, ``<tag>/insertion`` and
+      ``<tag>/deletion``, how faithful the maps are, 0 ... 1; those that ``measures`` names,
     * ``<tag>/score``: the class score,
     * ``<tag>/seconds``: how long the newest pass took,
     * ``<tag>/alarm_<name>``: 1 while that alarm rings, else 0.
@@ -132,11 +133,12 @@ class AblationCAMMonitor(Callback):
         signed: Whether to show what speaks against the class, too, in colours of its own and on the
             same scale; the tab and the report can leave it out again. The scalars are those of what
             speaks for it.
-        measures: Names of measures to be taken besides, which cost forward passes over all probes:
-            ``"average_drop"``, ``"increase"`` and ``"average_gain"`` two together, ``"insertion"``
-            and ``"deletion"`` tens each; see :func:`~lightning_ablationcam.faithfulness`.
-        measure_every_n_passes: Take them in the first pass and every so many after it, and in the
-            last of a fit where that is known to be the last.
+        measures: Names of measures to be taken. Those above are taken anyway; these cost forward
+            passes over all probes: ``"average_drop"``, ``"increase"`` and ``"average_gain"`` two
+            together, ``"insertion"`` and ``"deletion"`` 32 each; see
+            :func:`~lightning_ablationcam.faithfulness`.
+        measure_every_n_passes: Take what costs forward passes in the first pass and every so many
+            after it, and in the last of a fit where that is known to be the last.
         alarms: When to warn, such as ``[Alarm("border_heat", above=0.5, for_passes=3)]``; see
             :class:`~lightning_ablationcam.Alarm`. What they need is measured.
 

@@ -159,6 +159,22 @@ CALLS = {
             "masks": {"None"},
         },
     ),
+    sanity_check: (
+        lambda: {"model": model(), "target_layer": "conv", "inputs": images(2)},
+        {
+            "classes": {"None", "0", *PAIR},
+            "explain": {"None"},
+            "stages": {"2**63", "10**5000"},
+            "seed": {"0"},
+            "ablation": {"0", "-1", "1.5", "2**63"},
+            "memory_budget": {"None", "1.5", "2**63"},
+            "forward": {"None"},
+            "reference": {"None"},
+            "output": {"None"},
+            "embeddings": {"None"},
+            "masks": {"None"},
+        },
+    ),
     faithfulness: (
         lambda: {
             "model": model(),
@@ -175,22 +191,6 @@ CALLS = {
             "output": {"None"},
             "masks": {"None"},
             "shown": {"None", "''"},
-        },
-    ),
-    sanity_check: (
-        lambda: {"model": model(), "target_layer": "conv", "inputs": images(2)},
-        {
-            "classes": {"None", "0", *PAIR},
-            "explain": {"None"},
-            "stages": {"2**63", "10**5000"},
-            "seed": {"0"},
-            "ablation": {"0", "-1", "1.5", "2**63"},
-            "memory_budget": {"None", "1.5", "2**63"},
-            "forward": {"None"},
-            "reference": {"None"},
-            "output": {"None"},
-            "embeddings": {"None"},
-            "masks": {"None"},
         },
     ),
     group_channels: (

@@ -224,7 +224,7 @@ def test_an_alarm_on_masks_needs_masks(tmp_path):
         fit(tmp_path / "a", built)
     assert monitor(probes=masked(), alarms=alarms)
     captured = monitor(probes=3, alarms=alarms)
-    with pytest.warns(UserWarning, match=f"{text}.*It never rings") as told:
+    with pytest.warns(UserWarning, match=f"{text}.*They are left out") as told:
         fit(tmp_path / "b", captured)
     assert len([w for w in told if "masks" in str(w.message)]) == 1
     assert len(steps(captured)) == 3

@@ -167,8 +167,11 @@ def test_a_mean_is_never_beyond_all_of_its_values():
     ("arguments", "error", "message"),
     [
         ({"measures": "insertion"}, TypeError, "measures='insertion'; expected a list of names"),
-        ({"measures": ["drift"]}, ValueError, "'drift' costs nothing and is always logged"),
-        ({"measures": ["dift"]}, ValueError, "measures='dift' is not known; choose 'average_drop'"),
+        (
+            {"measures": ["dift"]},
+            ValueError,
+            "measures='dift' is not known; choose 'drift', 'drift_from_first'",
+        ),
         ({"every": 0}, ValueError, "measure_every_n_passes=0; expected a whole number"),
         ({"alarms": ["drift"]}, TypeError, r"alarms=\['drift'\] has a str; expected a list"),
     ],
@@ -176,6 +179,22 @@ def test_a_mean_is_never_beyond_all_of_its_values():
 def test_what_is_wrong_is_told(arguments, error, message):
     with pytest.raises(error, match=message):
         Measuring(**arguments)
+
+
+def test_measures_that_are_taken_anyway_may_be_named():
+    named = Measuring(["drift", "increase", "border_heat"])
+    assert named.forwards == ("increase",)
+    assert [m.name for m in named.taken(None)] == [
+        m.name for m in Measuring(["increase"]).taken(None)
+    ]
+
+
+def test_masks_that_are_asked_for_in_vain_are_told_of():
+    probes = ProbeSet(torch.rand(2, 3, 4, 4))
+    problem = Measuring(["mask_heat", "pointing_game"]).problem(probes)
+    assert problem.startswith("measures: 'mask_heat', 'pointing_game' need probes with masks")
+    inside = ProbeSet(torch.rand(2, 3, 4, 4), masks=torch.ones(2, 4, 4, dtype=torch.bool))
+    assert Measuring(["mask_heat"]).problem(inside) is None
 
 
 def test_forwards_come_in_the_first_pass_and_every_so_many_after_it():

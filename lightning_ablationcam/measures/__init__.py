@@ -1,6 +1,7 @@
 """Numbers that sum up a heatmap, or the change between two, in one value.
 
-Pure functions of heatmaps, tensors or arrays of shape (N, l), (N, h, w) or (N, d, h, w):
+Pure functions: of heatmaps, tensors or arrays of shape (N, l), (N, h, w) or (N, d, h, w), and those
+of faithfulness, of tensors only.
 
 >>> import numpy as np
 >>> from lightning_ablationcam.measures import agreement, border_heat
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from lightning_ablationcam.measures.change import agreement as agreement
     from lightning_ablationcam.measures.change import drift as drift
     from lightning_ablationcam.measures.change import shift as shift
+    from lightning_ablationcam.measures.faithfulness import area_under as area_under
+    from lightning_ablationcam.measures.faithfulness import average_drop as average_drop
+    from lightning_ablationcam.measures.faithfulness import average_gain as average_gain
+    from lightning_ablationcam.measures.faithfulness import explained_images as explained_images
+    from lightning_ablationcam.measures.faithfulness import increase as increase
     from lightning_ablationcam.measures.focus import border_heat as border_heat
     from lightning_ablationcam.measures.focus import concentration as concentration
     from lightning_ablationcam.measures.focus import mask_heat as mask_heat
@@ -29,9 +35,14 @@ if TYPE_CHECKING:
 # Lazy (PEP 562): TensorBoard's server reads ``axis`` and must not import torch for it.
 _HOMES = {
     "agreement": "change",
+    "area_under": "faithfulness",
+    "average_drop": "faithfulness",
+    "average_gain": "faithfulness",
     "border_heat": "focus",
     "concentration": "focus",
     "drift": "change",
+    "explained_images": "faithfulness",
+    "increase": "faithfulness",
     "mask_heat": "focus",
     "pointing_game": "focus",
     "rank_correlation": "likeness",

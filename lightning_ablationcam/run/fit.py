@@ -94,7 +94,7 @@ class Fit:
         if problem is not None:
             if not isinstance(self.source.wanted, int):
                 raise ValueError(problem)
-            self.notices.once(f"{problem}. It never rings")
+            self.notices.once(f"{problem}. They are left out")
 
     def look(
         self,

@@ -19,8 +19,8 @@ class Measuring:
     """What is measured; checks itself.
 
     Attributes:
-        measures: Names of measures that cost forward passes, to be taken as well. Those that an
-            alarm needs are taken anyway.
+        measures: Names of measures to be taken. Those that cost no forward pass, and those that an
+            alarm needs, are taken anyway.
         every: They are taken in the first pass and every so many after it.
         alarms: The alarms.
 
@@ -98,7 +98,7 @@ class Measuring:
             )
 
     def problem(self, probes: ProbeSet) -> str | None:
-        """What is wrong with the alarms where probes have no masks, or None.
+        """What was asked for in vain where probes have no masks, in words; or None.
 
         Example:
             >>> import torch
@@ -108,12 +108,16 @@ class Measuring:
             >>> Measuring(alarms=[Alarm("mask_heat", below=0.2)]).problem(probes)
             "alarms: 'mask_heat' needs probes with masks; give ProbeSet(..., masks=...)"
         """
+        if probes.masks is not None:
+            return None
         masked = {measure.name for measure in MEASURES if measure.masked}
-        lost = [alarm.called for alarm in self.alarms if alarm.measure in masked]
-        if not lost or probes.masks is not None:
+        alarms = [alarm.called for alarm in self.alarms if alarm.measure in masked]
+        lost = alarms or [name for name in self.measures if name in masked]
+        if not lost:
             return None
         needs = ", ".join(map(repr, lost)) + (" needs" if len(lost) == 1 else " need")
-        return f"alarms: {needs} probes with masks; give ProbeSet(..., masks=...)"
+        where = "alarms" if alarms else "measures"
+        return f"{where}: {needs} probes with masks; give ProbeSet(..., masks=...)"
 
 
 def alarm_scalar(name: str) -> str:
@@ -122,13 +126,9 @@ def alarm_scalar(name: str) -> str:
 
 
 def _check_measures(measures: object) -> None:
-    expected = f"expected a list of names among {', '.join(map(repr, FORWARDS))}"
+    names = tuple(measure.name for measure in MEASURES)
     if isinstance(measures, (str, bytes, bytearray)) or not isinstance(measures, Sequence):
+        expected = f"expected a list of names among {', '.join(map(repr, names))}"
         raise TypeError(f"measures={shown(measures)}; {expected}")
     for name in measures:
-        if isinstance(name, str) and name in NEUTRAL and name not in FORWARDS:
-            raise ValueError(
-                f"measures={shown(measures)}: {name!r} costs nothing and is always logged; name "
-                f"only those that cost forward passes, {', '.join(map(repr, FORWARDS))}"
-            )
-        check_choice("measures", name, FORWARDS)
+        check_choice("measures", name, names)
