@@ -219,8 +219,8 @@ class SanityResult:
 
     Attributes:
         stages: For each stage the name of the lowest module that is random from then on. Of a
-            module that has others inside, which stay out, it is the name of its own parameters,
-            such as ``"encoder.pos_embedding"``.
+            module in which others have parameters too, which stay out, it is the name of its own
+            ones, such as ``"encoder.pos_embedding"``.
         modules: For each stage the names of the modules that became random in it.
         correlation: (S, N) float64, Spearman's rank correlation of a map with the intact one. 0
             where the map is the same everywhere, such as cold; NaN where the intact map is that, so
@@ -334,7 +334,7 @@ class SanityResult:
             dtype('uint8')
         """
         # Here, so that whoever draws nothing needs no Pillow.
-        from lightning_ablationcam.render.evolution import evolution_strip
+        from lightning_ablationcam.render.evolution import evolution_strips
 
         count = len(self.intact)
         titles = [f"image {place}" for place in range(count)] if names is None else list(names)
@@ -345,17 +345,20 @@ class SanityResult:
                 )
         chosen = evenly_chosen(len(self.stages), MAX_DRAWN - 1)
         maps = torch.cat([self.intact[None], self.maps[chosen]])
-        strips = [
-            evolution_strip(
-                picture,
-                _shares(maps[:, row]),
-                [["intact"], *(self._caption(stage, row) for stage in chosen)],
-                [titles[row], "stays" if bool(self.stays[row]) else "random from the output down"],
-                "maximum of each map",
-            )
-            for row, picture in enumerate(pictures)
-        ]
-        return np.concatenate(strips)
+        return evolution_strips(
+            pictures,
+            [_shares(maps[:, row]) for row in range(count)],
+            [
+                [["intact"], *(self._caption(stage, row) for stage in chosen)]
+                for row in range(count)
+            ],
+            [
+                [title, *(["stays"] if stays else [])]
+                for title, stays in zip(titles, self.stays.tolist(), strict=True)
+            ],
+            ["random from the output down to", self._verdict()],
+            "maximum of each map",
+        )
 
     def _caption(self, stage: int, row: int) -> list[str]:
         return [self.stages[stage], f"corr. {float(self.correlation[stage, row]):.2f}"]

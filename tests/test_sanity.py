@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -269,7 +270,7 @@ def test_every_stage_is_the_map_of_a_network_with_these_parameters(name):
 def is_named(parameter, names, modules):
     """Whether a stage says that a parameter becomes random in it."""
     owner, _, key = parameter.rpartition(".")
-    if not list(modules[owner].children()):
+    if not any(list(child.parameters()) for child in modules[owner].children()):
         return (owner or type(modules[owner]).__name__) in names
     of_owner = [name.removeprefix(f"{owner}.") for name in names if name.startswith(owner)]
     return any(key in name.split("+") for name in of_owner)
@@ -296,6 +297,41 @@ def test_parameters_used_without_their_module_are_found():
     inputs = "attention.in_proj_weight+in_proj_bias"
     assert result.stages == ("head", "attention.out_proj", inputs, "conv")
     assert sanity_check(seeded(TinyViT()), "auto", images(4)).stages[-2:] == ("token", "patches")
+
+
+def test_modules_around_others_are_named_by_their_own_parameters():
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 6, 3)
+            self.position = nn.Parameter(torch.randn(6, 6, 6))
+
+        def forward(self, x):
+            return F.relu(self.conv(x) + self.position)
+
+    class Padded(nn.Conv2d):
+        """What is inside has no parameters."""
+
+        def __init__(self):
+            super().__init__(6, 6, 3)
+            self.pad = nn.ZeroPad2d(1)
+
+        def forward(self, x):
+            return super().forward(self.pad(x))
+
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.padded, self.head = Encoder(), Padded(), nn.Linear(6, 4)
+            self.scale, self.shift = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(4))
+
+        def forward(self, x):
+            return self.head(self.padded(self.encoder(x)).mean((2, 3))) * self.scale + self.shift
+
+    stages = sanity_check(seeded(Whole()), "padded", images(4)).stages
+    assert stages == ("scale+shift", "head", "padded", "encoder.position", "encoder.conv")
+    bare = sanity_check(seeded(nn.Conv2d(3, 4, 8)), None, images(4), 0, explain=edges, task="auto")
+    assert bare.stages == ("Conv2d",)
 
 
 def test_shared_parameters_become_random_once():
@@ -810,6 +846,11 @@ def test_a_probe_set_is_taken_too():
     drawn = result.draw(probes.pictures(), probes.names)
     assert drawn.dtype == np.uint8
     assert drawn.ndim == 3
+    # Other names make another picture, and long ones are no wider.
+    longer = replace(result, stages=tuple(f"encoder.layers.0.{name}" for name in result.stages))
+    other = longer.draw(probes.pictures(), probes.names)
+    assert other.shape[1] == drawn.shape[1]
+    assert other.shape[0] > drawn.shape[0]
     with pytest.raises(ValueError, match="names has 1 entries; expected one for each of 4"):
         result.draw(probes.pictures(), ["a"])
     with pytest.raises(ValueError, match="pictures has 2 entries; expected one for each of 4"):

@@ -34,14 +34,15 @@ class Unit:
     first: int
 
     def __str__(self) -> str:
-        """The module's name; where it has others inside, its parameters', since they stay out.
+        """The module's name; its own parameters' where modules inside have others, which stay out.
 
         Example:
             >>> attention = nn.MultiheadAttention(2, 1)
             >>> str(Unit("attention", attention, {"in_proj_weight": attention.in_proj_weight}, 0))
             'attention.in_proj_weight'
         """
-        if not any(True for _ in self.module.children()):
+        inside = (each for child in self.module.children() for each in child.parameters())
+        if next(inside, None) is None:
             return self.name or type(self.module).__name__
         return f"{self.name}.{'+'.join(self.parameters)}".lstrip(".")
 
