@@ -356,7 +356,7 @@ class SanityResult:
                 [title, *(["stays"] if stays else [])]
                 for title, stays in zip(titles, self.stays.tolist(), strict=True)
             ],
-            ["random from the output down to", self._verdict()],
+            ["random from the output down to the module named", self._verdict()],
             "maximum of each map",
         )
 

@@ -494,6 +494,34 @@ def test_the_model_is_left_as_it_was_when_a_reset_raises():
     assert_same(model, before)
 
 
+def test_values_are_given_back_where_others_write_to_parameters():
+    class Reaches(nn.Linear):
+        others = ()
+
+        def reset_parameters(self):
+            super().reset_parameters()
+            for other in self.others:
+                other.reset_parameters()
+
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), Reaches(6 * 36, 4))
+    model[3].others = [model[0]]
+
+    def trains(model, inputs, classes):
+        model.requires_grad_()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        model(inputs).square().sum().backward()
+        optimizer.step()
+        return inputs.mean(1)
+
+    before = snapshot(model)
+    for explain in (None, trains):
+        sanity_check(model, "1", images(4), 0, explain=explain)
+        after = snapshot(model)
+        assert after[1:] == before[1:]
+        for found, expected in zip(after[0].values(), before[0].values(), strict=True):
+            assert (found[:2], found[3:]) == (expected[:2], expected[3:])
+
+
 def test_between_forward_and_backward_autograd_notices_nothing():
     model = seeded(Skip()).train()
     loss = model(images(2)).square().sum()
