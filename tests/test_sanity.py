@@ -714,6 +714,11 @@ def test_a_map_leaves_where_it_first_is_unlike_the_intact_one():
     assert result.moved.tolist() == [2, 0, 3, 0]
     assert result.stays.tolist() == [False, False, True, True]
     assert str(result).endswith("not passed: 2 of 4 maps stay at least until 'second' is random")
+    course = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 0, 0], [0] * 5, [0] * 5])
+    stages = iter([torch.ones(4), *course.T])
+    result = sanity_check(seeded(Deep()), None, images(4), 0, explain=explain)
+    assert result.moved.tolist() == [4, 3, 0, 0]
+    assert str(result).endswith("not passed: 2 of 4 maps stay at least until 'second' is random")
 
 
 @pytest.mark.parametrize("stages", [1, 2, 20])
@@ -1021,7 +1026,7 @@ def test_an_explanation_of_another_kind_needs_no_layer():
         sanity_check(model, None, inputs)
 
 
-@pytest.mark.parametrize("task", ["binary", "multilabel", "segmentation"])
+@pytest.mark.parametrize("task", ["binary", "multilabel", "regression", "segmentation"])
 def test_predictions_are_those_of_ablation_cam(task):
     class Any(nn.Module):
         def __init__(self):
