@@ -235,11 +235,12 @@ def test_compare_methods_compares_maps_of_one_value(tmp_path, monkeypatch, capsy
     )
     images = (images - compare.MEAN) / compare.STD
     network = compare.Cut().eval()
-    own = ablation_cam(network.whole, "auto", images)
-    gradients = network.whole._fc.weight[own.classes].detach()[:, :, None, None] / 49
+    own = ablation_cam(network.features.whole, "auto", images)
+    gradients = network.head[-1].weight[own.classes].detach()[:, :, None, None] / 49
     expected = {
         "ours: logit, zero (default)": own.heatmaps,
         "GradCAM": (gradients * own.channel_maps).sum(dim=1).relu(),
+        "AblationCAM": own.heatmaps,
         "LayerCAM": (gradients.relu() * own.channel_maps).sum(dim=1),
     }
     for name, (maps, cost, _) in found.items():
