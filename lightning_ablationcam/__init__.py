@@ -17,6 +17,7 @@ result              what it found
 setting             what is asked of a network, before any engine runs
 cam                 ``ablation_cam``
 interactions        ``interaction``: pairs of channels, ablated together
+sanity              ``sanity_check``: whether maps follow the network's parameters
 grouping            ``group_channels``: which channels' maps agree
 evaluation          ``faithfulness``: whether maps show what class probabilities rest on
 ------------------  ------------------------------------------------------------------------------
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from lightning_ablationcam.outputs.report import write_report as write_report
     from lightning_ablationcam.probes.probe_set import ProbeSet as ProbeSet
     from lightning_ablationcam.result import AblationResult as AblationResult
+    from lightning_ablationcam.run.alarms import Alarm as Alarm
+    from lightning_ablationcam.sanity import SanityResult as SanityResult
+    from lightning_ablationcam.sanity import sanity_check as sanity_check
 
 __version__ = "0.1.0"
 
@@ -57,13 +61,16 @@ __version__ = "0.1.0"
 _HOMES = {
     "AblationCAMMonitor": "callback",
     "AblationResult": "result",
+    "Alarm": "run.alarms",
     "FaithfulnessResult": "evaluation",
     "InteractionResult": "interactions",
     "ProbeSet": "probes.probe_set",
+    "SanityResult": "sanity",
     "ablation_cam": "cam",
     "faithfulness": "evaluation",
     "group_channels": "grouping",
     "interaction": "interactions",
+    "sanity_check": "sanity",
     "strongest_box": "method.boxes",
     "write_animations": "outputs.animations",
     "write_report": "outputs.report",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -27,14 +28,18 @@ from lightning_ablationcam.outputs.publisher import Publisher, has_backend
 from lightning_ablationcam.probes.probe_set import DEFAULT_PROBES, ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.result import AblationResult
+from lightning_ablationcam.run.alarms import Alarm
 from lightning_ablationcam.run.calling import check_callable_module
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.fit import Fit
 from lightning_ablationcam.run.history import SCALES, History, Scale
-from lightning_ablationcam.run.notices import Notices
+from lightning_ablationcam.run.logged import log_values
+from lightning_ablationcam.run.measuring import Measuring
+from lightning_ablationcam.run.notices import Notices, started
 from lightning_ablationcam.run.passes import Passes
 from lightning_ablationcam.run.ranks import Ranks
-from lightning_ablationcam.run.schedule import Schedule
+from lightning_ablationcam.run.schedule import Schedule, ends_fit
+from lightning_ablationcam.run.table import table
 
 MAX_TAG_LENGTH = 200
 """Characters of a tag; it is part of every record and of the keys of metrics."""
@@ -55,14 +60,24 @@ class AblationCAMMonitor(Callback):
     and logs with ``self.log``, at every validation, so that EarlyStopping and ModelCheckpoint can
     monitor them:
 
-    * ``<tag>/drift``: how much the heatmaps changed since the pass before, 0 ... 1,
+    * ``<tag>/drift`` and ``<tag>/drift_from_first``: how much the heatmaps changed since the pass
+      before and since the first, 0 ... 1, and ``<tag>/shift``, how many pixels their centre moved,
     * ``<tag>/concentration``: the share of heat in the hottest tenth of the area, 0.1 ... 1,
+    * ``<tag>/border_heat``: its share in the outer tenth of each side, 0 ... 1,
+    * ``<tag>/mask_heat`` and ``<tag>/pointing_game``: its share inside the probes' masks, and how
+      often the hottest place is inside, 0 ... 1; where the probes have masks,
     * ``<tag>/balance``: the share of the channels' influence that speaks for the class, 0 ... 1,
+    * ``<tag>/average_drop``, ``<tag>/increase``, ``<tag>/average_gain``, ``<tag>/insertion`` and
+      ``<tag>/deletion``, how faithful the maps are, 0 ... 1; those that ``measures`` names,
     * ``<tag>/score``: the class score,
-    * ``<tag>/seconds``: how long the newest pass took.
+    * ``<tag>/seconds``: how long the newest pass took,
+    * ``<tag>/alarm_<name>``: 1 while that alarm rings, else 0.
 
-    The first four are means over the probes. Where a pass was skipped or failed the last values
-    are logged again. Before the first, callbacks get 1, 0.1, 0.5, 0 and 0, and loggers nothing.
+    All but the last two are means over the probes. Where a pass was skipped or failed, or did not
+    measure something, the last values are logged again. Before the first, loggers get nothing, and
+    callbacks the worst: 1 of drifts, ``average_drop`` and ``deletion``, the picture's diagonal of a
+    shift, 0.1 of concentration and 0 of the others; but the even 0.36 of border heat and 0.5 of
+    balance.
 
     The training is left alone: modes, random numbers and gradients are what they would be without
     the monitor. A checkpoint holds the history, so that a resumed run goes on with it. With several
@@ -118,6 +133,14 @@ class AblationCAMMonitor(Callback):
         signed: Whether to show what speaks against the class, too, in colours of its own and on the
             same scale; the tab and the report can leave it out again. The scalars are those of what
             speaks for it.
+        measures: Names of measures to be taken. Those above are taken anyway; these cost forward
+            passes over all probes: ``"average_drop"``, ``"increase"`` and ``"average_gain"`` two
+            together, ``"insertion"`` and ``"deletion"`` 32 each; see
+            :func:`~lightning_ablationcam.faithfulness`.
+        measure_every_n_passes: Take what costs forward passes in the first pass and every so many
+            after it, and in the last of a fit where that is known to be the last.
+        alarms: When to warn, such as ``[Alarm("border_heat", above=0.5, for_passes=3)]``; see
+            :class:`~lightning_ablationcam.Alarm`. What they need is measured.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
@@ -157,6 +180,9 @@ class AblationCAMMonitor(Callback):
         task: AnyTask = "auto",
         embeddings: Embeddings = None,
         signed: bool = False,
+        measures: Sequence[str] = (),
+        measure_every_n_passes: int = 1,
+        alarms: Sequence[Alarm] = (),
     ) -> None:
         self.options = Options(
             score=score,
@@ -186,6 +212,8 @@ class AblationCAMMonitor(Callback):
         self.tag = tag.strip("/ ")
         self.result: AblationResult | None = None
         self._every, self._max_overhead = every_n_validations, max_overhead
+        self._measuring = Measuring(measures, measure_every_n_passes, alarms)
+        self._measuring.check_options(self.options)
         self._fit = Fit(
             ProbeSource(
                 probes,
@@ -198,8 +226,10 @@ class AblationCAMMonitor(Callback):
             ),
             self._explainer(Ranks()),
             self._schedule(),
+            Passes(self._measuring),
             signed=signed,
         )
+        self._fit.expect()
         self._publisher = self._new_publisher()
         self._loaded: dict[str, Any] | None = None
         self._given: set[str] = set()
@@ -214,7 +244,9 @@ class AblationCAMMonitor(Callback):
 
     def _new_publisher(self) -> Publisher:
         score = score_name(self.score)
-        return Publisher(self.tag, self.scale, score, pictures=self.pictures)
+        return Publisher(
+            self.tag, self.scale, score, pictures=self.pictures, measuring=self._measuring
+        )
 
     @property
     def score(self) -> Score:
@@ -231,6 +263,26 @@ class AblationCAMMonitor(Callback):
         """The probes that are watched, once they are known."""
         return self._fit.source.probes
 
+    @property
+    def measuring(self) -> Measuring:
+        """What is measured, and what of it rings an alarm."""
+        return self._measuring
+
+    def table(self) -> dict[str, list[Any]]:
+        """What was seen, one row for each probe and pass, as ``pandas.DataFrame`` takes it.
+
+        Returns:
+            Columns of the same length, of plain numbers, texts and None for what is not known, by
+            name: ``step``, ``epoch``, ``probe``, ``class``, ``class_name``, ``predicted``,
+            ``label``, ``score``, ``probability``, each measure, and ``alarm_<name>``, whether that
+            alarm rings for the probe.
+
+        Example:
+            >>> AblationCAMMonitor(alarms=[Alarm("drift", above=0.5)]).table()["alarm_drift"]
+            []
+        """
+        return table(self.history, self.probes, self._measuring)
+
     # ---- checkpoints -------------------------------------------------------------------------
 
     @property
@@ -242,7 +294,8 @@ class AblationCAMMonitor(Callback):
         """What a resumed run goes on from, in tensors and primitives, bounded in size.
 
         The history, the probes' fingerprint (and the probes themselves where they were kept from
-        validation), the count of validations and the newest scalars.
+        validation), the counts of validations and passes, the newest scalars and how the alarms
+        stand.
         """
         return self._fit.state_dict()
 
@@ -306,7 +359,7 @@ class AblationCAMMonitor(Callback):
             source,
             self._explainer(ranks),
             self._schedule(),
-            before.passes if goes_on else Passes(),
+            before.passes if goes_on else Passes(self._measuring),
             ranks,
             of=(weakref.ref(trainer), weakref.ref(pl_module)),
             signed=self.signed,
@@ -318,7 +371,8 @@ class AblationCAMMonitor(Callback):
         known = source.probes
         fit.build_probes(trainer, pl_module)
         if known is not None and known.fingerprint != source.found().fingerprint:
-            fit.passes = Passes()
+            fit.passes = Passes(self._measuring)
+        fit.expect()
         self._prepare(trainer, pl_module)
         fit.running = True
         self._resume()
@@ -344,6 +398,7 @@ class AblationCAMMonitor(Callback):
         )
         if self.probes is None:
             self._fit.build_probes(trainer, pl_module)
+        self._fit.expect()
         self._prepare(trainer, pl_module)
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
@@ -376,10 +431,11 @@ class AblationCAMMonitor(Callback):
         """
         if trainer.sanity_checking:
             return
+        self._fit.passes.expect(self.probes)
         scalars = self._fit.passes.scalars
         self._given = scalars.values.keys() - scalars.known
         neutral = {name: scalars.values[name] for name in sorted(self._given)}
-        self._log_values(pl_module, neutral, logger=False)
+        log_values(pl_module, self.tag, neutral, many=self._fit.ranks.size > 1, logger=False)
 
     def on_validation_batch_start(
         self,
@@ -403,8 +459,16 @@ class AblationCAMMonitor(Callback):
             self._validate(trainer, pl_module)
             return
         if self._is_due(trainer):
-            self._attempt(lambda: self._run_pass(trainer, pl_module, epoch))
+            last = ends_fit(trainer)
+            self._attempt(lambda: self._run_pass(trainer, pl_module, epoch, last=last))
+            self._stop(trainer)
         self._log(pl_module)
+
+    def _stop(self, trainer: Trainer) -> None:
+        """End the fit where an alarm asks for that; the first rank decides."""
+        alarms = self._fit.passes.alarms
+        if any(alarm.stop for alarm in alarms.rules) and self._fit.ranks.share(lambda: alarms.stop):
+            trainer.should_stop = True
 
     def _validate(self, trainer: Trainer, module: LightningModule) -> None:
         """A validation by itself, of whatever weights: what was seen in a fit stays as it is."""
@@ -438,33 +502,12 @@ class AblationCAMMonitor(Callback):
     def _log(self, module: LightningModule) -> None:
         """Log what was measured; what is still neutral was given to the callbacks before."""
         scalars = self._fit.passes.scalars
-        self._log_values(
-            module,
-            {
-                name: value
-                for name, value in scalars.values.items()
-                if name in scalars.known or name not in self._given
-            },
-        )
-
-    def _log_values(
-        self, module: LightningModule, values: Mapping[str, float], *, logger: bool | None = None
-    ) -> None:
-        many = self._fit.ranks.size > 1
-        # Lightning's own: the user's may take other arguments.
-        log = next(cls.log for cls in type(module).__mro__ if cls.__name__ == "LightningModule")  # type: ignore[attr-defined]
-        for name, value in values.items():
-            # The same on every rank, but for the seconds, of which the slowest count.
-            reduce = "max" if name == "seconds" else "mean"
-            log(
-                module,
-                f"{self.tag}/{name}",
-                value,
-                logger=logger,
-                reduce_fx=reduce,
-                sync_dist=many,
-                batch_size=1,
-            )
+        measured = {
+            name: value
+            for name, value in scalars.values.items()
+            if name in scalars.known or name not in self._given
+        }
+        log_values(module, self.tag, measured, many=self._fit.ranks.size > 1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Catch up where the fit ended after a validation without a pass."""
@@ -491,45 +534,47 @@ class AblationCAMMonitor(Callback):
             if step != trainer.global_step:  # Trained on since: the weights at the end of the fit.
                 epoch = max(epoch, trainer.current_epoch - 1)
                 self._fit.knows_writes = False
-            self._attempt(lambda: self._run_pass(trainer, module, epoch))
+            self._attempt(lambda: self._run_pass(trainer, module, epoch, last=True))
 
-    def _attempt(self, action: Callable[[], None]) -> None:
+    def _attempt(self, action: Callable[[], None], lost: str = "no heatmaps") -> None:
         """Do something that must not end the training, unless the user asked for that."""
         try:
             action()
         except Exception as error:
             if self.on_error == "raise":
                 raise
-            self._fit.notices.fault(error)
+            self._fit.notices.fault(error, lost)
 
     def _run_pass(
-        self, trainer: Trainer, module: LightningModule, epoch: int, *, show: bool = True
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        epoch: int,
+        *,
+        show: bool = True,
+        last: bool = False,
     ) -> None:
-        fit, started = self._fit, time.perf_counter()
+        fit, began, faults = self._fit, time.perf_counter(), list[Exception]()
         try:
-            result = fit.look(trainer, module, epoch)
+            result = fit.look(trainer, module, epoch, last=last, faults=faults)
             first, self.result = self.result is None, result
             if show and trainer.is_global_zero:
                 loggers: list[Any] = trainer.loggers
                 self._publisher.publish(loggers, fit.probes(), self.history, trainer.global_step)
         finally:
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - began
             fit.schedule.took(seconds)
             fit.passes.scalars.note("seconds", seconds)
         if first:
-            self._say_started(result, seconds)
+            places = ", ".join(self._publisher.places)
+            where = f"; pictures under '{self.tag}' in {places}" if places else ""
+            rank_zero_info(f"{started(result, seconds, fit.explainer.says)}{where}")
+        for fault in faults:
+            self._attempt(partial(_raise, fault), "no measures of faithfulness")
 
-    def _say_started(self, result: AblationResult, seconds: float) -> None:
-        count, *sizes = result.heatmaps.shape
-        places, called = ", ".join(self._publisher.places), self._fit.explainer.says
-        rank_zero_info(
-            f"ablation_cam: watching {count} probes at {result.layer!r} "
-            f"({result.drops.shape[1]} channels, {'x'.join(map(str, sizes))}), {result.engine} "
-            f"engine, {seconds:.1f} s a pass"
-            + (f"; its task is taken to be {result.task!r}" if result.task else "")
-            + (f"; calls {called}" if called else "")
-            + (f"; pictures under '{self.tag}' in {places}" if places else "")
-        )
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _check_tag(tag: object) -> None:

@@ -26,7 +26,16 @@ from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import TargetLayer
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
-from lightning_ablationcam.setting import Asked, Setting, ask, checked_wanted, in_chunks, prepared
+from lightning_ablationcam.setting import (
+    Asked,
+    Setting,
+    ask,
+    checked_wanted,
+    in_chunks,
+    prepared,
+    tell_of_empty_masks,
+    unused_masks_notice,
+)
 
 MAX_TOP = 5
 """How many of the classes with the highest scores a result holds."""
@@ -167,10 +176,7 @@ def ablation_cam(
     if result.fallback is not None:
         warn(replay_notice(result.fallback))
     if masks is not None and result.regions is None:
-        warn(
-            f"masks is for outputs of a number at each place; the task is taken to be "
-            f"{result.task!r}, and they are not used"
-        )
+        warn(unused_masks_notice(result.task))
     return result
 
 
@@ -218,22 +224,8 @@ def explain_classes(
         result = joined(in_chunks(setting, inputs, wanted, _explain))
     _tell_what_is_missing(result, options, tell)
     if masks is not None and result.task == "segmentation":
-        _tell_of_empty_masks(result, masks, tell)
+        tell_of_empty_masks(masks, result.classes, tell)
     return result
-
-
-def _tell_of_empty_masks(
-    result: AblationResult, masks: Tensor, tell: Callable[[str], None]
-) -> None:
-    inside = masks.cpu()
-    if masks.dtype != torch.bool:
-        inside = inside == result.classes.view(-1, *[1] * (masks.ndim - 1))
-    nowhere = ~inside.flatten(1).any(dim=1)
-    if bool(nowhere.any()):
-        tell(
-            f"masks say nowhere of the class explained in {int(nowhere.sum())} of {len(nowhere)} "
-            "images, where the mean is taken over the whole image"
-        )
 
 
 def _tell_what_is_missing(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.arguments import check_count, is_dense, is_number, shown
+from lightning_ablationcam.arguments import check_count, is_dense, shown
 from lightning_ablationcam.engine.ending import Endings
 from lightning_ablationcam.engine.memory import default_budget
 from lightning_ablationcam.engine.recorder import Forward, run
 from lightning_ablationcam.engine.replay import bytes_per_image, uses_batch_statistics
+from lightning_ablationcam.measures.baselines import Baseline, baseline_for, check_baseline
 from lightning_ablationcam.measures.faithfulness import (
     area_under,
     average_drop,
@@ -43,16 +44,27 @@ from lightning_ablationcam.network.inputs import (
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.memory import in_batches
 from lightning_ablationcam.options import Options
-from lightning_ablationcam.setting import meaning_of, wanted_of
-
-Baseline: TypeAlias = float | Sequence[float] | Tensor | np.ndarray
-"""What stands for nothing in the space of the inputs: a number, one a channel, or an image."""
+from lightning_ablationcam.setting import (
+    meaning_of,
+    tell_of_empty_masks,
+    unused_masks_notice,
+    wanted_of,
+)
 
 MEASURES = ("average_drop", "increase", "average_gain", "insertion", "deletion")
 """What can be measured."""
 
 STEPS = 32
-"""In how many steps insertion and deletion change an image; see :func:`faithfulness`."""
+"""In how many steps insertion and deletion change an image.
+
+On seven photographs of 224 pixels and EfficientNet-Lite0 an area found so differs from that of the
+published 224 steps by 0.005 at most, the mean of the seven by 0.0005. With 16 steps it is 0.007 and
+0.002, with 8 steps 0.019 and 0.001.
+"""
+
+FASTEST_ON_CPU = 64 * 2**20
+"""Bytes of a batch that a CPU runs fastest: EfficientNet-Lite0 takes a third less time for an image
+in batches of four than in batches of twelve, ResNet-18 a sixth less than in batches of 32."""
 
 _OF_ONE_IMAGE = {"average_drop": average_drop, "increase": increase, "average_gain": average_gain}
 _CURVES = ("insertion", "deletion")
@@ -113,7 +125,8 @@ def faithfulness(
             the maps explain.
         measures: Which of these to measure.
         steps: In how many steps insertion and deletion change an image, each the same number of
-            places; there are never more than places. Published are 224 for images of 224 pixels.
+            places; there are never more than places. Published are 224 for images of 224 pixels;
+            :data:`STEPS` says how little 32 differ from them. Each costs a forward pass.
         baseline: What stands for nothing, in the space of ``inputs``: a number, one for each
             channel, or an image. 0 is the mean colour of images that are normalised, as in the
             authors' code and in other libraries.
@@ -153,7 +166,12 @@ def faithfulness(
     wanted = wanted_of(model, inputs, classes, options, masks=masks)
     how = _How(measures, steps, baseline, shown)
     meaning = meaning_of(model, inputs, options, masks)
-    return _measured(model, inputs, heatmaps, wanted, options, meaning, how, warn)
+    result = _measured(model, inputs, heatmaps, wanted, options, meaning, how, warn)
+    if masks is not None and result.task == "segmentation":
+        tell_of_empty_masks(masks, result.classes, warn)
+    elif masks is not None:
+        warn(unused_masks_notice(result.task))
+    return result
 
 
 def measure_faithfulness(
@@ -229,6 +247,7 @@ class FaithfulnessResult:
         explained_probabilities: (N,) the probabilities o of what the maps leave of the images.
         insertion_curve: (N, S + 1) the probabilities while the images appear; the last is y.
         deletion_curve: (N, S + 1) the probabilities while the images are deleted; the first is y.
+        task: What the model's output was taken to mean, such as ``"multiclass"``.
     """
 
     probabilities: Tensor
@@ -242,6 +261,7 @@ class FaithfulnessResult:
     explained_probabilities: Tensor | None = None
     insertion_curve: Tensor | None = None
     deletion_curve: Tensor | None = None
+    task: str | None = None
 
     def means(self) -> dict[str, float]:
         """The mean of each measure over the images where it is known, by name; NaN if nowhere.
@@ -276,7 +296,7 @@ class _How:
     def __post_init__(self) -> None:
         check_faithfulness(self.measures)
         check_count("steps", self.steps)
-        _numbers_of(self.baseline)
+        check_baseline(self.baseline)
         if self.shown is not None and not isinstance(self.shown, str):
             raise TypeError(
                 f"shown={shown(self.shown)}; expected None or the name of one of the inputs"
@@ -384,9 +404,8 @@ def _measured(
     picture = dict(tensors(inputs))[path]
     maps = _checked_maps(heatmaps, picture).to(picture.device)
     with isolated(model, tell):
-        inputs = plain(inputs)
-        asked = _Asked(model, inputs, path, plain(maps), wanted, options, meaning, how, 1)
-        _baseline_of(how.baseline, asked.picture)
+        asked = _Asked(model, plain(inputs), path, plain(maps), wanted, options, meaning, how, 1)
+        baseline_for(asked.picture, how.baseline)
         asked = replace(asked, budget=_images_within(asked))
         parts = in_batches(
             asked.count,
@@ -401,7 +420,9 @@ def _images_within(asked: _Asked) -> int:
     """How many images may run at once: as many as the budget allows, or all that must."""
     if not asked.divisible:
         return asked.count
-    budget = asked.options.memory_budget or default_budget(asked.heatmaps.device)
+    device = asked.heatmaps.device
+    budget = asked.options.memory_budget or default_budget(device)
+    budget = min(budget, FASTEST_ON_CPU) if device.type == "cpu" else budget
     # Beside what the model takes, a changed picture is made of two others and the ranks of places.
     changed = 4 * asked.picture[:1].nbytes + 8 * asked.picture[0, 0].numel()
     each = bytes_per_image(asked.model, asked.inputs, asked.options.run) + changed
@@ -412,86 +433,98 @@ def _of_images(asked: _Asked) -> FaithfulnessResult:
     """Measure some images: the intact ones first, since they say what the output means."""
     with Endings() as endings:
         output = run(asked.model, asked.inputs, asked.options.run)
-    reading = _reading(asked, output, endings)
+    probed = _Probed(asked, _reading(asked, output, endings))
     images = torch.arange(asked.count, device=asked.heatmaps.device)
-    intact = reading.scores(output, images)[:, 0]
+    intact = probed.reading.scores(output, images)[:, 0]
     del output
-
-    def probabilities(pictures: Tensor, images: Tensor) -> Tensor:
-        output = run(asked.model, asked.fed(pictures, images), asked.options.run)
-        return reading.scores(output, images)[:, 0]
-
-    how, picture = asked.how, asked.picture
-    baseline = _baseline_of(how.baseline, picture)
-    broken = ~asked.heatmaps.flatten(1).isfinite().all(dim=1)
-    found: dict[str, Tensor] = {}
-    forwards = 1
-    if how.explains:
-        explained = explained_images(picture, asked.heatmaps, baseline)
-        explained = probabilities(explained, images).masked_fill(broken, torch.nan)
-        found["explained_probabilities"] = explained
-        forwards += 1
-    asked_curves = [name for name in _CURVES if name in how.measures]
-    if asked_curves:
-        ranks = ranks_of(places_by_heat(asked.heatmaps, tuple(picture.shape[2:])))
-    for name in asked_curves:
-        start, end = picture, baseline.expand_as(picture)
-        if name == "insertion":
-            start, end = blurred(picture, baseline).to(picture.dtype), picture
-        # The intact picture is not run again.
-        counts = counts_of(min(how.steps, ranks.shape[1]), ranks.shape[1])
-        counts = counts[:-1] if name == "insertion" else counts[1:]
-        curve = _curve(asked, start, end, ranks, counts, probabilities)
-        ends = [curve, intact[:, None]] if name == "insertion" else [intact[:, None], curve]
-        found[f"{name}_curve"] = torch.cat(ends, 1).masked_fill(broken[:, None], torch.nan)
-        forwards += len(counts)
-    on_cpu = {name: values.cpu().double() for name, values in found.items()}
-    classes, intact = reading.classes[:, 0].cpu(), intact.cpu().double()
-    return FaithfulnessResult(intact, classes, forwards, **_sums(how, intact, on_cpu), **on_cpu)
-
-
-def _sums(how: _How, intact: Tensor, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The measures."""
-    return {
+    curves = {name: probed.curve(name, intact) for name in _CURVES if name in asked.how.measures}
+    found = {f"{name}_curve": curve.cpu().double() for name, curve in curves.items()}
+    if asked.how.explains:
+        found["explained_probabilities"] = probed.explained().cpu().double()
+    intact = intact.cpu().double()
+    measures = {
         name: area_under(found[f"{name}_curve"])
-        if name in _CURVES
+        if name in curves
         else _OF_ONE_IMAGE[name](intact, found["explained_probabilities"])
-        for name in how.measures
+        for name in asked.how.measures
     }
-
-
-def _curve(
-    asked: _Asked,
-    start: Tensor,
-    end: Tensor,
-    ranks: Tensor,
-    counts: Tensor,
-    probabilities: Callable[[Tensor, Tensor], Tensor],
-) -> Tensor:
-    """(N, len(counts)) probabilities with so many places changed, batch by batch.
-
-    All images come in turn at each step, so that where they must run together, they do.
-    """
-
-    def of_rows(rows: slice) -> Tensor:
-        each = torch.arange(rows.start, rows.stop, device=ranks.device)
-        images, step = each % asked.count, each // asked.count
-        changed = changed_places(
-            start[images], end[images], ranks[images], counts.to(ranks.device)[step]
-        )
-        return probabilities(changed, images)
-
-    found = in_batches(len(counts) * asked.count, asked.budget, of_rows, divisible=asked.divisible)
-    return torch.cat(found).view(len(counts), asked.count).T
+    return FaithfulnessResult(
+        probabilities=intact,
+        classes=probed.reading.classes[:, 0].cpu(),
+        task=probed.reading.heads[0].task,
+        forwards=1 + asked.how.explains + sum(curve.shape[1] - 1 for curve in curves.values()),
+        **measures,
+        **found,
+    )
 
 
 def _reading(asked: _Asked, output: Any, endings: Endings) -> Reading:
-    """How class probabilities are read off the output."""
+    """How class probabilities are read off the intact output."""
     head = asked.meaning.head(output, asked.count, endings.activation_of(output))
     if head.task in ("regression", "similarity"):
         raise ValueError(_no_probability(head.task))
     classes = asked.wanted.known_for(head).classes(head, output, asked.count)
     return Reading.of(head, "probability", classes.to(asked.heatmaps.device), output)
+
+
+class _Probed:
+    """Runs changed pictures.
+
+    Args:
+        asked: What is measured.
+        reading: How class probabilities are read.
+    """
+
+    def __init__(self, asked: _Asked, reading: Reading) -> None:
+        self.asked = asked
+        self.reading = reading
+        self.picture = asked.picture
+        self.baseline = baseline_for(self.picture, asked.how.baseline)
+        self._broken = ~asked.heatmaps.flatten(1).isfinite().all(dim=1)
+        self._ranks: Tensor | None = None
+
+    def _probabilities(self, pictures: Tensor, images: Tensor) -> Tensor:
+        """(rows,) the probability of the class of the image that each row is of."""
+        asked = self.asked
+        output = run(asked.model, asked.fed(pictures, images), asked.options.run)
+        return self.reading.scores(output, images)[:, 0]
+
+    def explained(self) -> Tensor:
+        """(N,) with only what the maps leave."""
+        pictures = explained_images(self.picture, self.asked.heatmaps, self.baseline)
+        images = torch.arange(len(pictures), device=pictures.device)
+        return self._probabilities(pictures, images).masked_fill(self._broken, torch.nan)
+
+    def curve(self, name: str, intact: Tensor) -> Tensor:
+        """(N, S + 1) while the pictures appear, or are deleted; intact they are not run again."""
+        places = self.picture[0, 0].numel()
+        counts = counts_of(min(self.asked.how.steps, places), places).to(intact.device)
+        if name == "insertion":
+            start = blurred(self.picture, self.baseline).to(self.picture.dtype)
+            curve = [self._changed(start, self.picture, counts[:-1]), intact[:, None]]
+        else:
+            end = self.baseline.expand_as(self.picture)
+            curve = [intact[:, None], self._changed(self.picture, end, counts[1:])]
+        return torch.cat(curve, dim=1).masked_fill(self._broken[:, None], torch.nan)
+
+    def _changed(self, start: Tensor, end: Tensor, counts: Tensor) -> Tensor:
+        """(N, len(counts)) with so many of the hottest places changed.
+
+        At each step all images come in turn, so that where they must run together, they do.
+        """
+        asked, count = self.asked, len(start)
+        if self._ranks is None:
+            self._ranks = ranks_of(places_by_heat(asked.heatmaps, tuple(start.shape[2:])))
+        ranks = self._ranks
+
+        def of_rows(rows: slice) -> Tensor:
+            each = torch.arange(rows.start, rows.stop, device=start.device)
+            images, step = each % count, each // count
+            changed = changed_places(start[images], end[images], ranks[images], counts[step])
+            return self._probabilities(changed, images)
+
+        found = in_batches(len(counts) * count, asked.budget, of_rows, divisible=asked.divisible)
+        return torch.cat(found).view(len(counts), count).T
 
 
 def _no_probability(task: str) -> str:
@@ -520,7 +553,7 @@ def _checked_maps(heatmaps: Any, picture: Tensor) -> Tensor:
     spatial = max(1, picture.ndim - 2)
     expected = (
         f"expected one map of {spatial} dimension{'s' if spatial > 1 else ''} for each of the "
-        f"{len(picture)} pictures, which are of shape {tuple(picture.shape)}"
+        f"{len(picture)} rows of inputs, which are of shape {tuple(picture.shape)}"
     )
     if isinstance(heatmaps, np.ndarray) and heatmaps.dtype.kind in "fiub":
         heatmaps = torch.as_tensor(heatmaps)
@@ -535,49 +568,3 @@ def _checked_maps(heatmaps: Any, picture: Tensor) -> Tensor:
         raise ValueError(f"heatmaps={shown(heatmaps)} is empty; {expected}")
     maps: Tensor = heatmaps.detach()
     return maps if maps.is_floating_point() else maps.float()
-
-
-def _numbers_of(baseline: Any) -> Tensor:
-    """A baseline's numbers.
-
-    Raises:
-        TypeError: If they are none.
-        ValueError: If they are not finite.
-    """
-    expected = "expected a number, one for each channel, or an image, in the space of the inputs"
-    if is_number(baseline):
-        return torch.tensor(float(baseline), dtype=torch.float64)
-    if isinstance(baseline, (bool, str, bytes, complex)) or baseline is None:
-        raise TypeError(f"baseline={shown(baseline)}; {expected}")
-    try:
-        found = torch.as_tensor(baseline)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise TypeError(f"baseline={shown(baseline)}; {expected}") from error
-    if not is_dense(found) or found.is_complex() or found.dtype == torch.bool:
-        raise TypeError(f"baseline={shown(baseline)}; {expected}")
-    if not found.numel() or not bool(found.isfinite().all()):
-        raise ValueError(f"baseline={shown(baseline)} is empty or not finite; {expected}")
-    numbers: Tensor = plain(found.detach())
-    return numbers
-
-
-def _baseline_of(baseline: Baseline, picture: Tensor) -> Tensor:
-    """A baseline that can be broadcast to the pictures (N, C, ...)."""
-    found = _numbers_of(baseline).to(picture.device, picture.dtype)
-    spatial = picture.shape[2:]
-    if found.ndim == 0:
-        return found
-    if found.shape == (picture.shape[1],):
-        return found.view(-1, *[1] * len(spatial))
-    if found.shape == spatial and picture.shape[1] == 1:
-        return found[None]
-    fits = found.ndim == picture.ndim - 1
-    if not fits or any(
-        a not in (1, b) for a, b in zip(found.shape, picture.shape[1:], strict=True)
-    ):
-        raise ValueError(
-            f"baseline={shown(baseline)} does not fit pictures of shape {tuple(picture.shape)}; "
-            f"expected a number, {picture.shape[1]} of them, one for each channel, or an image of "
-            f"shape {tuple(picture.shape[1:])}"
-        )
-    return found

@@ -168,6 +168,33 @@ def meaning_of(
     )
 
 
+def unused_masks_notice(task: str | None) -> str:
+    """What the user is told where masks are given to a model that has no use for them."""
+    return (
+        f"masks is for outputs of a number at each place; the task is taken to be {task!r}, and "
+        "they are not used"
+    )
+
+
+def tell_of_empty_masks(masks: Tensor, classes: Tensor, tell: Callable[[str], None]) -> None:
+    """Tell of images in which masks say nowhere of the class.
+
+    Args:
+        masks: (N, H, W) the regions, or the class at each place.
+        classes: (N,) int64, the classes explained, on the CPU.
+        tell: Is told.
+    """
+    inside = masks.cpu()
+    if masks.dtype != torch.bool:
+        inside = inside == classes.view(-1, *[1] * (masks.ndim - 1))
+    nowhere = ~inside.flatten(1).any(dim=1)
+    if bool(nowhere.any()):
+        tell(
+            f"masks say nowhere of the class explained in {int(nowhere.sum())} of {len(nowhere)} "
+            "images, where the mean is taken over the whole image"
+        )
+
+
 def _reader(
     meaning: Meaning, wanted: Wanted, options: Options, output: Any, count: int
 ) -> Callable[[Any], Tensor]:

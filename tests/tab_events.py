@@ -17,6 +17,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT
 from lightning_ablationcam.outputs.tensorboard import summary_value
 from lightning_ablationcam.records.format import (
+    AlarmRecord,
     FurtherRecord,
     HeatRecord,
     ProbesRecord,
@@ -44,6 +45,12 @@ def probes(n=2, **changes):
         measures=(DRIFT, CONCENTRATION),
     )
     return replace(record, **changes)
+
+
+def an_alarm(name="wide", **changes):
+    """A rule that rings where concentration is high."""
+    rule = AlarmRecord(name, "concentration", above=0.25, below=None, for_passes=2, of="mean")
+    return replace(rule, **changes)
 
 
 def heat(epoch=0, n=2, h=3, w=4, **changes):

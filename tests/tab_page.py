@@ -18,8 +18,10 @@ from PIL import Image
 from skimage import data as photographs
 from sklearn.datasets import load_digits
 
-from lightning_ablationcam.measures.axis import BALANCE, CONCENTRATION, DRIFT
+from lightning_ablationcam.measures import axis as axes
+from lightning_ablationcam.measures.axis import BALANCE, CONCENTRATION, DRIFT, Axis
 from lightning_ablationcam.records.format import (
+    AlarmRecord,
     FurtherRecord,
     HeatRecord,
     ProbesRecord,
@@ -34,7 +36,23 @@ CLASSES = ["astronaut", "cat", "coffee", "rocket", "digit"]
 TOP = 4
 """How many of the classes a step lists."""
 MEASURES = (DRIFT, CONCENTRATION, BALANCE)
-NAMES = {axis.name for axis in MEASURES}
+ALL_MEASURES = (
+    axes.DRIFT,
+    axes.DRIFT_FROM_FIRST,
+    axes.SHIFT,
+    axes.CONCENTRATION,
+    axes.BORDER_HEAT,
+    axes.MASK_HEAT,
+    axes.POINTING_GAME,
+    axes.BALANCE,
+    axes.AVERAGE_DROP,
+    axes.INCREASE,
+    axes.AVERAGE_GAIN,
+    axes.INSERTION,
+    axes.DELETION,
+)
+FAITHFUL = [axis.name for axis in ALL_MEASURES if axis.group == axes.FAITHFULNESS]
+NAMES = {axis.name for axis in ALL_MEASURES}
 OTHERWISE = {"step", "wall_time", "top", "also", "against", "regions", *NAMES}
 """What a record holds under other names than a step of the page's data."""
 
@@ -124,7 +142,8 @@ def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = No
             labels=labels,
             pictures=tuple(made.pictures),
             class_names=tuple(data["class_names"]),
-            measures=MEASURES,
+            measures=tuple(Axis(**axis) for axis in data["measures"]),
+            alarms=tuple(AlarmRecord(**alarm) for alarm in data["alarms"]),
             label_texts=tuple(probe["text"] for probe in data["probes"]),
         )
         file.probes(record, wall_time=1.0, tag=data["tag"])
@@ -145,7 +164,7 @@ def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = No
             layer=data["layer"],
             shape=maps.shape,
             maps=maps.tobytes(),
-            measures={name: entry[name] for name in NAMES},
+            measures={name: entry[name] for name in NAMES if entry.get(name) is not None},
             top_classes=top["classes"],
             top_probabilities=top["probabilities"],
             also=also,
@@ -269,6 +288,7 @@ def evolution(
                 "also": {role: further for role in roles if i},
                 "against": (2 * maxima * (0.75 - 0.5 * t)).tolist() if signed else None,
                 "regions": None,
+                "alarms": {},
                 "drift": drift,
                 "concentration": (hottest / flat.sum(1)).tolist(),
             }
@@ -288,6 +308,7 @@ def evolution(
         ],
         "class_names": CLASSES,
         "measures": [vars(axis) for axis in MEASURES],
+        "alarms": [],
         "shape": [cells, cells],
         "also_shapes": {role: [cells, cells] for role in roles},
         "regions": [],
@@ -301,6 +322,82 @@ def evolution(
     against = {role: elsewhere(each) for role, each in {"": maps, **also}.items()}
     pictures = [png(picture(i)) for i in range(probes)]
     return Made(with_addresses(data), maps, pictures, also, against if signed else {})
+
+
+def an_alarm(measure, name=None, *, above=None, below=None, for_passes=1, of="mean"):
+    """A rule as the page gets it."""
+    rule = {"name": name or measure, "measure": measure, "above": above, "below": below}
+    return {**rule, "for_passes": for_passes, "of": of}
+
+
+def measured(made, every=5, alarms=(), masks=True, seed=1):
+    """The same run with all measures, those that cost much in every so many passes, and alarms."""
+    rng = np.random.default_rng(seed)
+    count, last = len(made.pictures), len(made.data["steps"]) - 1
+    far = rng.uniform(0, 1, count)
+    steps = []
+    for i, entry in enumerate(made.data["steps"]):
+        t = i / max(1, last)
+        # Heat moves to the border in the second third, and comes back.
+        border = 0.2 + 0.45 * np.exp(-(((t - 0.55) / 0.13) ** 2)) * (0.4 + far)
+        balance = np.array(entry["balance"])
+        noise = rng.normal(0, 0.015, (9, count))
+        found = {
+            "drift_from_first": 0.7 * (1 - np.exp(-4 * t)) + noise[0],
+            "shift": np.abs(40 * np.exp(-3 * t) * far + 60 * noise[1]),
+            "border_heat": border + noise[2],
+            "mask_heat": balance - 0.2 + noise[3],
+            "pointing_game": np.float64(balance + 3 * noise[4] > 0.6),
+            "average_drop": 0.9 - balance + noise[5],
+            "increase": np.float64(balance + 6 * noise[6] > 0.8),
+            "average_gain": 0.3 * balance + noise[7],
+            "insertion": 0.8 * balance + noise[8],
+            "deletion": 0.45 - 0.4 * balance + noise[0],
+        }
+        if not i:
+            found |= {"shift": None}
+        for name, values in found.items():
+            unknown = values is None or (name in FAITHFUL and i % every)
+            unknown = unknown or (not masks and name in ("mask_heat", "pointing_game"))
+            most = None if name == "shift" else 1
+            found[name] = None if unknown else values.clip(0, most).tolist()
+        if not i:
+            entry = {**entry, "drift": None}
+        steps.append({**entry, **found})
+    listed = [vars(axis) for axis in ALL_MEASURES]
+    data = {**made.data, "measures": listed, "alarms": list(alarms), "steps": steps}
+    ring(data)
+    return replace(made, data=data)
+
+
+def ring(data):
+    """Ring the alarms of a series, pass by pass, as they are defined."""
+    for rule in data["alarms"]:
+        rows = np.zeros(len(data["probes"]), int)
+        for entry in data["steps"]:
+            entry["alarms"] = dict(entry["alarms"])
+            values = entry[rule["measure"]]
+            if values is None:
+                continue
+            values = np.array(values, float)
+            beyond = np.zeros(len(values), bool)
+            if rule["above"] is not None:
+                beyond |= values > rule["above"]
+            if rule["below"] is not None:
+                beyond |= values < rule["below"]
+            if rule["of"] == "mean":
+                mean = np.nanmean(values)
+                is_beyond = rule["above"] is not None and mean > rule["above"]
+                is_beyond |= rule["below"] is not None and mean < rule["below"]
+                rows = (rows + 1) * is_beyond
+                rings = rows[0] >= rule["for_passes"]
+            else:
+                rows = (rows + 1) * beyond
+                rings = (rows >= rule["for_passes"]).any()
+                # Those that have been so all along.
+                beyond = rows >= rule["for_passes"]
+            if rings:
+                entry["alarms"][rule["name"]] = np.flatnonzero(beyond).tolist()
 
 
 def elsewhere(maps):

@@ -19,10 +19,13 @@ from torch import nn
 
 from lightning_ablationcam import (
     AblationCAMMonitor,
+    Alarm,
     ProbeSet,
     ablation_cam,
+    faithfulness,
     group_channels,
     interaction,
+    sanity_check,
     write_animations,
     write_report,
 )
@@ -156,6 +159,40 @@ CALLS = {
             "masks": {"None"},
         },
     ),
+    sanity_check: (
+        lambda: {"model": model(), "target_layer": "conv", "inputs": images(2)},
+        {
+            "classes": {"None", "0", *PAIR},
+            "explain": {"None"},
+            "stages": {"2**63", "10**5000"},
+            "seed": {"0"},
+            "ablation": {"0", "-1", "1.5", "2**63"},
+            "memory_budget": {"None", "1.5", "2**63"},
+            "forward": {"None"},
+            "reference": {"None"},
+            "output": {"None"},
+            "embeddings": {"None"},
+            "masks": {"None"},
+        },
+    ),
+    faithfulness: (
+        lambda: {
+            "model": model(),
+            "inputs": images(2),
+            "heatmaps": images(2).mean(dim=1),
+            "steps": 2,
+        },
+        {
+            "classes": {"None", "0", *PAIR},
+            "steps": {"2**63", "10**5000"},
+            "baseline": {"0", "-1", "1.5", "2**63", "one image", "tensor with gradient"},
+            "memory_budget": {"None", "1.5", "2**63"},
+            "forward": {"None"},
+            "output": {"None"},
+            "masks": {"None"},
+            "shown": {"None", "''"},
+        },
+    ),
     group_channels: (
         lambda: {"result": ablation_cam(model(), "conv", images(2)), "n": 2},
         {},
@@ -183,7 +220,14 @@ CALLS = {
             "reference": {"None"},
             "max_overhead": {"None"},
             "tag": WORDS,
+            "measures": {"[]"},
+            "measure_every_n_passes": {"2**63", "10**5000"},
+            "alarms": {"[]"},
         },
+    ),
+    Alarm: (
+        lambda: {"measure": "drift", "above": 0.5},
+        {"above": {"0"}, "below": {"None"}, "stop": {"True"}, "name": {"None", "'x'"}},
     ),
     ProbeSet: (
         lambda: {"inputs": images(2)},

@@ -88,7 +88,7 @@ def test_the_event_file_holds_the_tabs_records(tmp_path):
         np.testing.assert_allclose(decoded.maxima, seen.heatmaps.max((1, 2)), rtol=1e-6)
         expected = seen.measures["concentration"]
         np.testing.assert_allclose(decoded.measures["concentration"], expected, rtol=1e-6)
-        assert (decoded.measures["drift"][0] is None) == ("drift" not in seen.measures)
+        assert decoded.measures.keys() == seen.measures.keys()
 
 
 def test_what_speaks_against_is_written_where_it_is_asked_for(tmp_path):
@@ -377,7 +377,8 @@ def test_with_a_csv_logger_pictures_are_files(tmp_path):
     fit(tmp_path, monitor(), logger=logger)
     shown = sorted(Path(logger.log_dir, "ablation_cam", "overview").iterdir())
     assert [int(file.stem) for file in shown] == [BATCHES, 2 * BATCHES, 3 * BATCHES]
-    assert Path(logger.log_dir, "metrics.csv").read_text().count("ablation_cam/drift") == 1
+    header = Path(logger.log_dir, "metrics.csv").read_text().splitlines()[0]
+    assert header.split(",").count("ablation_cam/drift") == 1
 
 
 def test_fast_dev_run(tmp_path):

@@ -16,7 +16,7 @@ from PIL import Image
 from pytorch_lightning.cli import LightningCLI
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_ablationcam import AblationCAMMonitor, ablation_cam
+from lightning_ablationcam import AblationCAMMonitor, Alarm, ablation_cam
 from tests.lightning import Module, data, loaders
 from tests.networks import images
 
@@ -34,7 +34,7 @@ def run(folder, script, *arguments):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
 
 
 def test_monitor_training_writes_what_it_says(tmp_path):
@@ -47,7 +47,7 @@ def test_monitor_training_writes_what_it_says(tmp_path):
         "2",
         "--accelerator",
         "cpu",
-    )
+    ).stdout
     assert re.search(r"^    .*tensorboard(\.main)? --logdir logs$", said, flags=re.MULTILINE)
     (event_file,) = (tmp_path / "logs").rglob("events*")
     events = EventAccumulator(str(event_file.parent), size_guidance={"images": 0}).Reload()
@@ -58,6 +58,43 @@ def test_monitor_training_writes_what_it_says(tmp_path):
         assert len(matching) == (10 if "<digit>" in line else 1)
         times = 1 if "animation" in line else 2
         assert all(len(events.Images(tag)) == times for tag in matching)
+
+
+def test_catch_a_shortcut_rings_for_the_tag_and_not_without_it(tmp_path):
+    done = run(tmp_path, "catch_a_shortcut.py", "--logdir", "logs")
+    (told,) = re.findall(r"^ablation_cam: alarm .*$", done.stderr, flags=re.MULTILINE)
+    assert re.search(r"mean border_heat is 0\.\d+, above 0\.5, for 3 passes in a row", told)
+    assert re.search(r"beyond: portrait \d \(0\.\d+\)", told)
+
+    seen = r" +(\d+)% +(\d+)% *(rings|)"
+    rows = re.findall(rf"^ +(\d+){seen}{seen}$", done.stdout, flags=re.MULTILINE)
+    assert [int(row[0]) for row in rows] == list(range(1, 16))
+    tagged, clean = ([row[1 + at : 4 + at] for row in rows] for at in (0, 3))
+    rings = [alarm == "rings" for _, _, alarm in tagged]
+    assert not any(rings[:2])
+    assert all(rings[10:])
+    assert not any(alarm for _, _, alarm in clean)
+    # While all looks perfect, more of the heat is on the border than even heat has; of the twin's
+    # heat less.
+    assert tagged[-1][0] == "100"
+    assert int(tagged[-1][1]) > 55
+    assert int(clean[-1][1]) < 36
+
+    said = dict(re.findall(r"^(tagged|clean) +(\d+% +\d+%)$", done.stdout, flags=re.MULTILINE))
+    with_tag, without = (int(share) for share in re.findall(r"\d+", said["tagged"]))
+    assert (with_tag, without) == (100, pytest.approx(50, abs=10))
+    assert all(int(share) > 80 for share in re.findall(r"\d+", said["clean"]))
+
+    for name, expected in (("tagged", rings), ("clean", [False] * 15)):
+        (event_file,) = (tmp_path / "logs" / name).rglob("events*")
+        events = EventAccumulator(str(event_file.parent)).Reload()
+        scalars = events.Scalars("ablation_cam/alarm_border_heat")
+        assert [scalar.value == 1 for scalar in scalars] == expected
+    assert re.search(r"^    .*tensorboard(\.main)? --logdir logs$", done.stdout, re.MULTILINE)
+    assert (ROOT / "examples" / "pictures" / "shortcut.jpg").stat().st_size < 150_000
+    with Image.open(tmp_path / "logs" / "shortcut.jpg") as drawn:
+        assert drawn.width > 6 * 224
+        assert drawn.height > 4 * 224
 
 
 def example(name):
@@ -271,7 +308,7 @@ def blocks(language):
 
 def test_readme_snippets_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    fit, share, explain, together = blocks("python")
+    fit, alarm, share, explain, check, together = blocks("python")
     train, validation = loaders()
     fit = fit.replace("module, datamodule", "module, train, validation")
     fit = fit.replace('"model.layer4"', '"model.conv"').replace(
@@ -280,12 +317,15 @@ def test_readme_snippets_run(tmp_path, monkeypatch, capsys):
     names = {"val_set": data(8), "module": Module(), "train": train, "validation": validation}
     exec(fit, names)
     assert len(names["monitor"].history.passes) == 1
+    exec(alarm, dict(names))
     exec(share, names)
     assert "Ablation-CAM" in (tmp_path / "report.html").read_text()
     assert len(list((tmp_path / "animations").glob("*.gif"))) == len(names["probes"])
     names = {"model": Module().model, "images": images()}
     exec(explain.replace('"layer4"', '"conv"'), names)
     assert torch.isfinite(names["result"].heatmaps).all()
+    exec(check.replace('"layer4"', '"conv"'), names)
+    assert "maps follow the parameters" in capsys.readouterr().out
     exec(
         together.replace('"layer4"', '"conv"').replace('"layer3"', '"conv"').replace("32", "2"),
         names,
@@ -313,6 +353,7 @@ def test_readme_yaml_builds_the_monitor(tmp_path, monkeypatch):
     monitor = next(c for c in cli.trainer.callbacks if isinstance(c, AblationCAMMonitor))
     assert (monitor.target_layer, monitor.classes) == ("model.layer4", "predicted")
     assert monitor.probes.names == ["one"]
+    assert monitor.measuring.alarms == (Alarm("border_heat", above=0.5, for_passes=3),)
     assert monitor.probes.inputs.shape == (1, 3, 224, 224)
 
 

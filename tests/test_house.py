@@ -36,6 +36,7 @@ TORCH_ONLY = [room for room, floor in FLOOR_OF.items() if floor <= FLOOR_OF["cam
 ALLOWED = {
     **{room: {"torch", "numpy"} for room in TORCH_ONLY},
     "grouping": {"torch", "numpy", "sklearn"},
+    "sanity": {"torch", "numpy"},
     # Above nothing of ours, and needed by results, which can be drawn.
     "render": {"anyascii", "numpy", "PIL", "cmap"},
     "records": {"numpy"},
@@ -109,13 +110,16 @@ def test_public_names():
     assert sorted(lightning_ablationcam.__all__) == [
         "AblationCAMMonitor",
         "AblationResult",
+        "Alarm",
         "FaithfulnessResult",
         "InteractionResult",
         "ProbeSet",
+        "SanityResult",
         "ablation_cam",
         "faithfulness",
         "group_channels",
         "interaction",
+        "sanity_check",
         "strongest_box",
         "write_animations",
         "write_report",
@@ -137,7 +141,14 @@ def test_the_loader_imports_nothing_of_ours_when_it_is_imported():
 
 @pytest.mark.parametrize(
     "module",
-    ["render", "records.series", "outputs.pass_records", "report", "tensorboard_plugin.plugin"],
+    [
+        "render",
+        "measures.axis",
+        "records.series",
+        "outputs.pass_records",
+        "report",
+        "tensorboard_plugin.plugin",
+    ],
 )
 def test_what_tensorboard_and_the_report_need_does_not_import_torch(module):
     code = f"import sys, lightning_ablationcam.{module}\n"

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from lightning_ablationcam import ProbeSet
+from lightning_ablationcam.measures.axis import CONCENTRATION, DRIFT, INSERTION
 from lightning_ablationcam.outputs.pass_records import heat_record, probes_record
 from lightning_ablationcam.records.format import (
     RecordError,
@@ -20,6 +21,7 @@ from lightning_ablationcam.records.regions import runs_of
 from lightning_ablationcam.render.mosaic import flat_maps
 from lightning_ablationcam.run.history import Further, Pass
 from lightning_ablationcam.run.regions import Regions
+from tests.tab_events import an_alarm
 
 
 def a_pass(**changes):
@@ -51,7 +53,7 @@ def test_a_pass_becomes_a_record():
     assert record.scores == (1.1, None)
     assert record.predicted is None
     assert record.probabilities is None
-    assert record.measures == dict.fromkeys(("drift", "concentration", "balance"), (None, None))
+    assert (record.measures, record.alarms) == ({}, {})
 
 
 def test_what_is_measured_goes_along():
@@ -67,6 +69,26 @@ def test_what_is_measured_goes_along():
     assert record.measures["concentration"] == (1.0, 0.125)
     with pytest.raises(RecordError, match="drift has 1 entries for 2 probes"):
         heat_record(replace(seen, measures={"drift": np.array([0.25])}), fingerprint="f")
+
+
+def test_a_measure_of_any_name_and_its_alarms_go_along():
+    measures = {"insertion": np.array([0.25, np.nan])}
+    beyond = {"own": np.array([True, True]), "other": np.array([False, True])}
+    record = heat_record(a_pass(measures=measures, alarms=beyond), fingerprint="f")
+    assert record.measures == {"insertion": (0.25, None)}
+    assert record.alarms == {"own": (0, 1), "other": (1,)}
+    assert decode_heat(encode_heat(record)) == record
+
+
+def test_measures_and_rules_stand_in_the_probes_record():
+    given = ProbeSet(torch.rand(1, 1, 2, 2))
+    same = {"layer": "0", "scale": "map", "score": "logit"}
+    assert DRIFT in probes_record(given, **same).measures
+    record = probes_record(given, **same, measures=[CONCENTRATION, INSERTION], alarms=[an_alarm()])
+    assert record.measures == (CONCENTRATION, INSERTION)
+    assert record.alarms == (an_alarm(),)
+    with pytest.raises(RecordError, match="measure of an alarm is 'concentration'"):
+        probes_record(given, **same, measures=[INSERTION], alarms=[an_alarm()])
 
 
 def pixels(picture):

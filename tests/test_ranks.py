@@ -18,9 +18,12 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import distributed
 
+from lightning_ablationcam.measures.registry import FORWARDS
+from lightning_ablationcam.run.measuring import Measuring
 from lightning_ablationcam.run.ranks import Ranks
 from tests.lightning import Module, fit
 from tests.test_callback import monitor
+from tests.two_ranks import ALARM, WATCHED
 
 ROOT = Path(__file__).parent.parent
 WHOLE = [
@@ -31,10 +34,12 @@ WHOLE = [
     "captured",
     "batch_statistics",
     "whole_batch",
+    "measured",
 ]
 # The runs that end with an error come last: they leave the processes' group as it is.
 CASES = [
     *WHOLE,
+    *WATCHED[1:],
     "moved",
     "overhead",
     "fault",
@@ -104,6 +109,13 @@ def test_two_ranks_find_what_one_finds(ranks, case):
     assert torch.equal(first["inputs"], second["inputs"])
 
 
+def scalars_of(case):
+    names = set(Measuring().neutral(None))
+    if case in WATCHED:
+        names |= {*FORWARDS, ALARM, "mask_heat", "pointing_game"}
+    return {f"ablation_cam/{name}" for name in names}
+
+
 @pytest.mark.parametrize("case", [*WHOLE, "overhead", "fault", "fault_on_first"])
 def test_every_rank_sees_the_same_scalars(ranks, case):
     first, second = ranks[case]
@@ -111,12 +123,44 @@ def test_every_rank_sees_the_same_scalars(ranks, case):
     assert first["scalars"] == second["scalars"]
     for scalars in first["scalars"]:
         assert all(np.isfinite(value) for value in scalars.values())
-        assert set(scalars) == {
-            f"ablation_cam/{n}" for n in ("drift", "concentration", "balance", "score", "seconds")
-        }
+        assert set(scalars) == scalars_of(case)
     passes = first["state"]["history"]["passes"]
     expected = passes[-1]["measures"]["drift"].mean().item() if len(passes) > 1 else 1.0
     assert first["scalars"][-1]["ablation_cam/drift"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_ranks_measure_what_one_measures_and_ring_together(ranks):
+    first, second = ranks["measured"]
+    assert first["table"] == second["table"]
+    assert len(first["table"]["step"]) == 15
+    means, alone = first["scalars"], first["faithful"]
+    for name in FORWARDS:
+        key = f"ablation_cam/{name}"
+        # In the first pass, not in the second, and in the third.
+        for index, taken in enumerate((0, 0, 2)):
+            assert means[index][key] == pytest.approx(alone[taken][name], rel=1e-4, abs=1e-6)
+    for seen in (first, second):
+        assert [scalars[f"ablation_cam/{ALARM}"] for scalars in seen["scalars"]] == [0, 1, 1]
+        (state,) = seen["state"]["alarms"].values()
+        assert state["in_a_row"].tolist() == [3] * 5
+    assert [text.count("alarm 'concentration'") for text in first["told"]] == [1]
+    assert second["told"] == []
+
+
+def test_an_alarm_ends_the_fit_on_both_ranks(ranks):
+    for seen in ranks["stopped"]:
+        assert seen["error"] is None
+        assert [one["step"] for one in seen["state"]["history"]["passes"]] == [3, 6]
+    assert "the fit ends here" in ranks["stopped"][0]["told"][0]
+
+
+def test_without_probabilities_both_ranks_go_on(ranks):
+    for seen in ranks["no_probabilities"]:
+        assert seen["error"] is None
+        assert [one["step"] for one in seen["state"]["history"]["passes"]] == [3, 6, 9]
+        assert seen["scalars"][-1]["ablation_cam/average_drop"] == 1.0
+    told = ranks["no_probabilities"][0]["told"]
+    assert len([text for text in told if "cannot be measured" in text]) == 1
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from lightning_ablationcam.measures.axis import SHIFT
 from lightning_ablationcam.records.format import (
     MAX_INTEGER,
+    AlarmRecord,
     FurtherRecord,
     RecordError,
     RegionsRecord,
@@ -23,7 +24,7 @@ from lightning_ablationcam.records.format import (
     quantised,
 )
 from lightning_ablationcam.records.regions import runs_of
-from tests.tab_events import further, heat, probes
+from tests.tab_events import an_alarm, further, heat, probes
 
 INTEGERS = st.integers(-MAX_INTEGER, MAX_INTEGER)
 NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
@@ -83,6 +84,13 @@ def heat_records(draw):
         scores=each(NUMBERS),
         predicted=draw(st.sampled_from([None, each(INTEGERS)])),
         probabilities=draw(st.sampled_from([None, each(NUMBERS)])),
+        alarms=draw(
+            st.dictionaries(
+                st.text(),
+                st.sets(st.integers(0, n - 1)).map(lambda chosen: tuple(sorted(chosen))),
+                max_size=2,
+            )
+        ),
         measures=draw(
             st.dictionaries(
                 st.from_regex(r"own_[a-z0-9_]{0,20}", fullmatch=True),
@@ -91,6 +99,18 @@ def heat_records(draw):
             )
         ),
     )
+
+
+LIMITS = st.floats(allow_nan=False, allow_infinity=False)
+RULES = st.builds(
+    AlarmRecord,
+    name=st.text(min_size=1, max_size=200),
+    measure=st.sampled_from(["drift", "concentration"]),
+    above=LIMITS,
+    below=st.none() | LIMITS,
+    for_passes=st.integers(1, MAX_INTEGER),
+    of=st.sampled_from(["mean", "any"]),
+)
 
 
 @given(heat_records())
@@ -104,8 +124,9 @@ def test_heat_comes_back_as_it_was(record):
     st.text(),
     st.sampled_from([None, "multilabel", "regression"]),
     st.none() | st.sampled_from(["cat, dog", "25.0", "<b>"]),
+    st.lists(RULES, unique_by=lambda alarm: alarm.name, max_size=3),
 )
-def test_probes_come_back_as_they_were(each, class_names, layer, task, text):
+def test_probes_come_back_as_they_were(each, class_names, layer, task, text, alarms):
     record = probes(
         len(each),
         names=tuple(name for name, _ in each),
@@ -114,6 +135,7 @@ def test_probes_come_back_as_they_were(each, class_names, layer, task, text):
         layer=layer,
         task=task,
         label_texts=None if text is None else (text, *[None] * (len(each) - 1)),
+        alarms=tuple(alarms),
     )
     assert decode_probes(encode_probes(record)) == record
 
@@ -226,6 +248,13 @@ def further_heat(**changes):
         (changed_heat(b"\6\6", regions=outlines(shape=[6])), r"\[6\]; expected \[h, w\]"),
         (changed_heat(b"\6\6", regions=outlines(shape=[0, 6])), "two numbers from 1 to 128"),
         (changed_heat(b"\6\6", regions=outlines(shape=[2**40, 6])), "two numbers from 1 to 128"),
+        (changed_heat(alarms=[[0]]), "alarms is or holds a list; expected an object"),
+        (changed_heat(alarms={"a": 0}), "a is or holds a int; expected a list"),
+        (changed_heat(alarms={"a": [True]}), "a is or holds a bool; expected a whole number"),
+        (changed_heat(alarms={"a": [0, 2]}), r"alarm 'a' names the probes \[0, 2\]; .* below 2"),
+        (changed_heat(alarms={"a": [-1]}), "'a' names the probes"),
+        (changed_heat(alarms={"a": [1, 1]}), "ascending"),
+        (changed_heat(alarms={"a": [1, 0]}), "ascending"),
         (further_heat(shape=[2, 3, 10**15]), "but there are 24 bytes"),
         (further_heat(shape=[24, 1, 1]), "'rival' has maps of 24 of 2 probes"),
         (further_heat(shape=[2, 0, 12]), "all above 0"),
@@ -240,6 +269,14 @@ def test_what_is_wrong_with_heat_is_said(strings, message):
         decode_heat(strings)
 
 
+RULE = {
+    "name": "a",
+    "measure": "drift",
+    "above": 0.5,
+    "below": None,
+    "for_passes": 1,
+    "of": "mean",
+}
 AXIS = {"name": "drift", "label": "Drift", "low": 0, "high": 1, "percent": False}
 
 
@@ -280,6 +317,30 @@ def test_measures_of_the_third_version_are_read():
     assert read == replace(record, measures=bare)
 
 
+@pytest.mark.parametrize("gone", [None, "alarms"])
+def test_records_from_before_alarms_are_read(gone):
+    for record, encode, decode in (
+        (heat(alarms={"wide": (1,)}), encode_heat, decode_heat),
+        (probes(alarms=(an_alarm(),)), encode_probes, decode_probes),
+    ):
+        text, *rest = encode(record)
+        fields = json.loads(text)
+        if gone:
+            del fields[gone]
+        read = decode([json.dumps(fields).encode(), *rest])
+        assert read == (replace(record, alarms=type(record.alarms)()) if gone else record)
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "beyond"),
+    [(0.5, None, [0.6]), (None, 0.5, [0.4]), (0.5, 0.45, [0.4, 0.6])],
+)
+def test_beyond_a_limit_is_not_at_it(above, below, beyond):
+    rule = an_alarm(above=above, below=below)
+    values = [0.4, 0.5, 0.6, math.nan]
+    assert [value for value in values if rule.is_beyond(value)] == beyond
+
+
 def test_a_measure_may_have_no_greatest_value():
     record = probes(measures=(SHIFT,))
     assert decode_probes(encode_probes(record)) == record
@@ -316,6 +377,25 @@ def changed_probes(*pictures, **changes):
         (changed_probes(measures=[{"name": "a"}]), "label is missing"),
         (changed_probes(measures=[AXIS | {"percent": 1}]), "percent is or holds a int"),
         (changed_probes(measures=[AXIS | {"low": 1}]), "drift goes from 1.0 to 1.0"),
+        (changed_probes(measures=[AXIS, AXIS]), "measures has 'drift' twice"),
+        (changed_probes(measures=[AXIS | {"name": "alarms"}]), "a measure is called 'alarms'"),
+        (changed_probes(alarms={}), "alarms is or holds a dict; expected a list"),
+        (changed_probes(alarms=[1]), "int; expected an object"),
+        (changed_probes(alarms=[RULE, RULE]), "alarms has 'a' twice"),
+        (
+            changed_probes(alarms=[RULE | {"measure": "shift"}]),
+            "the measure of an alarm is 'shift'; expected one of drift, concentration",
+        ),
+        (changed_probes(alarms=[RULE | {"measure": "a b"}]), "a measure is called 'a b'"),
+        (changed_probes(alarms=[RULE | {"name": ""}]), "an alarm is called ''; expected 1 to 200"),
+        (changed_probes(alarms=[RULE | {"name": "a" * 201}]), "expected 1 to 200 characters"),
+        (changed_probes(alarms=[RULE | {"name": 1}]), "name is or holds a int; expected text"),
+        (changed_probes(alarms=[RULE | {"above": None}]), "'a' is above None or below None"),
+        (changed_probes(alarms=[RULE | {"above": math.inf}]), "above is or holds a float"),
+        (changed_probes(alarms=[RULE | {"for_passes": 0}]), "for_passes is 0; expected 1 or more"),
+        (changed_probes(alarms=[RULE | {"for_passes": 1.5}]), "for_passes is or holds a float"),
+        (changed_probes(alarms=[RULE | {"of": "all"}]), "of is 'all'; expected one of mean, any"),
+        (changed_probes(alarms=[{"name": "a"}]), "measure is missing"),
         (changed_probes(measures=[AXIS | {"name": "steps()"}]), r"a measure is called 'steps\(\)'"),
     ],
 )
@@ -325,6 +405,8 @@ def test_what_is_wrong_with_probes_is_said(strings, message):
 
 
 def test_a_record_that_does_not_fit_itself_cannot_be_made():
+    with pytest.raises(RecordError, match="'wide' is above nan"):
+        an_alarm(above=math.nan)
     with pytest.raises(RecordError, match="bytes"):
         replace(heat(), maps=b"")
 

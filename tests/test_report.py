@@ -17,7 +17,9 @@ import torch
 import lightning_ablationcam
 from lightning_ablationcam import ProbeSet, write_report
 from lightning_ablationcam.run import history
+from lightning_ablationcam.run.alarms import Alarm
 from lightning_ablationcam.run.history import History, Pass
+from lightning_ablationcam.run.measuring import Measuring
 from lightning_ablationcam.tensorboard_plugin.page import STYLE, joined_modules, read_file
 from tests.tab_events import LIES, EventFile, further, heat, probes
 
@@ -119,6 +121,7 @@ class Monitor(SimpleNamespace):
             "score": "logit",
             "history": history,
             "probes": ProbeSet(torch.rand(2, 1, 4, 4)),
+            "measuring": Measuring(),
         }
         super().__init__(**{**defaults, **changes})
 
@@ -131,11 +134,30 @@ def test_a_monitor_becomes_one_file(tmp_path):
     assert series["score"] == "score"
     assert [step["step"] for step in series["steps"]] == [0, 10, 20]
     assert [step["maxima"] for step in series["steps"]] == [[1, 1], [2, 2], [3, 3]]
-    assert [step["drift"] for step in series["steps"]] == [[None, None], [0, 0], [0, 0]]
+    assert [step["drift"] for step in series["steps"]] == [None, [0, 0], [0, 0]]
     assert series["steps"][1]["concentration"] == [0.1, 0.1]
     assert series["steps"][0]["wall_time"] is None
     assert contents(series["maps"], "application/octet-stream") == b"\xff" * 24
     assert series["notes"] == []
+
+
+def test_the_measures_and_alarms_of_a_monitor_stand_in_it(tmp_path):
+    measuring = Measuring(["insertion"], alarms=[Alarm("drift", below=0.5, for_passes=2)])
+    monitor = Monitor(measuring=measuring)
+    for seen in monitor.history.passes[1:]:
+        seen.measures["deletion"] = np.array([0.25, np.nan])
+    monitor.history.mark({"drift": np.array([False, True])})
+    _, data, _ = parts(write_report(monitor, tmp_path / "report.html"))
+    (series,) = data["series"]
+    names = [axis["name"] for axis in series["measures"]]
+    assert names[:3] == ["drift", "drift_from_first", "shift"]
+    assert {"insertion", "deletion"} <= set(names)
+    assert not {"mask_heat", "average_drop"} & set(names)
+    assert [rule["name"] for rule in series["alarms"]] == ["drift"]
+    assert series["alarms"][0]["below"] == 0.5
+    assert [step["alarms"] for step in series["steps"]] == [{}, {}, {"drift": [1]}]
+    assert [step["deletion"] for step in series["steps"]] == [None, [0.25, None], [0.25, None]]
+    assert [step["insertion"] for step in series["steps"]] == [None] * 3
 
 
 @pytest.mark.parametrize(("bytes_", "most"), [(history.MAX_BYTES, 64), (1, 8)])

@@ -22,7 +22,7 @@ from lightning_ablationcam.records.series import (
     page_data,
     thinned,
 )
-from tests.tab_events import further, heat, probes
+from tests.tab_events import an_alarm, further, heat, probes
 
 
 def stamped(steps, start=100.0, **changes):
@@ -185,6 +185,7 @@ def test_the_page_gets_what_was_agreed():
                 "hint": "Share of the heat in the hottest tenth of the area",
             },
         ],
+        "alarms": [],
         "shape": [3, 4],
         "also_shapes": {"rival": [3, 4]},
         "regions": [],
@@ -216,6 +217,7 @@ def test_the_page_gets_what_was_agreed():
                 },
                 "against": None,
                 "regions": None,
+                "alarms": {},
             }
         ],
         "total_steps": 1,
@@ -225,6 +227,31 @@ def test_the_page_gets_what_was_agreed():
         "also_maps": {"rival": "r"},
         "against_maps": {},
     }
+
+
+def test_alarms_and_who_is_beyond_go_to_the_page():
+    of = probes(alarms=(an_alarm(), an_alarm("<b>", above=None, below=0.5, of="any")))
+    seen = [
+        *stamped([0]),
+        *stamped([1], start=200.0, alarms={"wide": (0, 1), "<b>": ()}),
+    ]
+    series = assemble("run", "tag", [Stamped(0, 1.0, of)], seen)
+    data = json.loads(json.dumps(page_data(series, pictures=[], maps="")))
+    rule = {"name": "wide", "measure": "concentration", "above": 0.25, "below": None}
+    assert data["alarms"] == [
+        rule | {"for_passes": 2, "of": "mean"},
+        rule | {"name": "<b>", "above": None, "below": 0.5, "for_passes": 2, "of": "any"},
+    ]
+    assert [step["alarms"] for step in data["steps"]] == [{}, {"wide": [0, 1], "<b>": []}]
+    assert series.notes == ()
+
+
+def test_an_alarm_without_a_rule_is_left_out_and_said():
+    seen = stamped([0, 1], alarms={"old": (0,), "wide": (1,)})
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes(alarms=(an_alarm(),)))], seen)
+    data = page_data(series, pictures=[], maps="")
+    assert [step["alarms"] for step in data["steps"]] == [{"wide": (1,)}] * 2
+    assert series.notes == ("Alarms that the run had before and has no more are left out: old.",)
 
 
 def test_what_speaks_against_has_maps_of_its_own():

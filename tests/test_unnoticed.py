@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_ablationcam import AblationCAMMonitor, ProbeSet
+from lightning_ablationcam import AblationCAMMonitor, Alarm, ProbeSet
+from lightning_ablationcam.measures.registry import FORWARDS
 from tests.lightning import Module, fit, trainer
 from tests.networks import images
 from tests.writers import WRITERS, Bounded, Parameters
@@ -105,7 +106,7 @@ def run(folder, *callbacks):
         max_epochs=2,
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*no TensorBoardLogger|.*no heatmaps this time")
+        warnings.filterwarnings("ignore", ".*no TensorBoardLogger|.*no heatmaps|.*alarm")
         runner.fit(module, train, validation)
     with (folder / "csv" / "metrics.csv").open() as file:
         rows = [
@@ -193,6 +194,13 @@ def test_a_network_that_writes_to_itself_does_not_notice(tmp_path, writer, targe
     assert len(monitor.history.passes) == 2
 
 
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
+def test_nor_does_it_notice_forwards_of_measures(tmp_path, writer):
+    monitor = watching(measures=["increase", "deletion"])
+    assert same(trained(tmp_path, writer, monitor), trained(tmp_path, writer))
+    assert all("deletion" in seen.measures for seen in monitor.history.passes)
+
+
 @pytest.mark.filterwarnings("error:.*could not be given back")
 @pytest.mark.parametrize("engine", ["auto", "replay"])
 def test_nor_does_one_that_was_trained_on_since_its_last_validation(tmp_path, engine):
@@ -271,6 +279,11 @@ def breaks_in_the_replay(module, inputs):
         {"forward": breaks_in_the_replay, "engine": "replay"},
         {"classes": 99},
         {"ablation": "noise", "signed": True, "task": "multilabel", "also": ("rival", 2)},
+        {
+            "measures": FORWARDS,
+            "alarms": [Alarm("drift", above=0.0), Alarm("concentration", above=0.1, of="any")],
+            "score": "probability",
+        },
         {"embeddings": "own", "target_layer": ["model.conv", "model.norm:activation"]},
     ],
     ids=[
@@ -280,15 +293,20 @@ def breaks_in_the_replay(module, inputs):
         "faulty replay",
         "faulty score",
         "noise of several labels",
+        "every measure and alarms",
         "layers of embeddings",
     ],
 )
 def test_a_run_does_not_notice(tmp_path, alone, options, captured):
-    probes = 3 if captured else ProbeSet(images(3, seed=9), labels=[0, 1, 2])
+    inside = images(3)[:, 0] > 0
+    probes = 3 if captured else ProbeSet(images(3, seed=9), labels=[0, 1, 2], masks=inside)
     target = "auto" if captured else "model.conv"
     watching = AblationCAMMonitor(**{"target_layer": target, "probes": probes, **options})
     watched = run(tmp_path, watching)
     assert len(watching.history.passes) == (0 if {"forward", "classes"} & options.keys() else 2)
+    if "measures" in options:
+        assert all(set(FORWARDS) < seen.measures.keys() for seen in watching.history.passes)
+        assert list(watching.history.passes[-1].alarms) == ["drift", "concentration"]
     assert watched.keys() == alone.keys()
     for name, value in alone.items():
         assert same(watched[name], value), name

@@ -9,14 +9,20 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import distributed
 
-from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
+from lightning_ablationcam import AblationCAMMonitor, Alarm, ProbeSet, ablation_cam, faithfulness
+from lightning_ablationcam.measures.registry import FORWARDS
 from tests.lightning import Module, fit
 from tests.networks import BatchStatistics, Dropouts, images, seeded
+
+WATCHED = ("measured", "stopped", "no_probabilities")
+"""The cases with every measure and an alarm."""
+ALARM = "alarm_concentration"
 
 RANK = int(os.environ.get("LOCAL_RANK", 0))
 
@@ -97,13 +103,23 @@ def monitor(case: str) -> AblationCAMMonitor:
     if case == "whole_batch":
         probes = ProbeSet(probes.inputs, probes.labels, batch={"image": probes.inputs})
     forwards = {"fault": broken_on_the_second, "fault_on_first": fragile_on_the_first}
+    measured: dict[str, Any] = {}
+    if case in WATCHED:
+        alarm = Alarm("concentration", above=0.1, for_passes=2, stop=case == "stopped")
+        measured = {"measures": FORWARDS, "measure_every_n_passes": 2, "alarms": [alarm]}
+        masks = torch.zeros(count, 8, 8)
+        masks[:, :4] = 1
+        probes = ProbeSet(probes.inputs, probes.labels, masks=masks)
+    if case == "no_probabilities":  # One rank measures nothing, and learns that from the other.
+        probes = ProbeSet(probes.inputs[:1], [0.5])
     return AblationCAMMonitor(
         "auto" if case in ("auto", "moved", "whole_batch") else "model.conv",
         probes,
         forward=broken_on_the_second if case == "fault_raised" else forwards.get(case),
-        classes=[3, 2, 1, 0, 3] if case == "listed" else "label",
+        classes={"listed": [3, 2, 1, 0, 3], "no_probabilities": 0}.get(case, "label"),
         on_error="warn" if case in forwards else "raise",
         max_overhead=1e-9 if case == "overhead" else None,
+        **measured,
     )
 
 
@@ -111,7 +127,7 @@ class Metrics(Callback):
     """The scalars of each validation, and what this rank alone finds for all probes."""
 
     def __init__(self, watching):
-        self.watching, self.scalars, self.alone = watching, [], []
+        self.watching, self.scalars, self.alone, self.faithful = watching, [], [], []
 
     def on_validation_end(self, trainer, pl_module):
         if trainer.sanity_checking:
@@ -122,7 +138,11 @@ class Metrics(Callback):
         classes = probes.labels if classes == "label" else classes
         layer = self.watching.result.layer if self.watching.result else "model.conv"
         fed = {"x": probes.batch} if isinstance(probes.batch, dict) else probes.inputs
-        self.alone.append(ablation_cam(pl_module, layer, fed, classes))
+        result = ablation_cam(pl_module, layer, fed, classes)
+        self.alone.append(result)
+        if self.watching._measuring.forwards and probes.label_kind == "class":
+            maps = result.heatmaps
+            self.faithful.append(faithfulness(pl_module, fed, maps, result.classes).means())
 
 
 def run(folder: Path, case: str) -> None:
@@ -140,8 +160,14 @@ def run(folder: Path, case: str) -> None:
                 watching,
                 metrics,
                 *([Moves()] if case == "moved" else []),
-                EarlyStopping("ablation_cam/drift", patience=9),
-                ModelCheckpoint(folder / "checkpoints", monitor="ablation_cam/drift"),
+                *(
+                    callback
+                    for name in ("drift", *(["average_drop", ALARM] if case in WATCHED else []))
+                    for callback in (
+                        EarlyStopping(f"ablation_cam/{name}", patience=9),
+                        ModelCheckpoint(folder / name, monitor=f"ablation_cam/{name}"),
+                    )
+                ),
                 module=module,
                 devices=2,
                 strategy="ddp",
@@ -154,6 +180,8 @@ def run(folder: Path, case: str) -> None:
         "state": watching.state_dict(),
         "scalars": metrics.scalars,
         "alone": [(result.heatmaps, result.scores) for result in metrics.alone],
+        "faithful": metrics.faithful,
+        "table": watching.table(),
         "told": told,
         "error": error,
         "inputs": None if watching.probes is None else watching.probes.inputs,

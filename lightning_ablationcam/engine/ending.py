@@ -42,6 +42,7 @@ class Endings(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes what activations make, in a forward pass of which no program is needed.
 
     Example:
+        >>> import torch
         >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Softmax(dim=1))
         >>> with torch.no_grad(), Endings() as endings:
         ...     output = model(torch.ones(1, 2)).clone()

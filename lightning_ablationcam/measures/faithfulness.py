@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -303,12 +301,11 @@ def _blur_kernel() -> Tensor:
     """(BLUR_SIZE,) float64 weights, with sum 1."""
     reach = int(_BLUR_REACH * BLUR_SIGMA + 0.5)
     offsets = torch.arange(-reach, reach + 1)
-    weights = torch.tensor([math.exp(-(x**2) / (2 * BLUR_SIGMA**2)) for x in offsets.tolist()])
+    weights = (-(offsets.double() ** 2) / (2 * BLUR_SIGMA**2)).exp()
     # Reflected at both ends, each of which is then there twice.
     at = (BLUR_SIZE // 2 + offsets) % (2 * BLUR_SIZE)
     at = torch.where(at < BLUR_SIZE, at, 2 * BLUR_SIZE - 1 - at)
-    weights = weights.double() / weights.double().sum()
-    return torch.zeros(BLUR_SIZE, dtype=torch.float64).index_add_(0, at, weights)
+    return torch.zeros(BLUR_SIZE).double().index_add_(0, at, weights / weights.sum())
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:

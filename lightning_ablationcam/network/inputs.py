@@ -92,7 +92,7 @@ def picture_path(inputs: Inputs, chosen: str | None = None) -> str:
         raise TypeError(f"inputs={shown(inputs)}; expected a tensor (N, ...), or a dict of them")
     if chosen is not None:
         if chosen not in found:
-            raise ValueError(f"shown={chosen!r} is not among the inputs: {_listed(found)}")
+            raise ValueError(f"shown={shown(chosen)} is not among the inputs: {_listed(found)}")
         return chosen
     last = {path.rsplit(".", 1)[-1]: path for path in reversed(found)}
     named = next((last[key] for key in PICTURE_KEYS if key in last), None)

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_ablationcam.measures.axis import Axis
 from lightning_ablationcam.outputs.pictures import Kind
 
 
@@ -64,4 +65,21 @@ class TakesRecords(Backend, Protocol):
             suffix: Follows the monitor's tag, one suffix for each kind of record.
             strings: The record.
             step: ``trainer.global_step``.
+        """
+
+
+@runtime_checkable
+class TakesLayouts(Backend, Protocol):
+    """A backend that shows the run's scalars, and can group them."""
+
+    def write_layout(self, measures: Sequence[Axis], alarms: Sequence[str], step: int) -> None:
+        """Say which scalars belong together.
+
+        Args:
+            measures: The measures that are logged.
+            alarms: The names of the alarms' scalars.
+            step: ``trainer.global_step``.
+
+        Raises:
+            OSError: If there is too little room for it.
         """

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lightning_ablationcam.measures.axis import Axis
 from lightning_ablationcam.records.format import (
+    AlarmRecord,
     FurtherRecord,
     HeatRecord,
     ProbesRecord,
@@ -24,6 +26,7 @@ from lightning_ablationcam.render.mosaic import flat_maps
 if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
     from lightning_ablationcam.run.history import Further, Pass, Scale
+    from lightning_ablationcam.run.measuring import Measuring
     from lightning_ablationcam.run.regions import Regions
 
 TASKS_WITHOUT_CLASSES = ("regression", "similarity")
@@ -44,6 +47,8 @@ def probes_record(
     score: str,
     map_shape: Sequence[int] | None = None,
     task: str | None = None,
+    measures: Sequence[Axis] | None = None,
+    alarms: Sequence[AlarmRecord] = (),
 ) -> ProbesRecord:
     """Make the record of the probes of a run.
 
@@ -55,17 +60,23 @@ def probes_record(
         map_shape: Shape of the heatmaps that lie over the pictures, as
             :meth:`ProbeSet.pictures` takes it.
         task: What the model is for, such as ``"regression"``; None where that is not known.
+        measures: How the measures of the passes are shown, in their order; None for all
+            there are.
+        alarms: The rules that ring an alarm, each of one of ``measures``.
 
     Returns:
         The record, with pictures of at most :data:`MAX_SIDE` pixels a side.
 
     Raises:
-        RecordError: If ``scale``, ``score`` or ``task`` is not known.
+        RecordError: If ``scale``, ``score`` or ``task`` is not known, or an alarm is of a measure
+            that is not among them.
     """
     # Imported here, since it imports torch, which a report of a log directory does not need.
     from lightning_ablationcam.measures.registry import MEASURES
 
     count = len(probes)
+    if measures is None:
+        measures = [measure.axis for measure in MEASURES]
     classes = probes.labels if probes.label_kind == "class" else None
     labels = [None] * count if classes is None else classes.tolist()
     texts = other_labels(probes)
@@ -78,10 +89,28 @@ def probes_record(
         labels=tuple(labels),
         pictures=tuple(_encoded(picture) for picture in probes.pictures(map_shape)),
         class_names=None if probes.class_names is None else tuple(probes.class_names),
-        measures=tuple(measure.axis for measure in MEASURES),
+        measures=tuple(measures),
         label_texts=None if texts is None else tuple(texts),
         task=task,
+        alarms=tuple(alarms),
     )
+
+
+def alarm_records(measuring: Measuring, probes: ProbeSet) -> list[AlarmRecord]:
+    """The rules of alarms on what is measured of some probes."""
+    taken = {measure.name for measure in measuring.taken(probes)}
+    return [
+        AlarmRecord(
+            name=alarm.called,
+            measure=alarm.measure,
+            above=alarm.above,
+            below=alarm.below,
+            for_passes=alarm.for_passes,
+            of=alarm.of,
+        )
+        for alarm in measuring.alarms
+        if alarm.measure in taken
+    ]
 
 
 def other_labels(probes: ProbeSet) -> Sequence[str | None] | None:
@@ -112,12 +141,9 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
     Raises:
         RecordError: If the lengths do not fit each other.
     """
-    from lightning_ablationcam.measures.registry import MEASURES
-
     maps, maxima = quantised(flat_maps(seen.heatmaps))
     against, against_maxima = _against(seen.signed)
     count, height, width = maps.shape
-    unknown = [math.nan] * count
     return HeatRecord(
         fingerprint=fingerprint,
         layer=seen.layer,
@@ -129,9 +155,7 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         scores=_numbers(seen.scores),
         predicted=None if seen.predicted is None else _integers(seen.predicted),
         probabilities=None if seen.probabilities is None else _numbers(seen.probabilities),
-        measures={
-            measure.name: _numbers(seen.measures.get(measure.name, unknown)) for measure in MEASURES
-        },
+        measures={name: _numbers(values) for name, values in seen.measures.items()},
         top_classes=None if seen.top_classes is None else tuple(map(_integers, seen.top_classes)),
         top_probabilities=None
         if seen.top_probabilities is None
@@ -140,6 +164,7 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         against=against,
         against_maxima=against_maxima,
         regions=_regions(seen.regions),
+        alarms={name: _integers(np.flatnonzero(beyond)) for name, beyond in seen.alarms.items()},
     )
 
 

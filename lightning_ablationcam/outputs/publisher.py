@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from lightning_ablationcam.arguments import is_a
-from lightning_ablationcam.outputs.backend import Backend, TakesAnimations, TakesRecords
+from lightning_ablationcam.outputs.backend import (
+    Backend,
+    TakesAnimations,
+    TakesLayouts,
+    TakesRecords,
+)
 from lightning_ablationcam.outputs.folder import Folder
 from lightning_ablationcam.outputs.pass_records import (
+    alarm_records,
     heat_record,
     named_score,
     probes_record,
@@ -22,8 +28,14 @@ from lightning_ablationcam.outputs.pictures import (
 )
 from lightning_ablationcam.outputs.tensorboard import tensorboard
 from lightning_ablationcam.probes.probe_set import ProbeSet
-from lightning_ablationcam.records.format import HEAT_TAG, PROBES_TAG, encode_heat, encode_probes
+from lightning_ablationcam.records.format import (
+    HEAT_TAG,
+    PROBES_TAG,
+    encode_heat,
+    encode_probes,
+)
 from lightning_ablationcam.run.history import History, Pass, Scale
+from lightning_ablationcam.run.measuring import Measuring, alarm_scalar
 
 SHOWING = ("TensorBoardLogger", "CSVLogger")
 """The loggers that have a backend."""
@@ -58,10 +70,20 @@ class Publisher:
         scale: What 100 % of the colour scale is.
         score: What the class score is called.
         pictures: Whether pictures are drawn; without them there is the tab alone.
+        measuring: What is measured, and what rings an alarm.
     """
 
-    def __init__(self, tag: str, scale: Scale, score: str, *, pictures: bool = True) -> None:
+    def __init__(
+        self,
+        tag: str,
+        scale: Scale,
+        score: str,
+        *,
+        pictures: bool = True,
+        measuring: Measuring | None = None,
+    ) -> None:
         self.pictures = pictures
+        self._measuring = Measuring() if measuring is None else measuring
         self.tag = tag
         self.scale = scale
         self.score = score
@@ -99,6 +121,8 @@ class Publisher:
         backends = self._ready(loggers)
         if not backends:
             return
+        if not self._passes:
+            self._lay_out(probes, step)
         self._record(probes, history.passes[-1], step)
         self._passes += 1
         if self.pictures:
@@ -123,6 +147,13 @@ class Publisher:
                 name = "" if drawing.kind == "overview" else spelled[drawing.name]
                 backend.write_picture(drawing.kind, name, drawing.picture, step)
 
+    def _lay_out(self, probes: ProbeSet, step: int) -> None:
+        measures = [measure.axis for measure in self._measuring.taken(probes)]
+        alarms = [alarm_scalar(alarm.name) for alarm in alarm_records(self._measuring, probes)]
+        for backend in self._backends or []:
+            if isinstance(backend, TakesLayouts):
+                backend.write_layout(measures, alarms, step)
+
     def _record(self, probes: ProbeSet, seen: Pass, step: int) -> None:
         """Write what the tab shows: the heat, and the probes if they or the layer are new."""
         takers = [backend for backend in self._backends or [] if isinstance(backend, TakesRecords)]
@@ -138,6 +169,8 @@ class Publisher:
                 score=named_score(self.score, seen),
                 map_shape=seen.map_shape,
                 task=seen.task,
+                measures=[measure.axis for measure in self._measuring.taken(probes)],
+                alarms=alarm_records(self._measuring, probes),
             )
             records.insert(0, (PROBES_TAG, encode_probes(record)))
         for taker in takers:

@@ -20,7 +20,12 @@ from tensorboard.context import RequestContext
 
 from lightning_ablationcam.arguments import check_path, shown
 from lightning_ablationcam.outputs.files import replaced
-from lightning_ablationcam.outputs.pass_records import heat_record, named_score, probes_record
+from lightning_ablationcam.outputs.pass_records import (
+    alarm_records,
+    heat_record,
+    named_score,
+    probes_record,
+)
 from lightning_ablationcam.outputs.watched import Watched, is_watched
 from lightning_ablationcam.records.format import PLUGIN_NAME, picture_type
 from lightning_ablationcam.records.series import (
@@ -146,6 +151,7 @@ def _of_directory(directory: Path) -> list[Series]:
 
 def _of_monitor(monitor: Watched) -> Series:
     # Imported here, since it imports torch, which a report of a log directory does not need.
+    from lightning_ablationcam.measures.registry import MEASURES
     from lightning_ablationcam.run.history import most_passes
 
     passes = monitor.history.passes
@@ -156,6 +162,9 @@ def _of_monitor(monitor: Watched) -> Series:
         )
     score = monitor.score if isinstance(monitor.score, str) else "score"
     newest = passes[-1]
+    # What only earlier passes have, as before the run was resumed, is shown as well.
+    taken = {measure.name for measure in monitor.measuring.taken(monitor.probes)}
+    taken = taken.union(*(seen.measures for seen in passes))
     probes = probes_record(
         monitor.probes,
         layer=newest.layer,
@@ -163,6 +172,8 @@ def _of_monitor(monitor: Watched) -> Series:
         score=named_score(score, newest),
         map_shape=newest.map_shape,
         task=newest.task,
+        measures=[measure.axis for measure in MEASURES if measure.name in taken],
+        alarms=alarm_records(monitor.measuring, monitor.probes),
     )
     heat = [heat_record(seen, fingerprint=probes.fingerprint) for seen in passes]
     stamped = [Stamped(seen.step, None, record) for seen, record in zip(passes, heat, strict=True)]

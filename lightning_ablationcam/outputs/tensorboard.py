@@ -14,7 +14,15 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from torch.utils.tensorboard import SummaryWriter
 
+from lightning_ablationcam.measures.axis import Axis
 from lightning_ablationcam.outputs.backend import Backend
+from lightning_ablationcam.outputs.custom_scalars import (
+    UnreadableError,
+    find_layout,
+    layout_of,
+    merged,
+    summary_of,
+)
 from lightning_ablationcam.outputs.disk_space import check_quota, check_room
 from lightning_ablationcam.outputs.event_file import EventFile
 from lightning_ablationcam.outputs.pictures import Kind
@@ -79,6 +87,17 @@ class TensorBoard(_Board):
     def write_record(self, suffix: str, strings: Sequence[bytes], step: int) -> None:
         """Write a record of the tab."""
         self._write(summary_value(self._tag + suffix, strings), step)
+
+    def write_layout(self, measures: Sequence[Axis], alarms: Sequence[str], step: int) -> None:
+        """Group the scalars in Custom Scalars, beside what the run has there already."""
+        self._writer.flush()  # What the user laid out may still be on its way to the file.
+        try:
+            found = find_layout(self.place)
+        except UnreadableError:
+            return  # A layout of the user's might be lost.
+        layout = merged(found, layout_of(self._tag, measures, alarms))
+        if layout != found:
+            self._file.add(summary_of(layout), step)
 
     def _write_image(self, tag: str, file: bytes, step: int) -> None:
         with Image.open(BytesIO(file)) as opened:

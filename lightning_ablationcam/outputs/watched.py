@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 if TYPE_CHECKING:
     from lightning_ablationcam.probes.probe_set import ProbeSet
     from lightning_ablationcam.run.history import History, Scale
+    from lightning_ablationcam.run.measuring import Measuring
 
 
 class Watched(Protocol):
@@ -25,8 +26,12 @@ class Watched(Protocol):
     def probes(self) -> ProbeSet | None:
         """The probes that it watches."""
 
+    @property
+    def measuring(self) -> Measuring:
+        """What it measures, and what of it rings an alarm."""
+
 
 def is_watched(value: object) -> TypeGuard[Watched]:
     """Whether a value is a monitor, and not the class of one."""
-    needed = ("tag", "scale", "score", "history", "probes")
+    needed = ("tag", "scale", "score", "history", "probes", "measuring")
     return not isinstance(value, type) and all(hasattr(value, name) for name in needed)

@@ -30,7 +30,7 @@ from lightning_ablationcam.records.regions import MAX_SIDE, check_runs
 VERSION = 4
 """Version of both records. Version 1 had drift and concentration in place of ``measures``, version
 2 no labels in words, no task, no maps of another size, nothing against a class and no regions,
-version 3 no unit, group and hint of a measure."""
+version 3 no unit, group and hint of a measure, and no alarms."""
 
 READABLE = (1, 2, 3, VERSION)
 """The versions that can be read."""
@@ -64,6 +64,7 @@ _SCORES = (
     "mean value",
     "similarity",
 )
+_RULES = ("mean", "any")
 _TASKS = ("multiclass", "binary", "multilabel", "regression", "segmentation", "similarity")
 _PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 # Words, or the name of a layer.
@@ -84,8 +85,10 @@ _FIELDS_OF_A_STEP = frozenset(
         "also",
         "against",
         "regions",
+        "alarms",
     )
 )
+_MAX_ALARM_NAME = 200
 # A fingerprint becomes part of addresses.
 _FINGERPRINT = re.compile(r"[0-9A-Za-z_.-]{1,128}")
 
@@ -94,6 +97,55 @@ _T = TypeVar("_T")
 
 class RecordError(ValueError):
     """A record is not valid; the message says why."""
+
+
+@dataclass(frozen=True)
+class AlarmRecord:
+    """A rule of a run: when the values of a measure ring an alarm.
+
+    It rings from the ``for_passes``-th pass in a row on in which they are beyond, of the passes in
+    which the measure was taken.
+
+    Attributes:
+        name: Its name, in words.
+        measure: The name of the measure.
+        above: Values above this one are beyond; None where none are for being high.
+        below: Values below this one are beyond; None where none are for being low.
+        for_passes: In how many passes in a row, at least 1.
+        of: What has to be beyond: ``"mean"``, the mean over the probes, or ``"any"``, one and the
+            same probe.
+
+    Raises:
+        RecordError: If it is no such rule.
+    """
+
+    name: str
+    measure: str
+    above: float | None
+    below: float | None
+    for_passes: int
+    of: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.name) <= _MAX_ALARM_NAME:
+            raise RecordError(
+                f"an alarm is called {self.name[:80]!r}; expected 1 to {_MAX_ALARM_NAME} characters"
+            )
+        _check_measure(self.measure)
+        _check_choice("of", self.of, _RULES)
+        if self.for_passes < 1:
+            raise RecordError(f"for_passes is {self.for_passes}; expected 1 or more")
+        limits = [limit for limit in (self.above, self.below) if limit is not None]
+        if not limits or not all(map(math.isfinite, limits)):
+            raise RecordError(
+                f"alarm {self.name[:80]!r} is above {self.above} or below {self.below}; expected a "
+                "number for one of them"
+            )
+
+    def is_beyond(self, value: float) -> bool:
+        """Whether a value of the measure is beyond; one that is not a number is not."""
+        above = self.above is not None and value > self.above
+        return above or (self.below is not None and value < self.below)
 
 
 @dataclass(frozen=True)
@@ -114,6 +166,7 @@ class ProbesRecord:
         label_texts: N labels in words, for those that are no class index; None for the others.
         task: What the model is for: ``"multiclass"``, ``"binary"``, ``"multilabel"``,
             ``"regression"``, ``"segmentation"`` or ``"similarity"``; None where that is not known.
+        alarms: The rules that ring an alarm, each of one of the measures and of a name of its own.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -130,6 +183,7 @@ class ProbesRecord:
     measures: tuple[Axis, ...] = ()
     label_texts: tuple[str | None, ...] | None = None
     task: str | None = None
+    alarms: tuple[AlarmRecord, ...] = ()
 
     def __post_init__(self) -> None:
         _check_fingerprint(self.fingerprint)
@@ -149,6 +203,10 @@ class ProbesRecord:
             _check_measure(axis.name)
             if axis.high is not None and not axis.low < axis.high:
                 raise RecordError(f"{axis.name} goes from {axis.low} to {axis.high}")
+        _check_distinct("measures", [axis.name for axis in self.measures])
+        _check_distinct("alarms", [alarm.name for alarm in self.alarms])
+        for alarm in self.alarms:
+            _check_choice("the measure of an alarm", alarm.measure, [a.name for a in self.measures])
 
 
 @dataclass(frozen=True)
@@ -230,6 +288,8 @@ class HeatRecord:
             not recorded.
         against_maxima: Their N maxima.
         regions: The regions explained; None where that is the whole image.
+        alarms: For each alarm that rings, by name, which probes are beyond: their indices,
+            ascending.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -252,6 +312,7 @@ class HeatRecord:
     against: bytes | None = None
     against_maxima: tuple[float | None, ...] | None = None
     regions: RegionsRecord | None = None
+    alarms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_fingerprint(self.fingerprint)
@@ -263,6 +324,8 @@ class HeatRecord:
         for name in ("predicted", "top_classes", "top_probabilities"):
             if getattr(self, name) is not None:
                 _check_length(name, getattr(self, name), self.shape[0])
+        for name, beyond in self.alarms.items():
+            _check_beyond(name, beyond, self.shape[0])
         for role, further in self.also.items():
             if not _ROLE.fullmatch(role):
                 raise RecordError(f"a further class is called {role[:80]!r}; expected a role")
@@ -363,6 +426,7 @@ def encode_probes(record: ProbesRecord) -> list[bytes]:
         "measures": [vars(axis) for axis in record.measures],
         "label_texts": record.label_texts,
         "task": record.task,
+        "alarms": [vars(alarm) for alarm in record.alarms],
     }
     return [_json(fields), *record.pictures]
 
@@ -389,6 +453,7 @@ def decode_probes(strings: Sequence[bytes]) -> ProbesRecord:
         measures=_axes(fields),
         label_texts=fields.list_or_none("label_texts", _optional(_text)),
         task=fields.one_or_none("task", _text),
+        alarms=_alarms(fields),
     )
 
 
@@ -430,6 +495,7 @@ def encode_heat(record: HeatRecord) -> list[bytes]:
             }
             for role, further in record.also.items()
         ],
+        "alarms": record.alarms,
         **_layers(record),
     }
     return [_json(fields), *_blobs(record)]
@@ -508,6 +574,7 @@ def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
             )
             for further, maps, layer in zip(also, strings[2:], layers[1:], strict=False)
         },
+        alarms=_beyond(fields),
     )
 
 
@@ -548,6 +615,25 @@ def _axes(fields: _Fields) -> tuple[Axis, ...]:
         )
         for axis in map(_Fields.of, fields.list_of("measures", _anything))
     )
+
+
+def _alarms(fields: _Fields) -> tuple[AlarmRecord, ...]:
+    return tuple(
+        AlarmRecord(
+            name=alarm.one("name", _text),
+            measure=alarm.one("measure", _text),
+            above=alarm.one("above", _optional(_number)),
+            below=alarm.one("below", _optional(_number)),
+            for_passes=alarm.one("for_passes", _integer),
+            of=alarm.one("of", _text),
+        )
+        for alarm in map(_Fields.of, fields.list_or_none("alarms", _anything) or ())
+    )
+
+
+def _beyond(fields: _Fields) -> dict[str, tuple[int, ...]]:
+    inner = fields.one_or_none("alarms", _Fields.of)
+    return {} if inner is None else {name: inner.list_of(name, _integer) for name in inner.names}
 
 
 def _measures(fields: _Fields) -> dict[str, tuple[float | None, ...]]:
@@ -672,6 +758,21 @@ def _unlike(value: Any, expected: str) -> RecordError:
 def _check_measure(name: str) -> None:
     if not _MEASURE.fullmatch(name) or name in _FIELDS_OF_A_STEP:
         raise RecordError(f"a measure is called {name[:80]!r}; expected a name not yet in use")
+
+
+def _check_beyond(name: str, beyond: tuple[int, ...], count: int) -> None:
+    ascending = all(one < other for one, other in pairwise(beyond))
+    if not ascending or not all(0 <= probe < count for probe in beyond):
+        raise RecordError(
+            f"alarm {name[:80]!r} names the probes {list(beyond)!r:.80}; expected indices below "
+            f"{count}, ascending"
+        )
+
+
+def _check_distinct(what: str, names: Sequence[str]) -> None:
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise RecordError(f"{what} has {twice[:80]!r} twice; expected names of their own")
 
 
 def _check_fingerprint(fingerprint: str) -> None:

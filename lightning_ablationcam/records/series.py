@@ -106,6 +106,11 @@ class Series:
         return kept
 
     @cached_property
+    def alarm_names(self) -> frozenset[str]:
+        """The names of the alarms whose rules are known."""
+        return frozenset(alarm.name for alarm in self.probes.alarms)
+
+    @cached_property
     def signed_roles(self) -> tuple[str, ...]:
         """Those of which any step says what speaks against them; "" is the class explained."""
         return tuple(
@@ -197,6 +202,10 @@ def assemble(
             "of those between."
         )
     series = Series(run, tag, stamped.record, tuple(steps), len(shown), tuple(found))
+    rang = dict.fromkeys(name for a_step in steps for name in a_step.record.alarms)
+    if unknown := [name for name in rang if name not in series.alarm_names]:
+        note = f"Alarms that the run had before and has no more are left out: {', '.join(unknown)}."
+        series = replace(series, notes=(*series.notes, note))
     named = dict.fromkeys(role for a_step in steps for role in a_step.record.also)
     large = [role for role in named if role not in series.roles]
     if not large:
@@ -270,6 +279,7 @@ def page_data(
         "probes": [{"name": name, "label": label, "text": text} for name, label, text in named],
         "class_names": probes.class_names,
         "measures": [vars(axis) for axis in probes.measures],
+        "alarms": [vars(alarm) for alarm in probes.alarms],
         "shape": shape[1:],
         "also_shapes": {role: shape[1:] for role, shape in series.role_shapes.items()},
         "steps": [_step(series, stamped, regions) for stamped in series.steps],
@@ -325,10 +335,13 @@ def _step(series: Series, stamped: Stamped[HeatRecord], regions: _Regions) -> di
         "scores": _rounded(record.scores),
         "predicted": record.predicted,
         "probabilities": _rounded(record.probabilities),
-        **{name: _rounded(values) for name, values in record.measures.items()},
+        **{axis.name: _rounded(record.measures.get(axis.name)) for axis in series.probes.measures},
         "top": _top(record),
         "against": _rounded(record.against_maxima),
         "regions": regions.places(record.regions),
+        "alarms": {
+            name: beyond for name, beyond in record.alarms.items() if name in series.alarm_names
+        },
         "also": {role: _further(each, regions) for role, each in also.items() if each is not None},
     }
 

@@ -22,6 +22,8 @@ VERSION = 1
 
 MAX_INTEGER = 2**63 - 1
 MAX_NUMBER = torch.finfo(torch.float32).max
+MAX_COUNTED = 2**62
+"""So many passes can still be counted on."""
 MAX_LEVELS, MAX_PARTS = 16, 1000
 """How deep the inputs of a module may be nested, and how many parts they may have."""
 MAX_TEXT_LENGTH = 1000
@@ -40,8 +42,8 @@ def checked_state(state: object) -> dict[str, Any]:
 
     Returns:
         The state in the same form, with known fields only and tensors on the CPU:
-        ``validations``, ``scalars``, ``history`` with ``passes`` and ``strongest``, and ``probes``
-        with ``fingerprint`` and ``kept``.
+        ``validations``, ``made``, ``scalars``, ``alarms``, ``history`` with ``passes`` and
+        ``strongest``, and ``probes`` with ``fingerprint`` and ``kept``.
 
     Raises:
         StateError: If it is anything else.
@@ -59,8 +61,8 @@ def checked_state(state: object) -> dict[str, Any]:
     passes = _passes(_one(fields, "history", _mapping))
     probes = _probes(_one(fields, "probes", _mapping))
     history: dict[str, Any] = {"passes": passes, "strongest": None}
+    count = len(passes[0]["heatmaps"]) if passes else 0
     if passes:
-        count = len(passes[0]["heatmaps"])
         # States from before maps were compared by their balance hold the largest heat instead.
         if "strongest" in fields["history"]:
             read = _array(torch.float64, count)
@@ -75,7 +77,10 @@ def checked_state(state: object) -> dict[str, Any]:
     return {
         "version": VERSION,
         "validations": _one(fields, "validations", _count),
+        # Missing, as the alarms are, in states from before there were any.
+        "made": _one(fields, "made", _count) if "made" in fields else len(passes),
         "scalars": _scalars(_one(fields, "scalars", _mapping)),
+        "alarms": _alarms(count)("alarms", fields.get("alarms", {})),
         "probes": probes,
         "history": history,
     }
@@ -137,6 +142,7 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "signed": later("signed", _optional(_signed(heatmaps.shape))),
         "regions": later("regions", _optional(_regions(count))),
         "task": later("task", _optional(_task)),
+        "alarms": later("alarms", _beyond(count), {}),
     }
 
 
@@ -207,6 +213,53 @@ def _measures(count: int) -> Callable[[str, Any], dict[str, Tensor]]:
             _text(f"a name in {where}", name): read_one(f"{where}.{_shown(name)}", values)
             for name, values in _mapping(where, value).items()
         }
+
+    return read
+
+
+def _beyond(count: int) -> Callable[[str, Any], dict[str, Tensor]]:
+    """A reader of which of so many probes are beyond, by the name of an alarm."""
+    read_one = _array(torch.bool, count)
+
+    def read(where: str, value: Any) -> dict[str, Tensor]:
+        return {
+            _text(f"a name in {where}", name): read_one(f"{where}.{_shown(name)}", beyond)
+            for name, beyond in _mapping(where, value).items()
+        }
+
+    return read
+
+
+def _alarms(count: int) -> Callable[[str, Any], dict[str, Any]]:
+    """A reader of how alarms stand with so many probes."""
+    readers: dict[str, Callable[[str, Any], Any]] = {
+        "rule": _text,
+        "in_a_row": _counts(count),
+        "beyond": _array(torch.bool, count),
+    }
+
+    def read(where: str, value: Any) -> dict[str, Any]:
+        found = {}
+        for name, given in _mapping(where, value).items():
+            here = f"{where}.{_shown(_text(f'a name in {where}', name))}"
+            one = _mapping(here, given)
+            found[name] = {
+                part: _one(one, part, each, f"{here}.{part}") for part, each in readers.items()
+            }
+        return found
+
+    return read
+
+
+def _counts(count: int) -> Callable[[str, Any], Tensor]:
+    """A reader of (count,) whole numbers of passes."""
+    read_one = _array(torch.int64, count)
+
+    def read(where: str, value: Any) -> Tensor:
+        tensor = read_one(where, value)
+        if ((tensor < 0) | (tensor > MAX_COUNTED)).any():
+            raise StateError(f"{where} has numbers of passes below 0 or above {MAX_COUNTED}")
+        return tensor
 
     return read
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from lightning_ablationcam.arguments import shown
 from lightning_ablationcam.cam import explain_classes
 from lightning_ablationcam.engine.layer_search import is_auto
-from lightning_ablationcam.engine.recorder import RejectedError
+from lightning_ablationcam.engine.recorder import Forward, RejectedError
 from lightning_ablationcam.engine.replay import uses_batch_statistics
+from lightning_ablationcam.evaluation import measure_faithfulness
 from lightning_ablationcam.method.ablations import is_over_reference
-from lightning_ablationcam.network.inputs import rows_of
+from lightning_ablationcam.network.inputs import Inputs, rows_of, tensors
 from lightning_ablationcam.network.isolation import warn
 from lightning_ablationcam.network.layers import LayerError, TargetLayer, several
 from lightning_ablationcam.options import Options
@@ -23,6 +25,7 @@ from lightning_ablationcam.probes.source import ExplainedClasses
 from lightning_ablationcam.result import AblationResult, joined
 from lightning_ablationcam.run.calling import Convention, conventions
 from lightning_ablationcam.run.execution import Alone, Execution
+from lightning_ablationcam.run.history import over_picture
 from lightning_ablationcam.run.ranks import Ranks
 from lightning_ablationcam.run.request import Request
 
@@ -96,6 +99,70 @@ class Explainer:
             first = first or found
         assert first is not None
         raise first
+
+    def measure(
+        self,
+        module: nn.Module,
+        probes: ProbeSet,
+        result: AblationResult,
+        measures: Sequence[str],
+        execution: Execution | None = None,
+        tell: Callable[[str], None] = warn,
+    ) -> dict[str, Tensor]:
+        """Measure how faithful the maps are that :meth:`explain` has found last.
+
+        Args:
+            module: The module, as it was explained.
+            probes: The probes.
+            result: What was found for them.
+            measures: Names of measures that cost forward passes.
+            execution: As in :meth:`explain`.
+            tell: Likewise.
+
+        Returns:
+            (N,) float64 of each measure, by name, the same on every rank. None at all where the
+            model's output has no class probabilities, or the maps do not lie over what it is fed;
+            that is told.
+        """
+        if not measures:
+            return {}
+        assert self._convention is not None
+        way, how = self._convention, Alone(module) if execution is None else execution
+        rows = self._ranks.rows(len(probes), split=not uses_batch_statistics(module))
+
+        def measure_mine() -> dict[str, Tensor] | ValueError:
+            if rows.start == rows.stop:
+                return {}
+            request, fed = self._request(probes, rows), way.fed(probes)
+            options = replace(self._options, forward=_under(how, way), also=())
+            try:
+                with how.whole():
+                    return measure_faithfulness(
+                        module,
+                        how.inputs(rows_of(fed, rows)),
+                        over_picture(result.heatmaps[rows], probes.images.shape[1:]),
+                        result.classes[rows],
+                        options,
+                        measures,
+                        tell,
+                        masks=request.masks,
+                        declared=request.declared,
+                        largest_label=request.largest_label,
+                        shown=_path_of(probes.images, fed),
+                    )
+            except ValueError as error:
+                return error.with_traceback(None)  # Its frames hold the pass's tensors.
+
+        parts = self._ranks.gather(measure_mine)
+        for part in parts:
+            if isinstance(part, ValueError):
+                tell(f"{', '.join(measures)} cannot be measured: {part}")
+                return {}
+        found = [part for part in parts if isinstance(part, dict) and part]
+        return {name: torch.cat([part[name] for part in found]) for name in measures}
+
+    def _request(self, probes: ProbeSet, rows: slice) -> Request:
+        return Request.of(probes, self._classes, self._options.also).rows(rows)
 
     def _explain_by(
         self,
@@ -181,12 +248,8 @@ class Explainer:
                     "them; give ProbeSet.from_dataloader(...), or forward="
                 )
             reference = execution.inputs(fed)
-
-        def forward(model: Any, images: Any) -> Any:
-            with execution.forward():
-                return way.forward(model, images)
-
-        request = Request.of(probes, self._classes, self._options.also).rows(rows)
+        request = self._request(probes, rows)
+        forward = _under(execution, way)
         with execution.whole():
             return explain_classes(
                 module,
@@ -200,3 +263,18 @@ class Explainer:
                 declared=request.declared,
                 largest_label=request.largest_label,
             )
+
+
+def _under(execution: Execution, way: Convention) -> Forward:
+    """How a convention calls the module, under an execution."""
+
+    def forward(model: Any, images: Any) -> Any:
+        with execution.forward():
+            return way.forward(model, images)
+
+    return forward
+
+
+def _path_of(images: Tensor, fed: Inputs) -> str | None:
+    """Where the images are in what is fed; None where that is a single tensor."""
+    return next((path for path, tensor in tensors(fed) if tensor is images), None) or None

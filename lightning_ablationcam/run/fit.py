@@ -81,9 +81,33 @@ class Fit:
             self.agreed = True
         return self.source.found()
 
-    def look(self, trainer: Trainer, module: LightningModule, epoch: int) -> AblationResult:
-        """Make a pass over the probes."""
+    def expect(self) -> None:
+        """Have a scalar for whatever is measured of the probes, as far as they are known.
+
+        Raises:
+            ValueError: If an alarm does not fit them, unless they are kept from validation: then
+                the user is told once.
+        """
+        probes, measuring = self.source.probes, self.passes.measuring
+        self.passes.expect(probes)
+        problem = None if probes is None else measuring.problem(probes)
+        if problem is not None:
+            if not isinstance(self.source.wanted, int):
+                raise ValueError(problem)
+            self.notices.once(f"{problem}. They are left out")
+
+    def look(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        epoch: int,
+        *,
+        last: bool = False,
+        faults: list[Exception] | None = None,
+    ) -> AblationResult:
+        """Make a pass over the probes; the last two as :meth:`Passes.look` takes them."""
         probes = self.probes()
+        self.expect()
         if not self.knows_writes:
             forget_unwritten(module)  # Another monitor's forward may write to other things.
         result = self.passes.look(
@@ -95,6 +119,8 @@ class Fit:
             epoch=epoch,
             execution=UnderTrainer(trainer, module),
             signed=self.signed,
+            last=last,
+            faults=faults,
         )
         self.knows_writes = True
         return result
@@ -110,7 +136,8 @@ class Fit:
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of a checkpoint, or warn why that is impossible and start afresh."""
-        self.passes = Passes()
+        measuring = self.passes.measuring
+        self.passes = Passes(measuring)
         try:
             checked = checked_state(state)
         except StateError as error:
@@ -130,7 +157,7 @@ class Fit:
         if held != count:
             self._refuse(f"it holds heatmaps of {held} probes, and there are {count}")
             return
-        self.passes = Passes.from_state(checked)
+        self.passes = Passes.from_state(checked, measuring, self.source.probes)
 
     def _refuse(self, problem: object) -> None:
         # Also with on_error="raise": no pass has failed, and training loses nothing.

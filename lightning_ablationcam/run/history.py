@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -64,7 +64,7 @@ class Pass:
         scores: (N,) float64 class scores.
         predicted: (N,) int64 predicted classes, or None.
         probabilities: (N,) probabilities of ``classes``, or None.
-        measures: (N,) float64 of each measure that is known, by name; see
+        measures: (N,) float64 of each measure that was taken, by name; see
             :data:`~lightning_ablationcam.measures.registry.MEASURES`.
         top_classes: (N, T) int64 classes with the highest scores, the highest first, or None.
         top_probabilities: (N, T) their probabilities, or None.
@@ -72,6 +72,7 @@ class Pass:
         signed: (N, h, w) float32, the maps before the ReLU, where they are kept.
         regions: The regions explained, or None where that is the whole image.
         task: What the model's output was taken to mean, or None.
+        alarms: For each alarm that rings, by name, (N,) bool: the probes for which it does.
     """
 
     step: int
@@ -89,6 +90,7 @@ class Pass:
     signed: NDArray[np.float32] | None = None
     regions: Regions | None = None
     task: str | None = None
+    alarms: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def map_shape(self) -> tuple[int, ...]:
@@ -130,14 +132,18 @@ class History:
     passes: list[Pass] = field(default_factory=list)
     strongest: NDArray[np.float64] | None = None
 
-    def append(self, new: Pass) -> Pass:
+    def append(
+        self, new: Pass, size: Sequence[int] | None = None, masks: Tensor | None = None
+    ) -> Pass:
         """Add a pass; one of the same step takes the place of the earlier one, but for its epoch.
 
         Steps that go back are another run, and another layer is another story: the passes so far
         are forgotten.
 
         Args:
-            new: The pass, without its measures.
+            new: The pass, with those measures only that its maps do not tell.
+            size: The shape of a picture, for measures in pixels.
+            masks: (N, H, W) bool, where the object is.
 
         Returns:
             The pass as it was added, with its measures.
@@ -146,7 +152,7 @@ class History:
             self.passes, self.strongest = [], None
         if self.passes and new.step == self.passes[-1].step:
             new = replace(new, epoch=self.passes.pop().epoch)
-        new = self._measured(new)
+        new = self._measured(new, size, masks)
         self.passes.append(new)
         while len(self.passes) > most_passes(new.nbytes):
             steps = [seen.step for seen in self.passes]
@@ -164,12 +170,23 @@ class History:
         same_maps = (last.layer, last.heatmaps.shape) == (new.layer, new.heatmaps.shape)
         return same_maps and new.step >= last.step
 
-    def _measured(self, new: Pass) -> Pass:
-        before = torch.from_numpy(self.passes[-1].heatmaps) if self.passes else None
-        balance = new.measures.get("balance")
-        given = None if balance is None else torch.from_numpy(balance)
-        found = measured(Maps(torch.from_numpy(new.heatmaps), before, given))
-        return replace(new, measures={name: values.numpy() for name, values in found.items()})
+    def _measured(self, new: Pass, size: Sequence[int] | None, masks: Tensor | None) -> Pass:
+        def heat_of(seen: Pass) -> Tensor:
+            return over_picture(torch.from_numpy(seen.heatmaps), size)
+
+        maps = Maps(
+            now=heat_of(new),
+            before=heat_of(self.passes[-1]) if self.passes else None,
+            first=heat_of(self.passes[0]) if self.passes else None,
+            size=size,
+            masks=masks,
+            given={name: torch.from_numpy(values) for name, values in new.measures.items()},
+        )
+        return replace(new, measures={n: values.numpy() for n, values in measured(maps).items()})
+
+    def mark(self, alarms: Mapping[str, NDArray[np.bool_]]) -> None:
+        """Note which alarms ring in the newest pass, and for which probes."""
+        self.passes[-1] = replace(self.passes[-1], alarms=alarms)
 
     def state_dict(self) -> dict[str, Any]:
         """The history as tensors and primitives, at most :data:`MAX_PASSES` passes of it.
@@ -246,6 +263,22 @@ class History:
         lowest = -1 if signed else 0
         clipped: NDArray[np.float32] = np.clip(np.nan_to_num(shares), lowest, 1).astype(np.float32)
         return clipped
+
+
+def over_picture(heatmaps: Tensor, size: Sequence[int] | None) -> Tensor:
+    """Heatmaps with as many sides as what they lie over: a signal's are a row (N, 1, l) else.
+
+    Args:
+        heatmaps: (N, h, w), or (N, d, h, w).
+        size: The shape of a picture, with its channels; None where that is not known.
+
+    Example:
+        >>> row = torch.ones(2, 1, 4)
+        >>> over_picture(row, (3, 16)).shape, over_picture(row, (3, 1, 16)).shape
+        (torch.Size([2, 4]), torch.Size([2, 1, 4]))
+    """
+    is_row = heatmaps.ndim == 3 and heatmaps.shape[1] == 1
+    return heatmaps[:, 0] if is_row and size is not None and len(size) == 2 else heatmaps
 
 
 def _nbytes(

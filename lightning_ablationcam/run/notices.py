@@ -7,6 +7,7 @@ import re
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_ablationcam.network.memory import is_out_of_memory
+from lightning_ablationcam.result import AblationResult
 
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")
 
@@ -30,11 +31,11 @@ class Notices:
         self._told.add(kind)
         return new
 
-    def fault(self, error: Exception) -> None:
-        """Warn about a pass that failed."""
+    def fault(self, error: Exception, lost: str = "no heatmaps") -> None:
+        """Warn about a pass that failed, and say what of it is lost."""
         if self.is_new(f"{type(error).__name__}: {error}"):
             self.warn(
-                f"no heatmaps this time, training goes on. {type(error).__name__}: {error}"
+                f"{lost} this time, training goes on. {type(error).__name__}: {error}"
                 f"{_advice(error)} (reported once; the next validation tries again; "
                 "on_error='raise' stops the training instead)"
             )
@@ -50,6 +51,24 @@ class Notices:
             rank_zero_warn(f"ablation_cam: {message}")
         except UserWarning as raised:
             rank_zero_info(str(raised))
+
+
+def started(result: AblationResult, seconds: float, called: str | None) -> str:
+    """What is said of the first pass.
+
+    Args:
+        result: What it found.
+        seconds: How long it took.
+        called: What of the module is called, where that is not plainly itself.
+    """
+    count, *sizes = result.heatmaps.shape
+    return (
+        f"ablation_cam: watching {count} probes at {result.layer!r} "
+        f"({result.drops.shape[1]} channels, {'x'.join(map(str, sizes))}), {result.engine} "
+        f"engine, {seconds:.1f} s a pass"
+        + (f"; its task is taken to be {result.task!r}" if result.task else "")
+        + (f"; calls {called}" if called else "")
+    )
 
 
 def _advice(error: Exception) -> str:

@@ -16,9 +16,11 @@ from torch.nn.functional import interpolate
 from lightning_ablationcam.cam import replay_notice
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.result import AblationResult
+from lightning_ablationcam.run.alarms import Alarms
 from lightning_ablationcam.run.execution import Execution
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.history import Further, History, Pass
+from lightning_ablationcam.run.measuring import Measuring, alarm_scalar
 from lightning_ablationcam.run.notices import Notices
 from lightning_ablationcam.run.regions import Regions
 from lightning_ablationcam.run.scalars import Scalars
@@ -36,9 +38,14 @@ class Passes:
 
     It needs no Trainer: a folder of old checkpoints works in the same way as a running fit.
 
+    Args:
+        measuring: What is measured besides what every pass is, and what rings an alarm.
+
     Attributes:
         history: The passes.
         scalars: What is logged at every validation.
+        alarms: How the alarms stand.
+        made: How many passes there were.
 
     Example:
         >>> import torch
@@ -52,9 +59,19 @@ class Passes:
         [10, 20]
     """
 
-    def __init__(self) -> None:
-        self.history = History()
-        self.scalars = Scalars()
+    def __init__(self, measuring: Measuring | None = None) -> None:
+        self.measuring = Measuring() if measuring is None else measuring
+        self.made = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.history, self.scalars = History(), Scalars()
+        self.alarms = Alarms(self.measuring.alarms)
+        self.expect(None)
+
+    def expect(self, probes: ProbeSet | None) -> None:
+        """Have a scalar for whatever is measured of some probes; None while they are not known."""
+        self.scalars.expect(self.measuring.neutral(probes))
 
     def look(
         self,
@@ -67,8 +84,10 @@ class Passes:
         epoch: int,
         execution: Execution | None = None,
         signed: bool = False,
+        last: bool = False,
+        faults: list[Exception] | None = None,
     ) -> AblationResult:
-        """Make a pass: explain the probes, and add the result.
+        """Make a pass: explain the probes, measure the maps, and add the result.
 
         Args:
             module: The module, as it is at that step.
@@ -79,6 +98,9 @@ class Passes:
             epoch: The epoch of that step.
             execution: How the module is run; by default by itself.
             signed: Whether what speaks against the classes is kept, too.
+            last: Whether no pass follows, so that everything is measured.
+            faults: Takes what goes wrong with the forward passes that measures cost. The pass is
+                added in any case; by default it is raised after that.
 
         Returns:
             The result for all probes.
@@ -86,8 +108,23 @@ class Passes:
         Raises:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
+        self.expect(probes)
         result = explainer.explain(module, probes, execution, notices.once)
-        self.add(result, step, epoch, notices, signed=signed)
+        wrong: list[Exception] = []
+        measures: Mapping[str, Tensor] = {}
+        if last or self.measuring.is_due(self.made):
+            wanted = self.measuring.forwards
+            try:
+                measures = explainer.measure(
+                    module, probes, result, wanted, execution, notices.once
+                )
+            except Exception as error:
+                wrong.append(error)
+        self.add(result, step, epoch, notices, signed=signed, probes=probes, measures=measures)
+        if faults is not None:
+            faults += wrong
+        elif wrong:
+            raise wrong.pop()
         return result
 
     def add(
@@ -98,6 +135,8 @@ class Passes:
         notices: Notices,
         *,
         signed: bool = False,
+        probes: ProbeSet | None = None,
+        measures: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Add a pass.
 
@@ -107,11 +146,13 @@ class Passes:
             epoch: ``trainer.current_epoch``.
             notices: Tells the user about the pass.
             signed: Whether what speaks against the classes is kept, too.
+            probes: The probes, for measures that need more than maps, and for their names.
+            measures: (N,) float64 of each measure that the maps do not tell, by name.
 
         Raises:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
-        seen = _as_pass(result, step, epoch, signed)
+        seen = _as_pass(result, step, epoch, signed, measures or {})
         if result.fallback is not None:
             notices.once(replay_notice(result.fallback))
         broken, count = int((~seen.finite).sum()), len(seen.scores)
@@ -126,42 +167,80 @@ class Passes:
                 "infinite; they are shown without heat and left out of the scalars"
             )
         known = self.history.passes
-        if known and known[-1].layer != seen.layer:
-            notices.once(
-                f"the target layer is {seen.layer!r} and was {known[-1].layer!r} in earlier "
-                "passes, whose heatmaps cannot be compared; the history starts afresh"
-            )
-        elif known and known[-1].heatmaps.shape != seen.heatmaps.shape:
-            notices.once(
-                f"the maps are {_size(seen)} and were {_size(known[-1])} in earlier passes, so "
-                "that they cannot be compared; the history starts afresh"
-            )
-        elif known and known[-1].step > step:
-            notices.once(
-                f"the history reaches to step {known[-1].step}, and this pass is of step {step}: "
-                "it is another run's; the history starts afresh"
-            )
         if known and not self.history.continues_with(seen):
-            self.scalars = Scalars()  # How much the maps changed since then cannot be said.
-        self.scalars.update(self.history.append(seen))
+            notices.once(f"{_break(known[-1], seen)}; the history starts afresh")
+            self._begin()  # How much the maps changed since then cannot be said.
+            self.expect(probes)
+        self._take(seen, notices, probes)
+
+    def _take(self, seen: Pass, notices: Notices, probes: ProbeSet | None) -> None:
+        """Measure a pass, keep it, and ring."""
+        last = self.history.passes[-1] if self.history.passes else None
+        replaced = last.measures if last is not None and last.step == seen.step else None
+        size = None if probes is None else tuple(probes.images.shape[1:])
+        seen = self.history.append(seen, size, None if probes is None else probes.masks)
+        self.made += 1
+        self.scalars.update(seen)
+        names = list(map(str, range(len(seen.scores)))) if probes is None else probes.names
+        for ring in self.alarms.update(seen.measures, replaced):
+            notices.warn(ring.text(names))
+        ringing = self.alarms.ringing
+        self.history.mark(ringing)
+        for alarm in self.measuring.alarms:
+            self.scalars.note(alarm_scalar(alarm.called), float(alarm.called in ringing))
 
     def aside(self) -> Passes:
         """New, independent passes that begin with the same scalars as these."""
-        other = Passes()
+        other = Passes(self.measuring)
+        other.scalars.expect(self.scalars.values)
         other.scalars.load_state_dict(self.scalars.state_dict())
         return other
 
     def state_dict(self) -> dict[str, Any]:
         """The passes as tensors and primitives."""
-        return {"history": self.history.state_dict(), "scalars": self.scalars.state_dict()}
+        return {
+            "history": self.history.state_dict(),
+            "scalars": self.scalars.state_dict(),
+            "alarms": self.alarms.state_dict(),
+            "made": self.made,
+        }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Passes:
-        """The passes that :meth:`state_dict` described."""
-        passes = cls()
+    def from_state(
+        cls, state: Mapping[str, Any], measuring: Measuring, probes: ProbeSet | None
+    ) -> Passes:
+        """The passes that :meth:`state_dict` described.
+
+        Args:
+            state: What it returned.
+            measuring: What is measured from now on.
+            probes: The probes.
+        """
+        passes = cls(measuring)
+        passes.expect(probes)
         passes.history = History.from_state(state["history"])
         passes.scalars.load_state_dict(state["scalars"])
+        passes.alarms.load_state_dict(state["alarms"])
+        passes.made = state["made"]
         return passes
+
+
+def _break(before: Pass, seen: Pass) -> str:
+    """Why a pass cannot be compared with the one before it."""
+    if before.layer != seen.layer:
+        return (
+            f"the target layer is {seen.layer!r} and was {before.layer!r} in earlier passes, whose "
+            "heatmaps cannot be compared"
+        )
+    if before.heatmaps.shape != seen.heatmaps.shape:
+        return (
+            f"the maps are {_size(seen)} and were {_size(before)} in earlier passes, so that they "
+            "cannot be compared"
+        )
+    return (
+        f"the history reaches to step {before.step}, and this pass is of step {seen.step}: it is "
+        "another run's"
+    )
 
 
 def _size(seen: Pass) -> str:
@@ -179,7 +258,9 @@ def _role_of_layer(layer: str, taken: Container[str]) -> str:
     return f"layer {name}" if name in taken or name in ("fused", "__proto__", "") else name
 
 
-def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pass:
+def _as_pass(
+    result: AblationResult, step: int, epoch: int, signed: bool, measures: Mapping[str, Tensor]
+) -> Pass:
     def array(values: Tensor | None) -> Any:
         return None if values is None else values.numpy()
 
@@ -206,6 +287,9 @@ def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pas
     if len({each.heatmaps.ndim for each in result.layers}) == 1 < len(result.layers):
         also["fused"] = further(result, heatmaps=_held(result.fused()), signed=None)
 
+    given = dict(measures)
+    if result.balance is not None:
+        given["balance"] = result.balance
     return Pass(
         step=step,
         epoch=epoch,
@@ -215,7 +299,7 @@ def _as_pass(result: AblationResult, step: int, epoch: int, signed: bool) -> Pas
         scores=result.scores.double().numpy(),
         predicted=array(result.predicted),
         probabilities=array(result.probabilities),
-        measures={} if result.balance is None else {"balance": result.balance.numpy()},
+        measures={name: values.numpy() for name, values in given.items()},
         top_classes=array(result.top_classes),
         top_probabilities=array(result.top_probabilities),
         also=also,

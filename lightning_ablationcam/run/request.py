@@ -64,6 +64,8 @@ class Request:
             wanted = None if classes == "predicted" else classes
         if kind == "map" and masks is None and classes != "predicted":
             masks = probes.labels
+        if masks is not None and masks.ndim < 3:
+            masks = None  # A signal's are for measures; no output is a map of classes along it.
         declared, largest = _DECLARED.get(kind), None
         if probes.labels is not None and kind == "multi-hot" and probes.labels.sum(1).eq(1).all():
             declared = None  # They may as well be one class each, one-hot.

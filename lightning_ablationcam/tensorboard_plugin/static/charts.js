@@ -2,12 +2,14 @@
  * Small line charts: how one number, or those of a probe, went over the steps.
  */
 
+import { limitsOf, rangAt } from "./alarms.js";
 import { el, setAttribute, setText, svg } from "./elements.js";
 import { finite, nearestIndex } from "./numbers.js";
-import { number } from "./text.js";
+import { number, whole } from "./text.js";
 
+/** @import { Limit } from "./alarms.js" */
 /** @import { Evolution } from "./data.js" */
-/** @import { Field } from "./facts.js" */
+/** @import { Field } from "./fields.js" */
 /** @import { Scene, Side } from "./scene.js" */
 
 /**
@@ -19,8 +21,62 @@ import { number } from "./text.js";
 /**
  * A line: its values and where each stands between the left and the right end, 0...1.
  *
- * @typedef {{places: number[], values: (number|null)[], kind: string}} Line
+ * @typedef {object} Line
+ * @property {number[]} places
+ * @property {(number|null)[]} values
+ * @property {string} kind
+ * @property {boolean} [dotted] Whether every value has a dot: there are steps between them that have
+ *   none.
+ * @property {boolean[]} [beyond] Which values are marked as beyond, in an alarm that rings.
  */
+
+/**
+ * What stands in a chart beside its lines.
+ *
+ * @typedef {object} Around
+ * @property {Limit[]} [limits] Where beyond begins.
+ * @property {number[]} [rang] Places at which an alarm rang.
+ * @property {number|null} [most] The greatest value that there can be.
+ * @property {(value: number) => string} [write] How the ends are written.
+ */
+
+/** How much of the height above or below a limit is shown at least. */
+const ROOM = 0.15;
+
+/** Places in a chart are written so. */
+const across = (/** @type {number} */ place) => (1000 * place).toFixed(1);
+
+/**
+ * A row of a line's values, drawn without gaps but where a value is null.
+ *
+ * @param {Line} line
+ * @param {(value: number) => string} y
+ */
+function segmentsOf({ places, values, dotted }, y) {
+  let path = "";
+  values.forEach((value, i) => {
+    if (value === null) return;
+    const starts = values[i - 1] == null;
+    path += `${starts ? "M" : "L"}${across(places[i])} ${y(value)}`;
+    if (starts && values[i + 1] == null && !dotted) path += "h4"; // a point alone
+  });
+  return path;
+}
+
+/**
+ * The same values as dots. The picture is stretched, so that a circle would be none; the end of a line
+ * is not.
+ *
+ * @param {Line} line
+ * @param {(value: number) => string} y
+ * @param {(index: number) => boolean} chosen
+ */
+function dotsOf({ places, values }, y, chosen) {
+  const dots = values.map((value, i) =>
+    value === null || !chosen(i) ? "" : `M${across(places[i])} ${y(value)}h0.01`,
+  );
+  return dots.join("");
+}
 
 /**
  * A small line chart. For whoever cannot see it there are the number beside it and the step slider.
@@ -34,7 +90,8 @@ export class Plot {
    */
   constructor(label, seek, extent = [null, null], hint = "") {
     this.extent = extent;
-    this.lines = svg("g", {});
+    this.under = svg("g", {});
+    this.lines = svg("g", { class: "curves" });
     this.marks = svg("g", {});
     this.chart = svg(
       "svg",
@@ -44,50 +101,99 @@ export class Plot {
         class: "chart",
         "aria-hidden": "true",
       },
+      this.under,
       this.lines,
       this.marks,
     );
     this.value = el("span", { className: "value" });
-    this.box = el("div", { className: "chart-box", title: "Click to go to that step" }, this.chart);
+    this.other = el("span", { className: "value b", hidden: true });
+    this.since = el("span", { className: "since", hidden: true });
+    this.limits = el("div", { className: "limits" });
+    this.box = el(
+      "div",
+      { className: "chart-box", title: "Click to go to that step" },
+      this.chart,
+      this.limits,
+    );
     this.box.addEventListener("click", (event) => {
       const { left, width } = this.box.getBoundingClientRect();
       seek(Math.min(1, Math.max(0, (event.clientX - left) / width)));
     });
     this.range = el("span", { className: "range" });
+    this.label = el("span", { className: "plot-label", title: hint }, label);
     this.node = el(
       "div",
       { className: "plot" },
-      el("span", { className: "plot-label", title: hint }, label),
+      this.label,
       this.box,
       this.value,
+      this.other,
       this.range,
+      this.since,
     );
   }
 
-  /** @param {Line[]} lines */
-  draw(lines) {
+  /**
+   * The ends of the vertical axis. A limit is always in sight, and some of what is beyond it.
+   *
+   * @param {Line[]} lines
+   * @param {Around} around
+   */
+  ends(lines, { limits = [], most = null }) {
     const values = finite(lines.flatMap((line) => line.values));
-    const low = this.extent[0] ?? values.reduce((a, b) => Math.min(a, b), Infinity);
-    const high = this.extent[1] ?? values.reduce((a, b) => Math.max(a, b), -Infinity);
+    const shown = [...values, ...limits.map(({ value }) => value)];
+    const lowest = shown.reduce((a, b) => Math.min(a, b), Infinity);
+    const low = this.extent[0] ?? lowest;
+    let high = this.extent[1] ?? shown.reduce((a, b) => Math.max(a, b), -Infinity);
+    for (const { value, above } of limits) {
+      const beyond = value + ROOM * (Math.abs(value - low) || 1);
+      if (above) high = Math.max(high, Math.min(beyond, most ?? Infinity));
+    }
+    return { low, high, known: values.length > 0 };
+  }
+
+  /**
+   * @param {Line[]} lines
+   * @param {Around} [around]
+   */
+  draw(lines, around = {}) {
+    const { low, high, known } = this.ends(lines, around);
     const height = high - low || 1;
     const y = (/** @type {number} */ value) => (95 - (90 * (value - low)) / height).toFixed(1);
+    const path = (/** @type {string} */ d, /** @type {string} */ kind) =>
+      svg("path", { d, class: kind, "vector-effect": "non-scaling-stroke" });
     this.lines.replaceChildren(
-      ...lines.map((line) => {
-        let path = "";
-        line.values.forEach((value, i) => {
-          if (value === null) return;
-          const starts = line.values[i - 1] == null;
-          path += `${starts ? "M" : "L"}${(1000 * line.places[i]).toFixed(1)} ${y(value)}`;
-          if (starts && line.values[i + 1] == null) path += "h4"; // a point alone
-        });
-        return svg("path", {
-          d: path,
-          class: `line ${line.kind}`,
-          "vector-effect": "non-scaling-stroke",
-        });
+      ...lines.flatMap((line) => {
+        const drawn = [path(segmentsOf(line, y), `line ${line.kind}`)];
+        if (line.dotted) drawn.push(path(dotsOf(line, y, () => true), `dots ${line.kind}`));
+        const { beyond } = line;
+        if (beyond?.includes(true))
+          drawn.push(path(dotsOf(line, y, (i) => beyond[i]), "dots beyond"));
+        return drawn;
       }),
     );
-    setText(this.range, values.length ? `${number(low)} … ${number(high)}` : "");
+    const { limits = [], rang = [] } = around;
+    const ticks = rang.map((place) => `M${across(place)} 100v-14`).join("");
+    this.under.replaceChildren(
+      ...limits.flatMap(({ value, above }) => {
+        const [top, bottom] = above ? [0, Number(y(value))] : [Number(y(value)), 100];
+        const sides = { x: "0", width: "1000", y: String(top), height: String(bottom - top) };
+        return [svg("rect", { ...sides, class: "beyond" }), path(`M0 ${y(value)}H1000`, "limit")];
+      }),
+      ...(ticks ? [path(ticks, "rang")] : []),
+    );
+    this.limits.replaceChildren(
+      ...limits.map(({ value, text, title }) => {
+        const place = Number(y(value));
+        const node = el("span", { className: "limit-value", title }, text);
+        node.style.top = `${place}%`;
+        // Below the line where there is no room above it.
+        node.classList.toggle("below", place < 40);
+        return node;
+      }),
+    );
+    const { write = number } = around;
+    setText(this.range, known ? `${write(low)} … ${write(high)}` : "");
   }
 
   /**
@@ -105,8 +211,29 @@ export class Plot {
     [...this.marks.children].forEach((mark, i) => {
       const shown = i < places.length;
       setAttribute(mark, "visibility", shown ? "visible" : "hidden");
-      if (shown) setAttribute(mark, "transform", `translate(${(1000 * places[i]).toFixed(1)} 0)`);
+      if (shown) setAttribute(mark, "transform", `translate(${across(places[i])} 0)`);
     });
+  }
+
+  /**
+   * Write the values beside the curve, one for each side.
+   *
+   * @param {Side[]} sides
+   * @param {Field} field
+   * @param {number} probe
+   */
+  say(sides, { name, text }, probe) {
+    const since = sides.map((side, i) => {
+      const { value, index } = side.newest(name, probe);
+      const node = i ? this.other : this.value;
+      setText(node, text(value));
+      // A measure need not be taken in every pass.
+      const step = `of step ${whole(side.evolution.numbers[index])}`;
+      return (node.title = index === side.index ? "" : step);
+    });
+    this.other.hidden = sides.length < 2;
+    this.since.hidden = !since[0];
+    setText(this.since, since[0]);
   }
 }
 
@@ -122,10 +249,50 @@ export function placesOf(evolution, all) {
   return evolution.numbers.map((step) => (last > first ? (step - first) / (last - first) : 0));
 }
 
+/**
+ * A line through the steps at which a field was taken; with dots, where others lie between them.
+ *
+ * @param {Evolution} evolution
+ * @param {string} field
+ * @param {number[]} places Of all steps.
+ * @param {string} kind
+ * @param {(index: number) => number|null} valueAt
+ * @returns {Line}
+ */
+export function lineOf(evolution, field, places, kind, valueAt) {
+  const taken = evolution.taken(field);
+  return {
+    places: taken.map((index) => places[index]),
+    values: taken.map(valueAt),
+    kind: `${field} ${kind}`,
+    dotted: taken.length > 0 && taken.length < evolution.length - taken[0],
+  };
+}
+
+/**
+ * What alarms say in the chart of a measure.
+ *
+ * @param {Evolution} evolution
+ * @param {string} field
+ * @param {number[]} places Of all steps.
+ * @param {number|null} probe Whose curve it is; null for that of all of them.
+ */
+export function alarmsIn(evolution, field, places, probe) {
+  const limits = limitsOf(evolution, field);
+  const rang = limits.length ? rangAt(evolution, field, null) : [];
+  const beyond = new Set(limits.length ? rangAt(evolution, field, probe) : []);
+  return {
+    limits,
+    rang: rang.map((index) => places[index]),
+    beyond: evolution.taken(field).map((index) => beyond.has(index)),
+  };
+}
+
 /** The curves of one probe, drawn anew only when the data changes. */
 export class Curves {
   /**
-   * @param {(evolution: Evolution) => Field[]} choose Which fields are shown.
+   * @param {(evolution: Evolution, measure: string) => Field[]} choose Which fields are shown, given
+   *   the measure that the user has chosen.
    * @param {(index: number) => void} seek Goes to a step of A's.
    */
   constructor(choose, seek) {
@@ -140,55 +307,63 @@ export class Curves {
     this.places = [];
     /** @type {Evolution[]} */
     this.drawn = [];
-    /** @type {number|null} */
-    this.probe = null;
+    /** @type {string} What is drawn besides them: the probe and the measure. */
+    this.key = "";
   }
 
   /**
    * @param {Scene} scene
    * @param {number} probe
    */
-  draw({ a, b }, probe) {
+  draw({ a, b, state }, probe) {
     const sides = b && b.place(probe) !== null ? [a, b] : [a];
     const evolutions = [...new Set(sides.map(({ evolution }) => evolution))];
+    const key = `${probe} ${state.measure}`;
     if (
-      this.probe !== probe ||
+      this.key !== key ||
       evolutions.length !== this.drawn.length ||
       evolutions.some((evolution, i) => evolution !== this.drawn[i])
     ) {
       this.drawn = evolutions;
-      this.probe = probe;
-      this.build(sides, probe);
+      this.key = key;
+      this.build(sides, probe, state.measure);
     }
     const marks = sides.map(({ evolution, index }) => {
       return this.places[evolutions.indexOf(evolution)][index];
     });
     this.plots.forEach((plot, i) => {
       plot.mark(marks);
-      const { name, text } = this.fields[i];
-      setText(plot.value, text(a.at(name, probe)));
+      plot.say(sides, this.fields[i], probe);
     });
   }
 
   /**
    * @param {Side[]} sides
    * @param {number} probe
+   * @param {string} measure
    */
-  build(sides, probe) {
-    this.fields = this.choose(this.drawn[0]);
+  build(sides, probe, measure) {
+    this.fields = this.choose(this.drawn[0], measure);
     this.places = this.drawn.map((evolution) => placesOf(evolution, this.drawn));
-    this.plots = this.fields.map(({ name, label, extent, hint }) => {
+    this.plots = this.fields.map(({ name, label, extent, most, write, hint }) => {
       const go = (/** @type {number} */ share) => this.seek(nearestIndex(this.places[0], share));
       const plot = new Plot(label, go, extent, hint);
-      plot.draw(
-        this.drawn.map((evolution, i) => {
-          const side = sides.find((one) => one.evolution === evolution);
-          const values = evolution.curve(name, side?.place(probe) ?? probe);
-          return { places: this.places[i], values, kind: `${name} ${i ? "b" : "a"}` };
-        }),
-      );
+      const { beyond, ...around } = alarmsIn(this.drawn[0], name, this.places[0], probe);
+      const lines = this.drawn.map((evolution, i) => {
+        const side = sides.find((one) => one.evolution === evolution);
+        const place = side?.place(probe) ?? probe;
+        const valueAt = (/** @type {number} */ index) => evolution.at(name, index, place);
+        return lineOf(evolution, name, this.places[i], i ? "b" : "a", valueAt);
+      });
+      lines[0].beyond = beyond;
+      plot.draw(lines, { ...around, most, write });
       return plot;
     });
+    this.place();
+  }
+
+  /** Put the curves where they belong. */
+  place() {
     this.node.replaceChildren(...this.plots.map(({ node }) => node));
   }
 }

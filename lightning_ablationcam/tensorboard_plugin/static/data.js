@@ -43,6 +43,8 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
  * @property {number|null} wall_time
  * @property {Top|null} top
  * @property {Record<string, Further>} also By role.
+ * @property {Record<string, number[]>} alarms Which probes are beyond, for each alarm that rings, by
+ *   its name.
  */
 
 /**
@@ -61,8 +63,23 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
  * @property {string} name
  * @property {string} label
  * @property {number} low
- * @property {number} high
+ * @property {number|null} high Null where there is no greatest value.
  * @property {boolean} percent
+ * @property {string} unit
+ * @property {string} group The heading under which it stands.
+ * @property {string} hint
+ */
+
+/**
+ * When the values of a measure ring an alarm: an AlarmRecord of the Python package.
+ *
+ * @typedef {object} AlarmRule
+ * @property {string} name
+ * @property {string} measure
+ * @property {number|null} above
+ * @property {number|null} below
+ * @property {number} for_passes
+ * @property {string} of "mean" or "any".
  */
 
 /**
@@ -80,6 +97,7 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
  *   a class, or a text.
  * @property {string[]|null} class_names
  * @property {Axis[]} measures
+ * @property {AlarmRule[]} alarms
  * @property {[number, number]} shape Height and width of a map.
  * @property {Record<string, [number, number]>} also_shapes Of the maps of further classes, by role.
  * @property {Region[]} regions
@@ -175,6 +193,9 @@ export class Evolution {
     this.probes = data.probes;
     this.classNames = data.class_names;
     this.measures = data.measures;
+    this.alarms = data.alarms;
+    /** @type {Map<string, Int32Array>} Of each field, see newest. */
+    this.found = new Map();
     this.shape = data.shape;
     this.steps = data.steps;
     this.notes = data.notes;
@@ -265,7 +286,7 @@ export class Evolution {
     });
     const shape = this.roles.includes(role) ? this.data.also_shapes[role] : this.data.shape;
     const measures = this.measures.filter(({ name }) => name === "drift");
-    return { ...this.data, steps, shape, measures };
+    return { ...this.data, steps, shape, measures, alarms: [] };
   }
 
   /**
@@ -350,6 +371,58 @@ export class Evolution {
    */
   at(field, step, probe) {
     return this.values(field, step)?.[probe] ?? null;
+  }
+
+  /**
+   * For each step the newest one so far at which a field is known of any probe, -1 for none.
+   *
+   * @param {string} field
+   */
+  newest(field) {
+    let found = this.found.get(field);
+    if (!found) {
+      let last = -1;
+      found = Int32Array.from(this.steps, (_, step) => {
+        const known = this.values(field, step)?.some((value) => value !== null) ?? false;
+        return (last = known ? step : last);
+      });
+      this.found.set(field, found);
+    }
+    return found;
+  }
+
+  /**
+   * Whether a field is known of any probe at any step.
+   *
+   * @param {string} field
+   */
+  knows(field) {
+    return this.length > 0 && this.newest(field)[this.length - 1] >= 0;
+  }
+
+  /**
+   * The steps at which a field is known of any probe: a measure need not be taken in every pass.
+   *
+   * @param {string} field
+   */
+  taken(field) {
+    return [...this.newest(field)].filter((newest, step) => newest === step && newest >= 0);
+  }
+
+  /**
+   * The probes that are beyond while an alarm rings, or null while it does not. It rings on where its
+   * measure is not taken.
+   *
+   * @param {AlarmRule} rule
+   * @param {number} step
+   * @returns {number[]|null}
+   */
+  beyond({ name, measure }, step) {
+    for (const at of [step, this.newest(measure)[step]]) {
+      const { alarms } = this.steps[at] ?? {};
+      if (alarms && Object.hasOwn(alarms, name)) return alarms[name];
+    }
+    return null;
   }
 
   /**

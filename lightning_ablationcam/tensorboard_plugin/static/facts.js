@@ -1,94 +1,12 @@
 /**
- * The numbers of a probe: which there are, and a table of them with one column for each side.
+ * What is known of a probe, in a table with one column for each side.
  */
 
 import { el, setText } from "./elements.js";
+import { measureFields, scoreLabel } from "./fields.js";
 import { decimals, number, percent, shorten } from "./text.js";
 
-/** @import { Extent } from "./charts.js" */
-/** @import { Evolution } from "./data.js" */
 /** @import { Scene, Side } from "./scene.js" */
-
-/**
- * A number that every probe has at every step.
- *
- * @typedef {object} Field
- * @property {string} name
- * @property {string} label
- * @property {(value: number|null) => string} text How a value is written.
- * @property {Extent} [extent] That of its curve.
- * @property {string} [hint] What it is, in a sentence.
- */
-
-/**
- * The measures of an evolution.
- *
- * @param {Evolution} evolution
- * @returns {Field[]}
- */
-function measureFields({ measures }) {
-  return measures.map((axis) => ({
-    name: axis.name,
-    label: axis.label,
-    text: axis.percent ? percent : decimals,
-    extent: [axis.low, null],
-    hint: HINTS[axis.name] ?? "",
-  }));
-}
-
-/** What measures say, where that is not in their names. */
-const HINTS = /** @type {Record<string, string>} */ ({
-  balance:
-    "Share of the channels' influence on the score that speaks for the class; 50 %: as much for " +
-    "it as against it. How strong the map is: may be compared over time, which heat may not",
-  drift: "How much the map changed since the step before: 1 - cosine",
-  concentration: "Share of the heat in the hottest tenth of the area",
-});
-
-/**
- * What the class score is called where it stands alone.
- *
- * @param {Evolution} evolution
- */
-export function scoreLabel({ score }) {
-  if (score === "value") return "Value";
-  if (score === "mean value") return "Mean value";
-  return score === "similarity" ? "Similarity" : "Score";
-}
-
-/** @type {Field} */
-const SCORE = { name: "scores", label: "Score", text: number };
-
-/** @type {Field} */
-const PROBABILITY = {
-  name: "probabilities",
-  label: "Probability",
-  text: percent,
-  extent: [0, 1],
-};
-
-/**
- * Those that have a curve on a card.
- *
- * @param {Evolution} evolution
- */
-export function fieldsOnCard(evolution) {
-  return [...measureFields(evolution).slice(0, 1), { ...SCORE, label: scoreLabel(evolution) }];
-}
-
-/**
- * Those that have one in the large view.
- *
- * @param {Evolution} evolution
- */
-export function allFields(evolution) {
-  const measures = measureFields(evolution);
-  const score = { ...SCORE, label: scoreLabel(evolution) };
-  if (!evolution.hasClasses) return [...measures.slice(0, 1), score, ...measures.slice(1)];
-  const of = ` of ${evolution.role ? `“${evolution.role}”` : "the class explained"}`;
-  const both = [score, PROBABILITY].map((one) => ({ ...one, hint: one.label + of }));
-  return [...measures.slice(0, 1), ...both, ...measures.slice(1)];
-}
 
 /**
  * How a class is written, and its own probability beside it.
@@ -222,20 +140,21 @@ export class Facts {
     const title = role === "rival" ? "Rival" : "Explains";
     const hint = `The class of the map shown${role ? `: “${role}”` : ""}, and its probability`;
     this.drawRow(title, isNamed ? explained : [], hasClasses ? hint : "", "Explains");
-    // A single score stands beside its curve already.
+    // Where all are shown, and of a single score, a number stands beside its curve already.
     this.drawRow(
       scoreLabel(a.evolution),
-      complete || b ? of("scores", number) : [],
+      b && !complete ? of("scores", number) : [],
       hasClasses ? `Score of ${title === "Rival" ? "the rival" : "the class explained"}` : "",
       "Score",
     );
     const isEmpty = (/** @type {Side} */ side) =>
       side.at("maxima", probe) === 0 && !(scene.signed && side.at("against", probe));
-    for (const { name, label: title, text, hint } of measureFields(a.evolution)) {
-      // A balance stands beside every map, whose colours do not tell how strong it is.
+    // A balance stands beside every map, whose colours do not tell how strong it is.
+    const balance = measureFields(a.evolution).find(({ name }) => name === "balance");
+    if (balance) {
       const written = (/** @type {number|null} */ value, /** @type {Side} */ side) =>
-        name === "balance" && isEmpty(side) ? "no heat" : text(value);
-      this.drawRow(title, complete || name === "balance" ? of(name, written) : [], hint);
+        isEmpty(side) ? "no heat" : balance.text(value);
+      this.drawRow(balance.label, complete ? [] : of("balance", written), balance.hint);
     }
     this.drawRow("Largest heat", complete ? of("maxima", number) : []);
     this.drawRow("Drift A to B", b ? ["", decimals(scene.drift(probe))] : []);

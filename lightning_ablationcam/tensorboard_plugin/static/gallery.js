@@ -2,9 +2,11 @@
  * The gallery: a card for each probe, drawn while it is in sight.
  */
 
+import { ringText, ringsOf } from "./alarms.js";
 import { Curves } from "./charts.js";
-import { el, setAttribute } from "./elements.js";
-import { Facts, fieldsOnCard } from "./facts.js";
+import { el, setAttribute, setText } from "./elements.js";
+import { Facts } from "./facts.js";
+import { fieldsOnCard } from "./fields.js";
 import { CARD } from "./pictures.js";
 import { shorten } from "./text.js";
 
@@ -30,13 +32,19 @@ class Card {
       },
       ...this.canvases,
     );
+    this.alarm = el("span", { className: "in-alarm", hidden: true });
     this.facts = new Facts(false);
     this.curves = new Curves(fieldsOnCard, (index) => seek("a", index));
     this.node = el(
       "li",
       { className: "card", "data-probe": probe },
       this.open,
-      el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }),
+      el(
+        "div",
+        { className: "head" },
+        el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }),
+        this.alarm,
+      ),
       this.facts.node,
       this.curves.node,
     );
@@ -55,6 +63,10 @@ class Card {
       "aria-label",
       `Enlarge ${shorten(a.evolution.probes[probe].name)}, step ${a.entry.step}`,
     );
+    const rings = ringsOf(a.evolution, a.index, probe);
+    this.alarm.hidden = !rings.length;
+    setText(this.alarm, rings.length > 1 ? `${rings.length} alarms` : "Alarm");
+    this.alarm.title = rings.map((ring) => ringText(a.evolution, ring)).join("\n");
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
     const missing = scene.lacks(probe);

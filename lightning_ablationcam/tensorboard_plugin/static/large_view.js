@@ -2,9 +2,10 @@
  * One probe, large, with all its steps. A modal dialog: the browser keeps the focus inside.
  */
 
-import { Curves } from "./charts.js";
+import { ringText, ringsOf } from "./alarms.js";
+import { CurveGroups } from "./curve_groups.js";
 import { el, iconButton, liveText, setAttribute, setText } from "./elements.js";
-import { Facts, allFields } from "./facts.js";
+import { Facts } from "./facts.js";
 import { Legend } from "./legend.js";
 import { FlipMarks, LikeliestClasses, flipsOf } from "./likeliest.js";
 import { FRAME, LARGE } from "./pictures.js";
@@ -159,7 +160,8 @@ export class LargeView {
     this.timeOfB = new Transport(verbs, "b", { series: false });
     this.time.slider.autofocus = true;
     this.facts = new Facts(true);
-    this.curves = new Curves(allFields, (index) => verbs.seek("a", index));
+    this.alarms = el("ul", { className: "in-alarms", "aria-label": "Alarms", hidden: true });
+    this.curves = new CurveGroups(verbs);
     this.likeliest = new LikeliestClasses((index) => verbs.seek("a", index));
     this.role = new RoleSwitch(verbs);
     this.flips = new FlipMarks();
@@ -176,7 +178,7 @@ export class LargeView {
       el(
         "div",
         { className: "stage" },
-        el("div", { className: "figures" }, ...figures, this.legend.node),
+        el("div", { className: "figures" }, ...figures, this.legend.node, this.alarms),
         this.facts.node,
         el("div", { className: "plots-of-all" }, this.likeliest.node, this.curves.node),
       ),
@@ -220,6 +222,20 @@ export class LargeView {
   }
 
   /**
+   * Say which alarms ring of the probe.
+   *
+   * @param {Side} side
+   * @param {number} probe
+   */
+  tellAlarms({ evolution, index }, probe) {
+    const texts = ringsOf(evolution, index, probe).map((ring) => ringText(evolution, ring));
+    this.alarms.hidden = !texts.length;
+    while (this.alarms.children.length < texts.length) this.alarms.append(el("li"));
+    while (this.alarms.children.length > texts.length) this.alarms.lastElementChild?.remove();
+    [...this.alarms.children].forEach((item, i) => setText(item, texts[i]));
+  }
+
+  /**
    * Mark on the slider where the prediction changed.
    *
    * @param {Evolution} evolution
@@ -253,6 +269,7 @@ export class LargeView {
     this.node.classList.toggle("comparing", b !== null);
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
+    this.tellAlarms(a, probe);
     this.likeliest.draw(scene, probe);
     this.role.draw(scene);
     this.markFlips(a.evolution, probe);

@@ -2,6 +2,7 @@
  * The page as a whole: where its parts stand, its keys, and when it is drawn.
  */
 
+import { beginningsOf, ringLabel, ringsAt } from "./alarms.js";
 import { announce, el, iconButton, liveText, setText } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { LargeView } from "./large_view.js";
@@ -11,6 +12,7 @@ import { Share } from "./share.js";
 import { shorten } from "./text.js";
 import { Transport } from "./transport.js";
 
+/** @import { Evolution } from "./data.js" */
 /** @import { Scene } from "./scene.js" */
 /** @import { Session } from "./session.js" */
 
@@ -24,7 +26,7 @@ const EXAMPLE =
  *
  * @param {Scene} scene
  */
-function summaryOf({ a: { evolution }, order, pictures: { failed }, role }) {
+function summaryOf({ a: { evolution, index }, order, pictures: { failed }, role }) {
   const all = evolution.probes.length;
   const count =
     order.length === all
@@ -32,6 +34,7 @@ function summaryOf({ a: { evolution }, order, pictures: { failed }, role }) {
       : `${order.length} of ${all} probes`;
   const words = [count, `layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`];
   if (role) words.push(`map of: ${role}`);
+  words.push(...ringsAt(evolution, index).map((ring) => `alarm: ${ringLabel(evolution, ring)}`));
   if (failed) words.push(`${failed} ${failed === 1 ? "picture" : "pictures"} could not be loaded`);
   return words.join(" · ");
 }
@@ -96,10 +99,11 @@ export class Page {
     const target = event.target instanceof Element ? event.target : document.body;
     const slider = target.matches("input[data-step]");
     // Fields, lists and switches have their own use for these keys.
-    if (target.matches("input, select, textarea") && !(slider && /^[ rs]$/.test(event.key)))
+    if (target.matches("input, select, textarea") && !(slider && /^[ ars]$/.test(event.key)))
       return;
     if (event.key === "r" && a.roles.length) return this.turnRole(a.roles);
     if (event.key === "s" && a.signedRoles.length) return this.turnSides();
+    if (event.key === "a" && a.alarms.length) return this.goToAlarm(a);
     /** @type {Record<string, number>} */
     const steps = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: a.length - 1 };
     const step = steps[event.key];
@@ -123,6 +127,19 @@ export class Page {
     const role = roles.includes(state.role) ? "" : other;
     verbs.show({ role });
     announce(`Map of ${role || "the class explained"}`);
+  }
+
+  /**
+   * Go to the next step at which an alarm began to ring, after the last to the first.
+   *
+   * @param {Evolution} evolution
+   */
+  goToAlarm(evolution) {
+    const beginnings = beginningsOf(evolution);
+    const next = beginnings.find(({ index }) => index > this.session.index) ?? beginnings[0];
+    if (!next) return announce("No alarm rang");
+    this.session.seek("a", next.index);
+    announce(`Step ${evolution.numbers[next.index]}, alarm: ${next.text}`);
   }
 
   /** Show what speaks for the classes alone, and both again. */
@@ -188,7 +205,7 @@ export class Page {
   /** Say that the filters let nothing through, and open them. */
   offerAll() {
     this.say("No probe passes the filters", null);
-    const all = { search: "", class: "", prediction: "" };
+    const all = { search: "", class: "", prediction: "", alarm: "" };
     const { show } = this.session.verbs;
     this.empty.append(el("button", { on: { click: () => show(all) } }, "Show all probes"));
   }

@@ -3,9 +3,9 @@
  */
 
 import { Segments, el, field, setOptions, setText } from "./elements.js";
-import { scoreLabel } from "./facts.js";
+import { alarmLabel, ruleText } from "./alarms.js";
 import { RoleSwitch } from "./role_switch.js";
-import { classOf } from "./selection.js";
+import { classOf, hasAlarm, sortChoices } from "./selection.js";
 
 /** @import { Evolution } from "./data.js" */
 /** @import { Scene, Verbs } from "./scene.js" */
@@ -29,7 +29,9 @@ function keyHints() {
   const parts = hints.flatMap(([keys, does]) => [...keys.map((key) => el("kbd", {}, key)), does]);
   const rival = el("span", {}, " ", el("kbd", {}, "r"), " rival");
   const sides = el("span", {}, " ", el("kbd", {}, "s"), " for, against");
-  return { node: el("p", { className: "keys" }, ...parts, rival, sides), rival, sides };
+  const alarm = el("span", {}, " ", el("kbd", {}, "a"), " next alarm");
+  const node = el("p", { className: "keys" }, ...parts, rival, sides, alarm);
+  return { node, rival, sides, alarm };
 }
 
 /**
@@ -118,6 +120,7 @@ export class Panel {
     });
     this.class = select("class");
     this.prediction = select("prediction");
+    this.alarm = select("alarm");
     this.sort = select("sort");
     this.size = new Segments(
       "Size",
@@ -129,6 +132,7 @@ export class Panel {
       change("size"),
     );
     this.predictionField = field("Prediction", this.prediction);
+    this.alarmField = field("Alarm", this.alarm, "Probes that are beyond while an alarm rings");
     this.classField = field(
       "Class",
       this.class,
@@ -152,6 +156,7 @@ export class Panel {
         field("Search", this.search),
         this.classField,
         this.predictionField,
+        this.alarmField,
         field("Sort", this.sort),
         this.size.node,
       ),
@@ -166,6 +171,7 @@ export class Panel {
     this.role.draw(scene);
     this.keys.rival.hidden = !evolution.roles.length;
     this.keys.sides.hidden = !evolution.signedRoles.length;
+    this.keys.alarm.hidden = !evolution.explained.alarms.length;
     this.classField.hidden = this.predictionField.hidden = !evolution.hasClasses;
     this.colors.disabled = scene.signed;
     this.colorsField.title = scene.signed ? "For and against have colours of their own" : "";
@@ -196,17 +202,30 @@ export class Panel {
       : b
         ? "Differs: the class predicted for A is not the one predicted for B"
         : "Changed: the class predicted at the step shown is not the one predicted at the first step";
-    setOptions(
-      this.sort,
-      [
-        ["logged", "As logged"],
-        ["drift", "Largest drift at any step"],
-        ["now", b ? "Largest drift from A to B" : "Largest drift at this step"],
-        ["score", `Lowest ${scoreLabel(evolution).toLowerCase()} at this step`],
-        ["name", "Name"],
-      ],
-      state.sort,
-    );
+    this.drawAlarms(evolution, hasAlarm(state, evolution) ? state.alarm : "");
+    const sorts = sortChoices(evolution, b !== null);
+    setOptions(this.sort, sorts, sorts.some(([one]) => one === state.sort) ? state.sort : "logged");
     this.size.value = state.size;
+  }
+
+  /**
+   * @param {Evolution} evolution
+   * @param {string} chosen
+   */
+  drawAlarms(evolution, chosen) {
+    const { alarms } = evolution.explained;
+    this.alarmField.hidden = !alarms.length;
+    const names = alarms.map((rule) => {
+      const words = `In “${alarmLabel(evolution, rule)}”`;
+      return /** @type {[value: string, text: string]} */ ([`=${rule.name}`, words]);
+    });
+    /** @type {[value: string, text: string][]} */
+    const entries = [["", "All"], ["any", "In an alarm at this step"]];
+    if (names.length > 1 || chosen.startsWith("=")) entries.push(...names);
+    setOptions(this.alarm, entries, chosen);
+    this.alarmField.title = [
+      "Probes that are beyond while an alarm rings",
+      ...alarms.map((rule) => ruleText(evolution, rule)),
+    ].join("\n");
   }
 }

@@ -64,6 +64,22 @@ export class Side {
   }
 
   /**
+   * The newest number of a probe so far, and the step that it is of: a measure need not be taken in
+   * every pass.
+   *
+   * @param {string} field
+   * @param {number} probe
+   * @returns {{value: number|null, index: number}}
+   */
+  newest(field, probe) {
+    const { evolution, index } = this;
+    const at = evolution.newest(field)[index];
+    const place = this.place(probe);
+    if (place === null || at < 0) return { value: null, index };
+    return { value: evolution.at(field, at, place), index: at };
+  }
+
+  /**
    * The probability of a class, whether it is the one shown or not.
    *
    * @param {number|null} index Of the class.

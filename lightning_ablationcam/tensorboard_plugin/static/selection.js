@@ -2,6 +2,8 @@
  * Which probes are shown, and in which order.
  */
 
+import { ringsOf } from "./alarms.js";
+import { inSentence, scoreLabel } from "./fields.js";
 import { largest } from "./numbers.js";
 import { driftFrom } from "./scene.js";
 
@@ -37,6 +39,61 @@ export function classOf({ probes, explained, length }, probe) {
   return text === null ? String(label ?? explained.at("classes", length - 1, probe)) : `=${text}`;
 }
 
+/** Measures whose low values are those to look at; of the others it is the high ones. */
+const LOWEST = ["mask_heat", "pointing_game", "balance", "increase", "average_gain", "insertion"];
+
+/** Those of which both are. */
+const BOTH = ["concentration"];
+
+/**
+ * The orders to choose from.
+ *
+ * @param {Evolution} evolution
+ * @param {boolean} compares Whether there is a B.
+ * @returns {[value: string, text: string][]}
+ */
+export function sortChoices(evolution, compares) {
+  const measures = evolution.measures.filter(({ name }) => name !== "drift" && evolution.knows(name));
+  /** @type {[value: string, text: string][]} */
+  const ofMeasures = measures.flatMap((axis) => {
+    const end = LOWEST.includes(axis.name) ? "lowest" : "highest";
+    return (BOTH.includes(axis.name) ? ["highest", "lowest"] : [end]).map((one) => {
+      const words = `${one === "lowest" ? "Lowest" : "Highest"} ${inSentence(axis)} at this step`;
+      return /** @type {[value: string, text: string]} */ ([`${one}:${axis.name}`, words]);
+    });
+  });
+  return [
+    ["logged", "As logged"],
+    ["name", "Name"],
+    ["drift", "Largest drift at any step"],
+    ["now", compares ? "Largest drift from A to B" : "Largest drift at this step"],
+    ["score", `Lowest ${scoreLabel(evolution).toLowerCase()} at this step`],
+    ...ofMeasures,
+  ];
+}
+
+/**
+ * Whether an evolution has the alarm that a state names, "any" being any.
+ *
+ * @param {State} state
+ * @param {Evolution} evolution
+ */
+export function hasAlarm({ alarm }, { explained: { alarms } }) {
+  return alarms.some(({ name }) => alarm === "any" || alarm === `=${name}`);
+}
+
+/**
+ * Whether the alarm that the state names rings at a step, and the probe is beyond.
+ *
+ * @param {State} state
+ * @param {Side} side
+ * @param {number} probe
+ */
+function isInAlarm({ alarm }, { evolution, index }, probe) {
+  const names = ringsOf(evolution, index, probe).map(({ rule }) => rule.name);
+  return alarm === "any" ? names.length > 0 : names.includes(alarm.slice(1));
+}
+
 /**
  * Whether the state's search and filters let a probe through.
  *
@@ -51,12 +108,29 @@ function passes(state, a, b, first, probe) {
   const { name, label } = evolution.probes[probe];
   const sought = state.search.trim().toLowerCase();
   if (sought && !name.toLowerCase().includes(sought)) return false;
+  if (hasAlarm(state, evolution) && !isInAlarm(state, a, probe)) return false;
   if (!evolution.hasClasses) return true;
   if (state.class && classOf(evolution, probe) !== state.class) return false;
   const predicted = a.at("predicted", probe);
   if (!state.prediction || predicted === null) return true;
   const before = b ? b.at("predicted", probe) : evolution.at("predicted", first, probe);
   return FILTERS[state.prediction]({ predicted, before, label });
+}
+
+/**
+ * @param {string} sort
+ * @param {Side} side
+ * @returns {((probe: number) => number)|null}
+ */
+function keyOfMeasure(sort, side) {
+  const [end, name] = sort.split(":");
+  if (!side.evolution.measures.some((axis) => axis.name === name)) return null;
+  const sign = end === "highest" ? -1 : 1;
+  // Where nothing is known, at the end.
+  return (probe) => {
+    const { value } = side.newest(name, probe);
+    return value === null ? Infinity : sign * value;
+  };
 }
 
 /**
@@ -76,7 +150,7 @@ function sortKey({ sort }, a, b) {
     case "score":
       return (probe) => a.at("scores", probe) ?? Infinity;
     default:
-      return null;
+      return keyOfMeasure(sort, a);
   }
 }
 

@@ -9,8 +9,9 @@ import { PREDICTIONS } from "./selection.js";
 export const PLUGIN = "ablation_cam";
 
 /**
- * Everything a shared view consists of. An empty step is the newest, whichever it is, and of empty
- * sides both are shown where both were recorded.
+ * Everything a shared view consists of. An empty step is the newest, whichever it is, of empty sides
+ * both are shown where both were recorded, and of an empty measure the first. An alarm is "any" or its
+ * name after a "=". Groups are those of curves that are open, "none" for none; the usual where empty.
  */
 export const DEFAULTS = {
   run: "",
@@ -31,6 +32,9 @@ export const DEFAULTS = {
   prediction: "",
   sort: "logged",
   size: "m",
+  measure: "",
+  alarm: "",
+  groups: "",
   speed: "4",
   probe: "",
 };
@@ -50,7 +54,6 @@ const CHOICES = {
   scale: ["", "map", "probe", "run"],
   sides: ["", "for"],
   prediction: ["", ...PREDICTIONS],
-  sort: ["logged", "drift", "now", "score", "name"],
   size: ["s", "m", "l"],
   speed: SPEEDS,
 };
@@ -61,6 +64,9 @@ const PATTERNS = {
   bstep: /^(first|newest|-?\d+)$/,
   probe: /^\d+$/,
   opacity: /^(\d\d?|100)$/,
+  sort: /^(logged|drift|now|score|name|(highest|lowest):[a-z][a-z0-9_]{0,63})$/,
+  measure: /^([a-z][a-z0-9_]{0,63})?$/,
+  alarm: /^($|any$|=)/,
   role: /^(?!__proto__$)[A-Za-z0-9_][A-Za-z0-9_ .:#+-]{0,99}$/,
 };
 

@@ -2,14 +2,16 @@
  * Step slider with everything around it, for side A or B.
  */
 
-import { Plot } from "./charts.js";
+import { beginningsOf, ringText, ringsAt } from "./alarms.js";
+import { Plot, alarmsIn, lineOf } from "./charts.js";
 import { el, icon, iconButton, setAttribute, setOptions, setText } from "./elements.js";
+import { chosenMeasure, inSentence, measuresToChoose, textOf } from "./fields.js";
 import { mean } from "./numbers.js";
 import { DEFAULTS, PLUGIN, SPEEDS } from "./state.js";
 import { whole } from "./text.js";
 
-/** @import { Evolution, SeriesName } from "./data.js" */
-/** @import { Scene, SideName, Verbs } from "./scene.js" */
+/** @import { Axis, Evolution, SeriesName } from "./data.js" */
+/** @import { Scene, Side, SideName, Verbs } from "./scene.js" */
 
 /**
  * Series by their place, and what they are called: the run, and the tag where that tells them apart.
@@ -27,20 +29,110 @@ function seriesOptions(series) {
   ]);
 }
 
+/** The mean of a measure over the probes, at every step, and where an alarm began to ring. */
+class Overview {
+  /**
+   * @param {Verbs} verbs
+   * @param {SideName} side
+   */
+  constructor({ show, seek }, side) {
+    this.go = (/** @type {number} */ index) => seek(side, index);
+    this.plot = new Plot("", (share) => this.go(Math.round(share * this.last)), [0, null]);
+    this.plot.node.classList.add("overview");
+    this.measure = el("select", {
+      className: "measure",
+      "aria-label": "Measure of the curves",
+      on: { change: () => show({ measure: this.measure.value }) },
+    });
+    /** B's curve is of the same measure. */
+    this.name = el("span", { className: "measure", "aria-hidden": "true" });
+    this.choice = side === "a" ? this.measure : this.name;
+    this.rings = el("div", { className: "rings" });
+    this.plot.box.append(this.rings);
+    /** @type {Evolution|null} */
+    this.evolution = null;
+    /** @type {Axis|null} */
+    this.axis = null;
+    this.last = 0;
+  }
+
+  /**
+   * @param {Side} side
+   * @param {string} chosen The measure that the user has chosen.
+   */
+  draw({ evolution, index }, chosen) {
+    const axis = chosenMeasure(evolution, chosen);
+    this.plot.node.hidden = !axis;
+    this.choice.hidden = !axis;
+    if (!axis) return;
+    const choices = measuresToChoose(evolution);
+    setOptions(this.measure, choices.map((one) => [one.name, `Mean ${inSentence(one)}`]), axis.name);
+    setText(this.name, `Mean ${inSentence(axis)}`);
+    // Of a role there are few measures; the others are shown of the classes explained.
+    const has = evolution.measures.some(({ name }) => name === axis.name);
+    const of = has ? evolution : evolution.explained;
+    if (this.evolution !== evolution || this.axis !== axis) {
+      this.evolution = evolution;
+      this.axis = axis;
+      this.build(of, axis);
+    }
+    const at = of.newest(axis.name)[index];
+    const now = at < 0 ? null : mean(of.values(axis.name, at) ?? []);
+    this.plot.box.title = `Mean ${inSentence(axis)} of all probes: ${textOf(axis, now)}`;
+    this.plot.mark([this.last ? index / this.last : 0]);
+  }
+
+  /**
+   * @param {Evolution} evolution
+   * @param {Axis} axis
+   */
+  build(evolution, axis) {
+    const { name, low, high } = axis;
+    this.last = evolution.length - 1;
+    const places = evolution.steps.map((_, i) => (this.last ? i / this.last : 0));
+    const { beyond, limits, rang } = alarmsIn(evolution, name, places, null);
+    const meanAt = (/** @type {number} */ index) => mean(evolution.values(name, index) ?? []);
+    this.plot.extent = [low, null];
+    const line = lineOf(evolution, name, places, "", meanAt);
+    this.plot.draw([{ ...line, beyond }], { limits, rang, most: high });
+    this.rings.replaceChildren(
+      ...beginningsOf(evolution).map(({ index, text }) => {
+        // With the keyboard one goes from one to the next by a key of their own.
+        const mark = el(
+          "button",
+          {
+            className: "ring",
+            tabIndex: -1,
+            title: text,
+            "aria-label": `Step ${evolution.numbers[index]}: ${text}`,
+            on: {
+              click: (event) => {
+                event.stopPropagation();
+                this.go(index);
+              },
+            },
+          },
+        );
+        mark.style.left = `${100 * places[index]}%`;
+        return mark;
+      }),
+    );
+  }
+}
+
 export class Transport {
   /**
    * @param {Verbs} verbs
    * @param {SideName} side
    * @param {{series?: boolean}} [parts] Whether the series can be chosen here.
    */
-  constructor({ show, seek, play }, side, { series = true } = {}) {
+  constructor(verbs, side, { series = true } = {}) {
+    const { show, seek, play } = verbs;
     this.side = side;
     this.choosesSeries = series;
     this.index = 0;
     /** @type {SeriesName[]} */
     this.series = [];
-    /** @type {Evolution|null} */
-    this.evolution = null;
     this.run = el("select", {
       className: "series",
       "aria-label": `Run ${side.toUpperCase()}`,
@@ -71,13 +163,7 @@ export class Transport {
       "data-step": side,
       on: { input: () => seek(side, Number(this.slider.value)) },
     });
-    this.overview = new Plot(
-      "mean drift",
-      (share) => seek(side, Math.round(share * Number(this.slider.max))),
-      [0, null],
-    );
-    this.overview.node.classList.add("overview");
-    this.overview.box.title = "Mean drift of all probes: how much their maps changed at each step";
+    this.overview = new Overview(verbs, side);
     this.before = iconButton(
       "before",
       side === "a" ? "Step back (left arrow)" : "B: step back",
@@ -90,7 +176,7 @@ export class Transport {
     this.epoch = el("span", { className: "epoch" });
     this.count = el("span", { className: "count" });
     this.track = el("div", { className: "track" }, this.slider);
-    if (series) this.track.prepend(this.overview.node);
+    if (series) this.track.prepend(this.overview.plot.node);
     this.node = el(
       "div",
       {
@@ -108,6 +194,7 @@ export class Transport {
         this.after,
         ...(side === "a" ? [this.speed] : []),
       ),
+      ...(series ? [this.overview.choice] : []),
       this.track,
       el("div", { className: "readout" }, this.step, this.epoch, this.count),
     );
@@ -132,14 +219,9 @@ export class Transport {
     const last = evolution.length - 1;
     this.index = index;
     if (this.choosesSeries) this.drawSeries(scene.series, evolution);
-    if (this.evolution !== evolution) {
-      this.evolution = evolution;
-      this.slider.max = String(last);
-      const values = evolution.steps.map((_, i) => mean(evolution.values("drift", i) ?? []));
-      const places = values.map((_, i) => (last ? i / last : 0));
-      this.overview.draw([{ places, values, kind: "drift" }]);
-    }
-    this.overview.mark([last ? index / last : 0]);
+    const rings = ringsAt(evolution, index).map((ring) => `, alarm: ${ringText(evolution, ring)}`);
+    if (this.choosesSeries) this.overview.draw(side, scene.state.measure);
+    if (Number(this.slider.max) !== last) this.slider.max = String(last);
     if (Number(this.slider.value) !== index) this.slider.value = String(index);
     this.slider.style.setProperty("--done", `${last ? (100 * index) / last : 0}%`);
     for (const control of [this.slider, this.before, this.after])
@@ -150,7 +232,7 @@ export class Transport {
     setAttribute(
       this.slider,
       "aria-valuetext",
-      `Step ${entry.step}, epoch ${entry.epoch}, ${index + 1} of ${last + 1}`,
+      `Step ${entry.step}, epoch ${entry.epoch}, ${index + 1} of ${last + 1}${rings.join("")}`,
     );
     if (this.speed.value !== scene.state.speed) this.speed.value = scene.state.speed;
     const label = scene.playing ? "Pause (space)" : "Play (space)";
