@@ -532,7 +532,7 @@ def beginnings_of_taken(made, every):
 
 class TestOverview:
     def test_the_mean_of_a_chosen_measure(self, page, at, made):
-        show(page, at)
+        show(page, at, "measure=drift")
         select = page.get_by_label("Measure of the curves")
         assert select.input_value() == "drift"
         select.select_option(label="Mean border heat")
@@ -556,6 +556,13 @@ class TestOverview:
         label, value = (page.locator(f".card .{part}").first for part in ("plot-label", "value"))
         assert label.inner_text() == "Border heat"
         assert value.inner_text() == f"{100 * made.data['steps'][-1]['border_heat'][0]:.1f} %"
+
+    def test_at_first_it_is_the_measure_that_an_alarm_is_on(self, page, at):
+        show(page, at)
+        assert page.get_by_label("Measure of the curves").input_value() == "border_heat"
+        assert page.locator(".card .plot-label").first.inner_text() == "Border heat"
+        show(page, at, "run=plain")
+        assert page.get_by_label("Measure of the curves").input_value() == "drift"
 
     def test_the_mean_of_one_with_gaps(self, page, at, made):
         show(page, at, "measure=insertion")

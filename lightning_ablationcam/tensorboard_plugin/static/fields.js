@@ -141,14 +141,26 @@ export function measuresToChoose({ explained: { measures }, explained }) {
 }
 
 /**
- * The one of them that is chosen, by its name, or else the first.
+ * The one of some measures that is chosen, by its name; or else the first that an alarm is on, since
+ * that is what the user watches, or the first.
+ *
+ * @param {Axis[]} choices
+ * @param {string} name
+ * @param {Evolution} evolution
+ */
+function chosen(choices, name, { explained: { alarms } }) {
+  const watched = (/** @type {Axis} */ axis) => alarms.some((rule) => rule.measure === axis.name);
+  return choices.find((axis) => axis.name === name) ?? choices.find(watched) ?? choices[0] ?? null;
+}
+
+/**
+ * The one of them that is chosen.
  *
  * @param {Evolution} evolution
  * @param {string} name
  */
 export function chosenMeasure(evolution, name) {
-  const choices = measuresToChoose(evolution);
-  return choices.find((axis) => axis.name === name) ?? choices[0] ?? null;
+  return chosen(measuresToChoose(evolution), name, evolution);
 }
 
 /**
@@ -159,7 +171,7 @@ export function chosenMeasure(evolution, name) {
  */
 export function fieldsOnCard(evolution, measure) {
   const known = evolution.measures.filter(({ name }) => evolution.knows(name));
-  const axis = known.find(({ name }) => name === measure) ?? known[0] ?? evolution.measures[0];
+  const axis = chosen(known.length ? known : evolution.measures, measure, evolution);
   const score = { ...SCORE, label: scoreLabel(evolution) };
   return axis ? [fieldOf(axis), score] : [score];
 }
