@@ -64,7 +64,9 @@ STAYS_STAGES = 0.5
 """Share of the stages of which a map must not stay through more.
 
 By then the head and most of the network are random. One stage is not enough to say that a map does
-not see them: see :func:`sanity_check`.
+not see them: see :func:`sanity_check`. With Ablation-CAM of EfficientNet-Lite0, four photographs,
+nine seeds and eight stages, each map had left after the first; a map that ignores the network never
+does.
 """
 
 MAX_DRAWN = 8
