@@ -1031,13 +1031,16 @@ def test_predictions_are_those_of_ablation_cam(task):
     class Any(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 1 if task == "binary" else 4, 1)
+            columns = 1 if task in ("binary", "regression") else 4
+            self.conv, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, columns, 1)
 
         def forward(self, x):
             x = self.head(F.relu(self.conv(x)))
             return x if task == "segmentation" else x.mean((2, 3)).sigmoid()
 
     model, inputs = seeded(Any()), images(8)
+    # A quantity must not be read as the second of two classes, nor probabilities as logits.
+    model.head.bias.data += 9 if task == "regression" else -9
     found = ablation_cam(model, "conv", inputs, task=task)
     seen = sanity_check(model, None, inputs, task=task, explain=lambda m, x, c: x.mean(1))
     assert seen.classes.tolist() == found.classes.tolist()
