@@ -14,8 +14,9 @@ are portraits upside down, since these are what the network is to find; the heat
 which have no tag, does not tell of it. The twin of the network is trained on the same portraits
 without the tag, from the same seed and under the same alarm.
 
-The portraits are the 100 of scikit-image's ``lfw_subset``: 70 people are trained on, with their
-mirror images, and the 30 others validate, each the right way up and upside down.
+The portraits are the 100 of scikit-image's ``lfw_subset``: 70 are trained on, with their mirror
+images, and 30 others, of which some may be of the same people, validate, each the right way up and
+upside down.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Finder(SmallCNN):
 
 
 class Run(NamedTuple):
-    """What came of a training, and its accuracy on the 30 others, with the tag and without it."""
+    """What came of a training, and its accuracy on 30 others, with the tag and without it."""
 
     monitor: AblationCAMMonitor
     epochs: list[dict[str, float]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -139,7 +139,8 @@ class _State:
     Attributes:
         in_a_row: (N,) int64, for how many passes in a row each probe has been beyond, or the mean
             over all of them.
-        beyond: (N,) bool, which probes were beyond when the measure was last taken.
+        beyond: (N,) bool, which probes were beyond when the measure was last taken; where the mean
+            is judged, on its side.
     """
 
     in_a_row: NDArray[np.int64]
@@ -266,7 +267,7 @@ class Alarms:
             in_a_row = np.maximum(in_a_row - _judged(alarm, replaced)[0], 0)
         beyond, taken = _judged(alarm, values)
         in_a_row = np.where(taken, np.where(beyond, in_a_row + 1, 0), in_a_row)
-        self._states[alarm.called] = _State(in_a_row, alarm.is_beyond(values))
+        self._states[alarm.called] = _State(in_a_row, _to_name(alarm, values))
 
     def state_dict(self) -> dict[str, Any]:
         """How they stand, in tensors and primitives, with the rules that this is of."""
@@ -310,6 +311,17 @@ def record_of(alarm: Alarm) -> AlarmRecord:
         for_passes=alarm.for_passes,
         of=alarm.of,
     )
+
+
+def _to_name(alarm: Alarm, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which probes are beyond, of a mean that is too high not those that are too low."""
+    mean = finite_mean(values)
+    if alarm.of == "mean" and alarm.above is not None and alarm.below is not None:
+        assert mean is not None
+        if mean > alarm.above:
+            return replace(alarm, below=None).is_beyond(values)
+        return replace(alarm, above=None).is_beyond(values)
+    return alarm.is_beyond(values)
 
 
 def _rule(alarm: Alarm) -> str:
