@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
 
 from lightning_ablationcam import ablation_cam, evaluation, faithfulness
 from lightning_ablationcam.engine.ending import Endings
@@ -278,7 +277,8 @@ def test_torchcam_measures_the_same_where_its_definitions_are_the_same():
     maps = maps - maps.amin((1, 2), keepdim=True)
     maps = maps / maps.amax((1, 2), keepdim=True)
     softmax = torch.nn.Softmax(dim=1)
-    theirs = ClassificationMetric(Given(model, maps), softmax)
+    metrics = pytest.importorskip("torchcam.metrics")  # It needs Python 3.11.
+    theirs = metrics.ClassificationMetric(Given(model, maps), softmax)
     theirs.update(pictures, 2)
     mine = faithfulness(model, pictures, maps * 3, 2, steps=16)
     means = mine.means()
@@ -286,11 +286,13 @@ def test_torchcam_measures_the_same_where_its_definitions_are_the_same():
     assert theirs.summary()["avg_drop"] == pytest.approx(means["average_drop"], abs=1e-6)
     assert theirs.summary()["conf_increase"] == means["increase"]
 
-    deletion = DeletionInsertionMetric(Given(model, maps), softmax, steps=16)
+    deletion = metrics.DeletionInsertionMetric(Given(model, maps), softmax, steps=16)
     deletion.update(pictures, 2)
     # Its curves are float64 here, as the scores are.
     assert deletion.summary()["deletion_auc"] == pytest.approx(means["deletion"], abs=1e-6)
-    insertion = DeletionInsertionMetric(Given(model, maps), softmax, steps=16, baseline=blurred)
+    insertion = metrics.DeletionInsertionMetric(
+        Given(model, maps), softmax, steps=16, baseline=blurred
+    )
     insertion.update(pictures, 2)
     assert insertion.summary()["insertion_auc"] == pytest.approx(means["insertion"], abs=1e-6)
 
