@@ -366,6 +366,7 @@ class AblationCAMMonitor(Callback):
         )
         if not goes_on:
             self.result = None
+        fit.passes.alarms.forget_told()
         if declared_task(pl_module)[0] == "regression":
             source.has_labels = False
         known = source.probes
@@ -459,16 +460,30 @@ class AblationCAMMonitor(Callback):
             self._validate(trainer, pl_module)
             return
         if self._is_due(trainer):
-            last = ends_fit(trainer)
+            last, made = ends_fit(trainer), self._fit.passes.made
             self._attempt(lambda: self._run_pass(trainer, pl_module, epoch, last=last))
-            self._stop(trainer)
+            self._stop(trainer, made)
         self._log(pl_module)
 
-    def _stop(self, trainer: Trainer) -> None:
-        """End the fit where an alarm asks for that; the first rank decides."""
-        alarms = self._fit.passes.alarms
-        if any(alarm.stop for alarm in alarms.rules) and self._fit.ranks.share(lambda: alarms.stop):
+    def _stop(self, trainer: Trainer, made: int) -> None:
+        """Ask the fit to end where an alarm does in a pass after so many; the first rank decides."""
+        passes = self._fit.passes
+        if not any(alarm.stop for alarm in passes.alarms.rules):
+            return
+        asking = self._fit.ranks.share(
+            lambda: [
+                (ring.alarm.called, ring.reason)
+                for ring in passes.alarms.asking
+                if passes.made > made
+            ]
+        )
+        if asking and not trainer.should_stop:
             trainer.should_stop = True
+            reasons = "; ".join(
+                f"alarm {name!r} asks the fit to end (stop=True): {reason}"
+                for name, reason in asking
+            )
+            self._fit.notices.warn(reasons)
 
     def _validate(self, trainer: Trainer, module: LightningModule) -> None:
         """A validation by itself, of whatever weights: what was seen in a fit stays as it is."""

@@ -207,6 +207,104 @@ def test_an_alarm_that_stops_ends_the_fit(tmp_path):
     assert runner.current_epoch == 2
 
 
+def asked_to_end(told):
+    return [str(w.message) for w in told if "asks the fit to end (stop=True)" in str(w.message)]
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")
+def test_only_a_pass_that_took_the_measure_ends_a_fit_and_never_silently(tmp_path, monkeypatch):
+    def increase(*arguments, **options):
+        return {"increase": torch.full((3,), falls["to"], dtype=torch.float64)}
+
+    monkeypatch.setattr(explainer, "measure_faithfulness", increase)
+    falls = {"to": 0.0}
+    arguments = {
+        "alarms": [Alarm("increase", below=0.5, stop=True)],
+        "measure_every_n_passes": 3,
+    }
+    module, path = Module(), tmp_path / "stopped.ckpt"
+    watching = monitor(**arguments)
+    with pytest.warns(UserWarning, match="alarm 'increase'") as told:
+        runner = fit(tmp_path / "a", watching, module=module, max_epochs=9)
+    assert asked_to_end(told) == [
+        "ablation_cam: alarm 'increase' asks the fit to end (stop=True): mean increase is 0, "
+        "below 0.5"
+    ]
+    assert runner.current_epoch == 1
+    runner.save_checkpoint(path)
+
+    again = monitor(**arguments)
+    resumed = trainer(tmp_path / "b", again, max_epochs=9)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*sampler has shuffling enabled")
+        with pytest.warns(UserWarning, match="alarm 'increase'") as told:
+            resumed.fit(Module(), *loaders(), ckpt_path=path)
+    assert len(asked_to_end(told)) == 1
+    took = ["increase" in seen.measures for seen in again.history.passes]
+    assert took == [True, False, False, True]
+    assert resumed.current_epoch == 4
+
+    # The same Trainer goes on, twice: it is told again, and by then all is well.
+    runner.fit_loop.max_epochs = 20
+    for falls["to"], epochs in ((0.0, 4), (1.0, 20)):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            runner.fit(module, *loaders())
+        assert len(asked_to_end(told)) == (epochs < 20)
+        assert len([w for w in told if "alarm 'increase': mean" in str(w.message)]) == (epochs < 20)
+        assert runner.current_epoch == epochs
+
+
+def test_no_end_is_told_where_no_fit_ends(tmp_path):
+    alarm = Alarm("concentration", above=0.1, stop=True)
+    with pytest.warns(UserWarning, match="alarm 'concentration'") as told:
+        runner = fit(tmp_path / "a", monitor(alarms=[alarm]), max_epochs=5, min_epochs=3)
+    assert len(asked_to_end(told)) == 1  # It is no promise, and made once.
+    assert runner.current_epoch == 3
+    with pytest.warns(UserWarning, match="alarm 'concentration'") as told:
+        trainer(tmp_path / "b", monitor(alarms=[alarm])).validate(Module(), loaders()[1])
+    assert not asked_to_end(told)
+
+    class Ends(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            trainer.should_stop = trainer.current_epoch == 1
+
+    late = Alarm("concentration", above=0.1, stop=True, for_passes=2)
+    watching = monitor(alarms=[late], every_n_validations=5)
+    with pytest.warns(UserWarning, match="alarm 'concentration'") as told:
+        fit(tmp_path / "c", Ends(), watching, max_epochs=9)
+    assert steps(watching) == [BATCHES, 2 * BATCHES]  # The second to catch up.
+    assert not asked_to_end(told)
+
+
+def test_a_pass_that_failed_ends_no_fit(tmp_path):
+    def fails(module, inputs):
+        if module.current_epoch % 2:
+            raise RuntimeError("injected")
+        return module.model(inputs)
+
+    alarm = Alarm("concentration", above=0.1, stop=True)
+    watching = monitor(alarms=[alarm], forward=fails, on_error="warn")
+    module = Module()
+    with pytest.warns(UserWarning, match="alarm 'concentration'"):
+        runner = fit(tmp_path, watching, module=module, max_epochs=4)
+    assert runner.current_epoch == 1
+    runner.fit_loop.max_epochs = 9
+    with pytest.warns(UserWarning, match="no heatmaps this time") as told:
+        runner.fit(module, *loaders())
+    assert len(asked_to_end(told)) == 1
+    assert runner.current_epoch == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*alarm")
+def test_limits_of_other_libraries_are_recorded(tmp_path):
+    alarm = Alarm("concentration", above=np.float32(0.2), for_passes=np.int64(1))
+    fit(tmp_path, monitor(alarms=[alarm]), max_epochs=1)
+    (described,) = records(tmp_path, "probes", decode_probes)
+    assert described.alarms[0].above == pytest.approx(0.2)
+    assert len(records(tmp_path, "heat", decode_heat)) == 1
+
+
 def test_an_alarm_takes_the_measure_that_it_needs(tmp_path):
     watching = monitor(alarms=[Alarm("deletion", above=0.999, for_passes=9)])
     fit(tmp_path, watching, max_epochs=1)
@@ -253,6 +351,34 @@ def test_a_validation_by_itself_warns_and_leaves_the_fit_as_it_was(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*alarm")
+def test_a_validation_by_itself_begins_with_the_alarms_of_the_fit(tmp_path):
+    watching, module = monitor(alarms=[Alarm("concentration", above=0.1, for_passes=3)]), Module()
+    runner = trainer(tmp_path, watching, max_epochs=2)
+    runner.fit(module, *loaders())
+    key = "ablation_cam/alarm_concentration"
+    # Of the same step, and so in the place of the fit's last pass: still the second.
+    assert runner.validate(module, loaders()[1], verbose=False)[0][key] == 0
+    runner.fit_loop.max_epochs = 3
+    runner.fit(module, *loaders())
+    assert runner.callback_metrics[key] == 1
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="for 3 passes in a row"):
+            assert runner.validate(module, loaders()[1], verbose=False)[0][key] == 1
+    model, module.model = module.model, Module().model
+    with torch.no_grad():
+        module.model.conv.weight.zero_(), module.model.conv.bias.fill_(1.0)
+    assert runner.validate(module, loaders()[1], verbose=False)[0][key] == 0
+    module.model = model
+    state = watching.state_dict()["alarms"]["concentration"]
+    assert state["in_a_row"].tolist() == [3] * 3
+    # Another Trainer's step is another pass.
+    elsewhere = trainer(tmp_path / "else", watching)
+    with pytest.warns(UserWarning, match="for 3 passes in a row"):
+        assert elsewhere.validate(module, loaders()[1], verbose=False)[0][key] == 1
+    assert watching.state_dict()["alarms"]["concentration"]["in_a_row"].tolist() == [3] * 3
+
+
+@pytest.mark.filterwarnings("ignore:.*alarm")
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_resumed_fit_counts_on(tmp_path):
@@ -295,6 +421,8 @@ def test_what_a_checkpoint_says_of_alarms_is_checked(tmp_path):
         ({"in_a_row": torch.tensor([-1, 2, 3])}, "numbers of passes below 0 or above"),
         ({"in_a_row": torch.tensor([2**62 + 1, 2, 3])}, "numbers of passes below 0 or above"),
         ({"beyond": torch.tensor([1, 2, 3])}, "beyond is a tensor of torch.int64"),
+        ({"before": torch.tensor([1, 2])}, r"alarms.'drift'.before is a tensor"),
+        ({"step": -1}, "step is -1; expected a whole number"),
         ({"rule": 3}, "rule is 3; expected text"),
     ):
         with pytest.raises(StateError, match=message):
@@ -303,6 +431,28 @@ def test_what_a_checkpoint_says_of_alarms_is_checked(tmp_path):
         checked_state({**state, "alarms": []})
     with pytest.raises(StateError, match=r"made is -1"):
         checked_state({**state, "made": -1})
+
+
+def test_a_measured_value_that_is_the_neutral_one_is_kept(tmp_path, monkeypatch):
+    def none(*arguments, **options):
+        return {"increase": torch.zeros(3, dtype=torch.float64)}
+
+    monkeypatch.setattr(explainer, "measure_faithfulness", none)
+    arguments = {"measures": ["increase"], "measure_every_n_passes": 9}
+    module, watching = Module(), monitor(**arguments)
+    runner = fit(tmp_path / "a", watching, module=module, max_epochs=1)
+    state = watching.state_dict()
+    old = {k: v for k, v in state.items() if k not in ("made", "alarms")}
+    assert checked_state(state)["scalars"]["increase"] == 0
+    assert "increase" not in checked_state(old)["scalars"]  # There, neutral ones were kept, too.
+    assert "score" in checked_state(old)["scalars"]
+    assert runner.validate(module, loaders()[1], verbose=False)[0]["ablation_cam/increase"] == 0
+    runner.save_checkpoint(tmp_path / "it.ckpt")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*sampler has shuffling enabled")
+        resumed = trainer(tmp_path / "b", monitor(**arguments), max_epochs=3)
+        resumed.fit(Module(), *loaders(), ckpt_path=tmp_path / "it.ckpt")
+    assert [value for _, value in logged(tmp_path / "b")["increase"]] == [0, 0]
 
 
 def test_another_layer_counts_afresh(tmp_path):
@@ -466,6 +616,17 @@ def test_signals_volumes_and_large_maps_are_measured(sides):
         assert (values <= (measure.axis.high or math.hypot(*sides))).all(), measure.name
     assert set(passes.scalars.values) == {*newest.measures, "score", "seconds"}
     assert passes.scalars.known == {*newest.measures, "score"}
+
+
+def test_a_pass_at_the_same_step_keeps_what_was_measured_there():
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), Mean(), nn.Linear(5, 4)).eval()
+    probes = ProbeSet(torch.rand(2, 3, 9, 9), [0, 1])
+    passes, explains = Passes(Measuring(["increase"], 2)), Explainer("0", 1, Options())
+    for step in (0, 0, 3, 3):
+        passes.look(model, probes, explains, Notices(), step=step, epoch=0)
+        assert passes.history.passes[-1].measures["increase"].shape == (2,)
+    assert [seen.step for seen in passes.history.passes] == [0, 3]
+    assert passes.made == 4
 
 
 class Mean(nn.Module):

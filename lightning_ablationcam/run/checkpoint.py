@@ -16,6 +16,7 @@ from lightning_ablationcam.method.heads.base import Task
 from lightning_ablationcam.network.inputs import Inputs, count_of, tensors
 from lightning_ablationcam.run.history import MAX_PASSES
 from lightning_ablationcam.run.regions import MAX_SIDE
+from lightning_ablationcam.run.scalars import NEUTRAL
 
 VERSION = 1
 """Version of the monitor's state in a checkpoint."""
@@ -79,7 +80,7 @@ def checked_state(state: object) -> dict[str, Any]:
         "validations": _one(fields, "validations", _count),
         # Missing, as the alarms are, in states from before there were any.
         "made": _one(fields, "made", _count) if "made" in fields else len(passes),
-        "scalars": _scalars(_one(fields, "scalars", _mapping)),
+        "scalars": _scalars(_one(fields, "scalars", _mapping), old="made" not in fields),
         "alarms": _alarms(count)("alarms", fields.get("alarms", {})),
         "probes": probes,
         "history": history,
@@ -235,6 +236,8 @@ def _alarms(count: int) -> Callable[[str, Any], dict[str, Any]]:
     readers: dict[str, Callable[[str, Any], Any]] = {
         "rule": _text,
         "in_a_row": _counts(count),
+        "before": _counts(count),
+        "step": _optional(_count),
         "beyond": _array(torch.bool, count),
     }
 
@@ -365,11 +368,13 @@ def _masks(images: Tensor) -> Callable[[str, Any], Tensor]:
     return read
 
 
-def _scalars(fields: Mapping[str, Any]) -> dict[str, float]:
-    return {
+def _scalars(fields: Mapping[str, Any], *, old: bool) -> dict[str, float]:
+    found = {
         _text("a name in scalars", name): _number(f"scalars.{_shown(name)}", value)
         for name, value in fields.items()
     }
+    # States from before passes were counted hold neutral values, too.
+    return {name: v for name, v in found.items() if not old or v != NEUTRAL.get(name)}
 
 
 # ---- one value ---------------------------------------------------------------------------------

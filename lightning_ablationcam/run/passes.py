@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lightning_ablationcam.cam import replay_notice
+from lightning_ablationcam.measures.registry import FORWARDS
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.result import AblationResult
 from lightning_ablationcam.run.alarms import Alarms
@@ -176,13 +177,18 @@ class Passes:
     def _take(self, seen: Pass, notices: Notices, probes: ProbeSet | None) -> None:
         """Measure a pass, keep it, and ring."""
         last = self.history.passes[-1] if self.history.passes else None
-        replaced = last.measures if last is not None and last.step == seen.step else None
+        carried: dict[str, NDArray[np.float64]] = {}
+        if last is not None and last.step == seen.step:  # Of the same weights.
+            known = {n: values for n, values in last.measures.items() if n in FORWARDS}
+            carried = {n: values for n, values in known.items() if n not in seen.measures}
+        seen = replace(seen, measures={**carried, **seen.measures})
         size = None if probes is None else tuple(probes.images.shape[1:])
         seen = self.history.append(seen, size, None if probes is None else probes.masks)
         self.made += 1
         self.scalars.update(seen)
         names = list(map(str, range(len(seen.scores)))) if probes is None else probes.names
-        for ring in self.alarms.update(seen.measures, replaced):
+        taken = {n: values for n, values in seen.measures.items() if n not in carried}
+        for ring in self.alarms.update(taken, seen.step):
             notices.warn(ring.text(names))
         ringing = self.alarms.ringing
         self.history.mark(ringing)
@@ -190,10 +196,11 @@ class Passes:
             self.scalars.note(alarm_scalar(alarm.called), float(alarm.called in ringing))
 
     def aside(self) -> Passes:
-        """New, independent passes that begin with the same scalars as these."""
+        """New, independent passes that begin with the same scalars, and alarms, as these."""
         other = Passes(self.measuring)
         other.scalars.expect(self.scalars.values)
         other.scalars.load_state_dict(self.scalars.state_dict())
+        other.alarms = self.alarms.copy()
         return other
 
     def state_dict(self) -> dict[str, Any]:
