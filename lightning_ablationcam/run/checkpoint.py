@@ -43,8 +43,8 @@ def checked_state(state: object) -> dict[str, Any]:
 
     Returns:
         The state in the same form, with known fields only and tensors on the CPU:
-        ``validations``, ``made``, ``scalars``, ``alarms``, ``history`` with ``passes`` and
-        ``strongest``, and ``probes`` with ``fingerprint`` and ``kept``.
+        ``validations``, ``made``, ``owed``, ``scalars``, ``alarms``, ``history`` with ``passes``
+        and ``strongest``, and ``probes`` with ``fingerprint`` and ``kept``.
 
     Raises:
         StateError: If it is anything else.
@@ -80,6 +80,7 @@ def checked_state(state: object) -> dict[str, Any]:
         "validations": _one(fields, "validations", _count),
         # Missing, as the alarms are, in states from before there were any.
         "made": _one(fields, "made", _count) if "made" in fields else len(passes),
+        "owed": _optional(_flag)("owed", fields.get("owed")) or False,
         "scalars": _scalars(_one(fields, "scalars", _mapping), old="made" not in fields),
         "alarms": _alarms(count)("alarms", fields.get("alarms", {})),
         "probes": probes,
@@ -418,6 +419,12 @@ def _task(where: str, value: Any) -> str:
 def _count(where: str, value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
         raise _unlike(where, value, "a whole number of at least 0")
+    return value
+
+
+def _flag(where: str, value: Any) -> bool:
+    if type(value) is not bool:
+        raise _unlike(where, value, "True or False")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any
@@ -47,6 +48,8 @@ class Passes:
         scalars: What is logged at every validation.
         alarms: How the alarms stand.
         made: How many passes there were.
+        owed: Whether a pass was to take the measures that cost forwards, and could not.
+        forwards_took: How many seconds those forwards took in the newest pass.
 
     Example:
         >>> import torch
@@ -63,6 +66,8 @@ class Passes:
     def __init__(self, measuring: Measuring | None = None) -> None:
         self.measuring = Measuring() if measuring is None else measuring
         self.made = 0
+        self.owed = False
+        self.forwards_took = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -73,6 +78,11 @@ class Passes:
     def expect(self, probes: ProbeSet | None) -> None:
         """Have a scalar for whatever is measured of some probes; None while they are not known."""
         self.scalars.expect(self.measuring.neutral(probes))
+
+    @property
+    def takes_forwards(self) -> bool:
+        """Whether the next pass takes the measures that cost forward passes."""
+        return self.owed or self.measuring.is_due(self.made)
 
     def look(
         self,
@@ -110,17 +120,19 @@ class Passes:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
         self.expect(probes)
+        self.forwards_took = 0.0
         result = explainer.explain(module, probes, execution, notices.once)
         wrong: list[Exception] = []
         measures: Mapping[str, Tensor] = {}
-        if last or self.measuring.is_due(self.made):
-            wanted = self.measuring.forwards
+        if last or self.takes_forwards:
+            wanted, began = self.measuring.forwards, time.perf_counter()
             try:
                 measures = explainer.measure(
                     module, probes, result, wanted, execution, notices.once
                 )
             except Exception as error:
                 wrong.append(error)
+            self.owed, self.forwards_took = bool(wrong), time.perf_counter() - began
         self.add(result, step, epoch, notices, signed=signed, probes=probes, measures=measures)
         if faults is not None:
             faults += wrong
@@ -192,7 +204,7 @@ class Passes:
             notices.warn(ring.text(names))
         ringing = self.alarms.ringing
         self.history.mark(ringing)
-        for alarm in self.measuring.alarms:
+        for alarm in self.measuring.judged(probes):
             self.scalars.note(alarm_scalar(alarm.called), float(alarm.called in ringing))
 
     def aside(self) -> Passes:
@@ -210,6 +222,7 @@ class Passes:
             "scalars": self.scalars.state_dict(),
             "alarms": self.alarms.state_dict(),
             "made": self.made,
+            "owed": self.owed,
         }
 
     @classmethod
@@ -228,7 +241,7 @@ class Passes:
         passes.history = History.from_state(state["history"])
         passes.scalars.load_state_dict(state["scalars"])
         passes.alarms.load_state_dict(state["alarms"])
-        passes.made = state["made"]
+        passes.made, passes.owed = state["made"], state["owed"]
         return passes
 
 
