@@ -28,6 +28,7 @@ from lightning_ablationcam.measures.faithfulness import (
     places_by_heat,
     ranks_of,
 )
+from lightning_ablationcam.measures.registry import FORWARDS
 from lightning_ablationcam.method.heads.base import Task
 from lightning_ablationcam.method.heads.meaning import AnyTask, Meaning
 from lightning_ablationcam.method.reading import Reading
@@ -51,9 +52,6 @@ from lightning_ablationcam.setting import (
     wanted_of,
 )
 
-MEASURES = ("average_drop", "increase", "average_gain", "insertion", "deletion")
-"""What can be measured."""
-
 STEPS = 32
 """In how many steps insertion and deletion change an image.
 
@@ -76,7 +74,7 @@ def faithfulness(
     heatmaps: Tensor | np.ndarray,
     classes: Classes = None,
     *,
-    measures: Sequence[str] = MEASURES,
+    measures: Sequence[str] = FORWARDS,
     steps: int = STEPS,
     baseline: Baseline = 0.0,
     memory_budget: int | None = None,
@@ -271,7 +269,7 @@ class FaithfulnessResult:
             >>> FaithfulnessResult(known, torch.zeros(3), 2, average_drop=known).means()
             {'average_drop': 0.375}
         """
-        found = {name: getattr(self, name) for name in MEASURES}
+        found = {name: getattr(self, name) for name in FORWARDS}
         return {
             name: float(values.nanmean()) for name, values in found.items() if values is not None
         }
@@ -309,13 +307,13 @@ class _How:
 
 
 def check_faithfulness(measures: object) -> None:
-    """Raise unless ``measures`` is a list of names among :data:`MEASURES`.
+    """Raise unless ``measures`` is a list of names of measures of faithfulness.
 
     Raises:
         TypeError: If it is no list of names.
         ValueError: If it is empty, or a name is not known or stands in it twice.
     """
-    expected = f"expected a list of {', '.join(map(repr, MEASURES))}"
+    expected = f"expected a list of {', '.join(map(repr, FORWARDS))}"
     if isinstance(measures, (str, bytes, bytearray)) or not isinstance(measures, Sequence):
         raise TypeError(f"measures={shown(measures)}; {expected}")
     if not measures:
@@ -323,7 +321,7 @@ def check_faithfulness(measures: object) -> None:
     for name in measures:
         if not isinstance(name, str):
             raise TypeError(f"measures={shown(measures)} contains {shown(name)}; {expected}")
-        if name not in MEASURES:
+        if name not in FORWARDS:
             raise ValueError(f"measures={shown(measures)} contains {shown(name)}; {expected}")
     if len(set(measures)) < len(measures):
         raise ValueError(f"measures={shown(measures)} names a measure twice; {expected}")
@@ -405,7 +403,7 @@ def _measured(
     maps = _checked_maps(heatmaps, picture).to(picture.device)
     with isolated(model, tell):
         asked = _Asked(model, plain(inputs), path, plain(maps), wanted, options, meaning, how, 1)
-        baseline_for(asked.picture, how.baseline)
+        _check_representable(baseline_for(asked.picture, how.baseline), picture.dtype)
         asked = replace(asked, budget=_images_within(asked))
         parts = in_batches(
             asked.count,
@@ -527,6 +525,17 @@ class _Probed:
         return torch.cat(found).view(len(counts), count).T
 
 
+def _check_representable(baseline: Tensor, dtype: torch.dtype) -> None:
+    """Raise unless images of whole numbers can hold the baseline."""
+    if dtype.is_floating_point or dtype == torch.bool:
+        return
+    least, most = torch.iinfo(dtype).min, torch.iinfo(dtype).max
+    if bool(((baseline < least) | (baseline > most)).any()):
+        raise ValueError(
+            f"baseline={shown(baseline)} does not fit inputs of {dtype}; expected {least} to {most}"
+        )
+
+
 def _no_probability(task: str) -> str:
     return (
         f"faithfulness is measured by class probabilities, which task={task!r} has none of; pass "
@@ -556,9 +565,10 @@ def _checked_maps(heatmaps: Any, picture: Tensor) -> Tensor:
         f"{len(picture)} rows of inputs, which are of shape {tuple(picture.shape)}"
     )
     if isinstance(heatmaps, np.ndarray) and heatmaps.dtype.kind in "fiub":
-        heatmaps = torch.as_tensor(heatmaps)
+        # A copy: torch takes no array of another byte order or direction, or read-only.
+        heatmaps = torch.from_numpy(heatmaps.astype(heatmaps.dtype.newbyteorder("="), order="C"))
     if not isinstance(heatmaps, Tensor) or not is_dense(heatmaps) or heatmaps.is_complex():
-        raise TypeError(f"heatmaps={shown(heatmaps)}; expected a tensor, {expected}")
+        raise TypeError(f"heatmaps={shown(heatmaps)}, no tensor or array of numbers; {expected}")
     fits = heatmaps.ndim >= 2 and heatmaps.ndim in (picture.ndim - 1, picture.ndim)
     # Of one slice it rather is a channel.
     is_channel = heatmaps.ndim == picture.ndim and heatmaps.ndim > 2 and heatmaps.shape[1] == 1

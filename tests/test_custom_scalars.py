@@ -166,3 +166,28 @@ def test_other_backends_have_no_layout(tmp_path):
 
     assert not isinstance(Folder(tmp_path, "cam"), TakesLayouts)
     assert not isinstance(SimpleNamespace(), TakesLayouts)
+
+
+def test_a_prefix_of_the_logger_is_a_part_of_the_tags(tmp_path):
+    logger = TensorBoardLogger(tmp_path, name="", version="run", prefix="exp.1")
+    watching = monitor(probes=ProbeSet(images(3, seed=9), [0, 1, 2]))
+    fit(tmp_path, watching, logger=logger)
+    scalars = EventAccumulator(str(tmp_path / "run")).Reload().Tags()["scalars"]
+    assert "exp.1-ablation_cam/drift" in scalars
+    (change,) = (v for name, v in shown(tmp_path).items() if name.endswith("Change"))
+    assert [re.match(tag, "exp.1-ablation_cam/shift") is None for tag in change["Shift (px)"]] == [
+        False
+    ]
+
+
+def test_where_no_layout_is_written_it_is_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("lightning_ablationcam.outputs.tensorboard.find_layout", unreadable)
+    watching = monitor(probes=ProbeSet(images(3, seed=9), [0, 1, 2]))
+    with caplog.at_level("INFO"):
+        fit(tmp_path, watching)
+    assert "the Custom Scalars are left as they are: too large" in caplog.text
+    assert shown(tmp_path) == {}
+
+
+def unreadable(directory):
+    raise UnreadableError("too large")

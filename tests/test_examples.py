@@ -9,13 +9,14 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from pytorch_lightning.cli import LightningCLI
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_ablationcam import AblationCAMMonitor, Alarm
+from lightning_ablationcam import AblationCAMMonitor, Alarm, ablation_cam
 from tests.lightning import Module, data, loaders
 from tests.networks import images
 
@@ -222,6 +223,81 @@ def test_explain_captions_finds_helmet_and_shuttle(ran):
     # Read off the photograph by eye.
     assert density(result.heatmaps[0], 0.58, 0.6, 1, 1) > 4
     assert density(result.heatmaps[1], 0.7, 0, 1, 0.6) > 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compare_methods_compares_maps_of_one_value(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pytorch_grad_cam", exc_type=ImportError)
+    pytest.importorskip("torchcam")
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    compare = example("compare_methods")
+    there = ["--out", str(tmp_path / "there")]
+    few = [
+        "--photos",
+        "2",
+        "--steps",
+        "2",
+        "--methods",
+        "ours: logit",
+        "Grad",
+        "Layer",
+        "no method",
+    ]
+    monkeypatch.setattr(sys, "argv", ["compare_methods.py", *few, *there])
+    compare.main()
+    said = capsys.readouterr().out
+    assert re.search(r"^chelsea, left: .*\bcat \(\d+%\)$", said, flags=re.MULTILINE)
+    markdown = (tmp_path / "there" / "methods.md").read_text()
+    assert markdown in said
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines()]
+    heading, _, *lines = lines
+    assert heading[2:] == [name.replace("_", " ") for name in compare.MEASURES]
+    shown = {name: [float(cell) for cell in cells[1:]] for name, *cells in lines}
+    found = torch.load(tmp_path / "there" / "methods.pt")
+    assert list(shown) == list(found)
+    assert not set(found) & set(compare.SLOW)
+    for name, (_, _, values) in found.items():
+        assert shown[name] == pytest.approx((100 * values.mean(dim=0)).tolist(), abs=0.051), name
+    # What is left as it is loses and gains nothing.
+    assert shown["no method: even"][:3] == [0, 0, 0]
+
+    # What the definitions make of the value that ours is of, for a class score that is linear in
+    # that value's means: every peer hooks the same value, and its maps are neither stretched nor
+    # enlarged.
+    images = torch.stack(
+        [
+            torch.from_numpy(np.array(crop)).permute(2, 0, 1) / 255
+            for crop in list(compare.photographs().values())[:2]
+        ]
+    )
+    images = (images - compare.MEAN) / compare.STD
+    network = compare.Cut().eval()
+    own = ablation_cam(network.features.whole, "auto", images)
+    gradients = network.head[-1].weight[own.classes].detach()[:, :, None, None] / 49
+    expected = {
+        "ours: logit, zero (default)": own.heatmaps,
+        "GradCAM": (gradients * own.channel_maps).sum(dim=1).relu(),
+        "AblationCAM": own.heatmaps,
+        "LayerCAM": (gradients.relu() * own.channel_maps).sum(dim=1),
+    }
+    for name, (maps, cost, _) in found.items():
+        wanted = expected.get(name, expected.get(name.split(": ")[1]))
+        assert maps.shape == (2, 7, 7)
+        assert cost > 0
+        if wanted is not None:
+            torch.testing.assert_close(maps, wanted, rtol=1e-4, atol=1e-5 * float(wanted.max()))
+    assert {name.split(": ")[0] for name in found} == {
+        "ours", "pytorch-grad-cam", "torchcam", "no method"
+    }  # fmt: skip
+
+    # One that is kept is not made again.
+    monkeypatch.setattr(compare, "timed", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(sys, "argv", ["compare_methods.py", *few, *there, "--resume"])
+    compare.main()
+    assert markdown in capsys.readouterr().out
+    with Image.open(tmp_path / "there" / "methods.jpg") as drawn:
+        assert drawn.width > 5 * compare.TILE
+    assert (ROOT / "examples" / "pictures" / "methods.jpg").stat().st_size < 250_000
 
 
 def blocks(language):

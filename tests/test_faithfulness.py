@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
 
 from lightning_ablationcam import ablation_cam, evaluation, faithfulness
 from lightning_ablationcam.engine.ending import Endings
-from lightning_ablationcam.evaluation import MEASURES, FaithfulnessResult, measure_faithfulness
+from lightning_ablationcam.evaluation import FaithfulnessResult, measure_faithfulness
 from lightning_ablationcam.measures.axis import AVERAGE_DROP, AVERAGE_GAIN, DELETION, INSERTION
 from lightning_ablationcam.measures.faithfulness import (
     area_under,
@@ -32,6 +31,7 @@ from lightning_ablationcam.measures.faithfulness import (
     places_by_heat,
     ranks_of,
 )
+from lightning_ablationcam.measures.registry import FORWARDS
 from lightning_ablationcam.method.heads import classes as classes_of_heads
 from lightning_ablationcam.options import Options
 from tests import faithfulness_reference as slow
@@ -247,7 +247,7 @@ def test_every_measure_is_that_of_the_reference(network, form):
             steps,
             full.expand(3, 8, 8).numpy(),
         )
-        for name in (*MEASURES, *CURVES):
+        for name in (*FORWARDS, *CURVES):
             found = getattr(result, name)[row]
             np.testing.assert_allclose(found, getattr(expected, name), atol=1e-9, err_msg=name)
     assert result.forwards == 2 + 2 * steps
@@ -277,7 +277,8 @@ def test_torchcam_measures_the_same_where_its_definitions_are_the_same():
     maps = maps - maps.amin((1, 2), keepdim=True)
     maps = maps / maps.amax((1, 2), keepdim=True)
     softmax = torch.nn.Softmax(dim=1)
-    theirs = ClassificationMetric(Given(model, maps), softmax)
+    metrics = pytest.importorskip("torchcam.metrics")  # It needs Python 3.11.
+    theirs = metrics.ClassificationMetric(Given(model, maps), softmax)
     theirs.update(pictures, 2)
     mine = faithfulness(model, pictures, maps * 3, 2, steps=16)
     means = mine.means()
@@ -285,11 +286,13 @@ def test_torchcam_measures_the_same_where_its_definitions_are_the_same():
     assert theirs.summary()["avg_drop"] == pytest.approx(means["average_drop"], abs=1e-6)
     assert theirs.summary()["conf_increase"] == means["increase"]
 
-    deletion = DeletionInsertionMetric(Given(model, maps), softmax, steps=16)
+    deletion = metrics.DeletionInsertionMetric(Given(model, maps), softmax, steps=16)
     deletion.update(pictures, 2)
     # Its curves are float64 here, as the scores are.
     assert deletion.summary()["deletion_auc"] == pytest.approx(means["deletion"], abs=1e-6)
-    insertion = DeletionInsertionMetric(Given(model, maps), softmax, steps=16, baseline=blurred)
+    insertion = metrics.DeletionInsertionMetric(
+        Given(model, maps), softmax, steps=16, baseline=blurred
+    )
     insertion.update(pictures, 2)
     assert insertion.summary()["insertion_auc"] == pytest.approx(means["insertion"], abs=1e-6)
 
@@ -307,7 +310,7 @@ def test_cold_one_pixel_and_broken_maps_have_defined_values():
     result = faithfulness(model, pictures, heatmaps, steps=4)
     nothing = model(torch.zeros(1, 3, 8, 8).double()).softmax(1)[0, result.classes[0]]
     torch.testing.assert_close(result.explained_probabilities[0], nothing.detach())
-    for name in MEASURES:
+    for name in FORWARDS:
         values = getattr(result, name)
         assert values.isnan().tolist() == [False, False, True, True, False]
         assert np.isfinite(result.means()[name])
@@ -315,7 +318,7 @@ def test_cold_one_pixel_and_broken_maps_have_defined_values():
         assert getattr(result, name).isnan().all(dim=1).tolist() == [0, 0, 1, 1, 0]
     assert result.probabilities.isfinite().all()
     alone = faithfulness(model, pictures[4:], heatmaps[4:], steps=4)
-    for name in (*MEASURES, *CURVES, "explained_probabilities"):
+    for name in (*FORWARDS, *CURVES, "explained_probabilities"):
         torch.testing.assert_close(getattr(result, name)[4:], getattr(alone, name))
 
 
@@ -350,7 +353,7 @@ def test_batches_change_nothing_but_rounding(count, budget, steps):
     whole = faithfulness(model, pictures, heatmaps, steps=steps)
     cut = faithfulness(model, pictures, heatmaps, steps=steps, memory_budget=budget)
     assert whole.deletion_curve.shape == (count, min(steps, 64) + 1)
-    for name in (*MEASURES, *CURVES):
+    for name in (*FORWARDS, *CURVES):
         if name != "increase":  # It may turn on rounding.
             torch.testing.assert_close(getattr(whole, name), getattr(cut, name), atol=2e-6, rtol=0)
     assert whole.forwards == cut.forwards
@@ -437,7 +440,7 @@ def test_on_a_device_everything_is_there(monkeypatch):
                 model, pictures, torch.empty(3, 4, 4), steps=4, memory_budget=10**7
             )
     assert {each.device.type for each in device.results} == {"cuda", "cpu"}
-    for name in (*MEASURES, *CURVES, "classes", "probabilities"):
+    for name in (*FORWARDS, *CURVES, "classes", "probabilities"):
         assert getattr(result, name).device.type == "cpu"
 
 
@@ -604,7 +607,7 @@ def test_signals_pictures_and_volumes(dims, channels):
         expected = slow.faithfulness_reference(
             probability, picture, heatmaps[row].double().numpy(), 4, np.zeros_like(picture)
         )
-        for name in (*MEASURES, *CURVES):
+        for name in (*FORWARDS, *CURVES):
             np.testing.assert_allclose(
                 getattr(result, name)[row], getattr(expected, name), atol=1e-9, err_msg=name
             )
@@ -707,7 +710,7 @@ def test_what_has_no_class_probability_is_refused():
         ({"heatmaps": torch.rand(3, 4, 4)}, ValueError, "for each of the 2 rows of inputs"),
         ({"heatmaps": torch.rand(2, 1, 4, 4)}, ValueError, "expected one map of 2 dimensions"),
         ({"heatmaps": torch.rand(2, 0, 4)}, ValueError, "is empty"),
-        ({"heatmaps": [[1.0]]}, TypeError, "expected a tensor"),
+        ({"heatmaps": [[1.0]]}, TypeError, "no tensor or array of numbers; expected one map"),
         ({"measures": "deletion"}, TypeError, "expected a list of 'average_drop'"),
         ({"measures": []}, ValueError, "is empty"),
         ({"measures": ["drift"]}, ValueError, "contains 'drift'"),
@@ -839,3 +842,37 @@ def test_measures_fit_their_axes():
         values = getattr(result, axis.name)
         assert axis.low <= values.min() <= values.max() <= axis.high
     assert isinstance(result, FaithfulnessResult)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda maps: np.broadcast_to(maps[:1], maps.shape),
+        lambda maps: maps[:, :, ::-1],
+        lambda maps: maps.astype(">f4"),
+        lambda maps: np.asfortranarray(maps),
+    ],
+    ids=["read-only", "flipped", "big-endian", "columns first"],
+)
+def test_arrays_of_any_kind_are_maps(changed):
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).eval(), torch.rand(2, 3, 4, 4)
+    maps = changed(np.random.default_rng(0).random((2, 4, 4), dtype=np.float32))
+    before = maps.copy()
+    found = faithfulness(model, images, maps, measures=["deletion"], steps=4)
+    plainly = torch.from_numpy(np.ascontiguousarray(maps).astype(np.float32))
+    expected = faithfulness(model, images, plainly, measures=["deletion"], steps=4)
+    torch.testing.assert_close(found.deletion, expected.deletion)
+    assert (maps == before).all()
+
+
+def test_a_baseline_that_whole_numbers_cannot_hold_is_refused():
+    model = nn.Sequential(Scaled(), nn.Flatten(), nn.Linear(48, 3)).eval()
+    images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
+    for baseline in (-50.0, [0.0, 0.0, 256.0]):
+        with pytest.raises(ValueError, match=r"baseline=.* torch.uint8; expected 0 to 255"):
+            faithfulness(model, images, torch.rand(2, 4, 4), baseline=baseline)
+
+
+class Scaled(nn.Module):
+    def forward(self, images):
+        return images.float() / 255

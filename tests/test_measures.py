@@ -253,7 +253,7 @@ def test_border_heat_counts_parts_of_cells(shape):
         sum(border_of(p, shape) * each[p].item() for p in places(shape)) / each.sum().item()
         for each in heat.double()
     ]
-    np.testing.assert_allclose(border_heat(heat), expected, rtol=1e-12)
+    np.testing.assert_allclose(border_heat(heat), expected, rtol=0, atol=1e-12)
 
 
 def test_border_heat_by_hand():
@@ -596,3 +596,12 @@ def test_the_package_holds_every_function():
         assert name in dir(measures)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         measures.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 6, 7, 9, 13, 14, 18, 22, 28])
+def test_no_limit_is_crossed_by_rounding(side):
+    even, cold = torch.ones(1, side, side), torch.zeros(1, side, side)
+    assert border_heat(even) == border_heat(cold) == 0.36
+    assert mask_heat(even, torch.ones(1, 5, 5, dtype=torch.bool)) == 1
+    if side > 3:  # Of fewer than ten places a tenth is no place.
+        assert concentration(even) == concentration(cold) == 0.1

@@ -101,3 +101,12 @@ def test_labels_that_are_values_are_numbers():
     history = History()
     history.append(Pass(0, 0, "l", np.ones((2, 2, 2), np.float32), np.zeros(2, int), np.ones(2)))
     assert table(history, probes, Measuring())["label"] == [0.25, 3.5]
+
+
+def test_what_is_not_finite_is_not_known():
+    scores = np.array([np.inf, np.nan, 2.0])
+    maps = np.ones((3, 2, 2), dtype=np.float32)
+    seen = Pass(1, 0, "conv", maps, np.zeros(3, dtype=np.int64), scores)
+    found = table(History([seen]), ProbeSet(images(3)), Measuring())
+    assert found["score"] == [None, None, 2.0]
+    assert plain(found)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_ablationcam.method.heads.base import in_float64
+from lightning_ablationcam.method.heatmaps import resampled
 
 BLUR_SIZE = 11
 """Pixels across which insertion blurs an image at its start."""
@@ -16,8 +17,6 @@ BLUR_SIGMA = 5.0
 
 _BLUR_REACH = 4.0
 """Where the Gaussian ends, in standard deviations."""
-
-_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def average_drop(intact: Tensor, explained: Tensor) -> Tensor:
@@ -134,13 +133,12 @@ def enlarged(heatmaps: Tensor, size: tuple[int, ...]) -> Tensor:
         >>> enlarged(torch.tensor([[0.0, 1.0]]), (4,))
         tensor([[0.0000, 0.2500, 0.7500, 1.0000]], dtype=torch.float64)
     """
-    if heatmaps.ndim - 1 != len(size) or len(size) not in _MODES:
+    if heatmaps.ndim - 1 != len(size) or not 1 <= len(size) <= 3:
         raise ValueError(
             f"heatmaps of shape {tuple(heatmaps.shape)} do not lie over images of {size}; expected "
             "one to three dimensions, the same number in both"
         )
-    heat = in_float64(heatmaps)[:, None]
-    return functional.interpolate(heat, size, mode=_MODES[len(size)], align_corners=False)[:, 0]
+    return resampled(in_float64(heatmaps), size)
 
 
 def explained_images(images: Tensor, heatmaps: Tensor, baseline: Tensor | float = 0.0) -> Tensor:

@@ -6,10 +6,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lightning_ablationcam.arguments import is_number, shown
 from lightning_ablationcam.measures.heat import Heatmaps, along, as_tensor, relative, spread
+from lightning_ablationcam.method.heatmaps import resampled
 
 HOTTEST_SHARE = 0.1
 """The share of the area whose heat counts as concentrated."""
@@ -22,6 +22,9 @@ PUBLISHED_TOLERANCE = 15
 
 TIE = 1e-9
 """Heat that is lower by no more than this share is as hot: enlarging rounds."""
+
+DIGITS = 12
+"""Shares are rounded to so many digits after the point, so that no limit is crossed by rounding."""
 
 
 def concentration(heatmaps: Heatmaps) -> Tensor:
@@ -50,7 +53,7 @@ def concentration(heatmaps: Heatmaps) -> Tensor:
     counted = (HOTTEST_SHARE * positions - places).clamp(0, 1)
     total = heat.sum(dim=1)
     share = (ranked * counted).sum(dim=1) / torch.where(total > 0, total, 1)
-    return torch.where(total == 0, HOTTEST_SHARE, share)
+    return torch.where(total == 0, HOTTEST_SHARE, share.round(decimals=DIGITS))
 
 
 def border_heat(heatmaps: Heatmaps) -> Tensor:
@@ -80,7 +83,7 @@ def border_heat(heatmaps: Heatmaps) -> Tensor:
         first, last = BORDER_SHARE * cells, (1 - BORDER_SHARE) * cells
         width = (starts + 1).clamp(max=last) - starts.clamp(min=first)
         inside = inside * along(width.clamp(min=0), axis, heat.ndim)
-    return _share(heat, 1 - inside)
+    return _share_of_heat(heat, 1 - inside)
 
 
 def mask_heat(heatmaps: Heatmaps, masks: Heatmaps) -> Tensor:
@@ -119,7 +122,7 @@ def mask_heat(heatmaps: Heatmaps, masks: Heatmaps) -> Tensor:
         parts = _parts(heat.shape[axis], covered.shape[axis], covered.device)
         covered = (covered.movedim(axis, -1) @ parts.T).movedim(-1, axis)
     empty = ~inside.flatten(1).any(dim=1)
-    return torch.where(empty, torch.nan, _share(heat, covered))
+    return torch.where(empty, torch.nan, _share_of_heat(heat, covered))
 
 
 def pointing_game(heatmaps: Heatmaps, masks: Heatmaps, tolerance: float = 0) -> Tensor:
@@ -165,17 +168,17 @@ def pointing_game(heatmaps: Heatmaps, masks: Heatmaps, tolerance: float = 0) -> 
     empty = ~inside.flatten(1).any(dim=1)
     known = heat.flatten(1).any(dim=1) & heat.flatten(1).isfinite().all(dim=1) & ~empty
     size = inside.shape[1:]
-    mode = ("linear", "bilinear", "trilinear")[len(size) - 1]
-    enlarged = functional.interpolate(heat[:, None], size, mode=mode)[:, 0].flatten(1)
+    enlarged = resampled(heat, size).flatten(1)
     hottest = enlarged >= enlarged.amax(dim=1, keepdim=True) * (1 - TIE)
     near = (inside if tolerance < 1 else _widened(inside, tolerance)).flatten(1)
     hits = (hottest & near).sum(dim=1).double() / hottest.sum(dim=1).clamp(min=1)
     return torch.where(known, hits, torch.nan)
 
 
-def _share(heat: Tensor, counted: Tensor) -> Tensor:
+def _share_of_heat(heat: Tensor, counted: Tensor) -> Tensor:
     """(N,) the share of heat that is counted, from how much of each cell is."""
-    return (heat * counted).flatten(1).sum(dim=1) / heat.flatten(1).sum(dim=1)
+    share = (heat * counted).flatten(1).sum(dim=1) / heat.flatten(1).sum(dim=1)
+    return share.round(decimals=DIGITS)
 
 
 def _parts(cells: int, pixels: int, device: torch.device) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lightning_ablationcam.measures.heat import Heatmaps, as_tensor, check_same_shape
+from lightning_ablationcam.method.heatmaps import resampled
 
 COMPARED_SIDE = 32
 """Places that a map has along each axis, at least, when its structure is compared: the window would
@@ -106,8 +106,7 @@ def _comparable(heatmaps: Heatmaps) -> Tensor:
     peak = heat.abs().flatten(1).amax(dim=1).view(-1, *[1] * (heat.ndim - 1))
     heat = heat / torch.where(peak > 0, peak, 1)
     size = [max(COMPARED_SIDE, cells) for cells in heat.shape[1:]]
-    mode = ("linear", "bilinear", "trilinear")[len(size) - 1]
-    return functional.interpolate(heat[:, None], size, mode=mode)[:, 0]
+    return resampled(heat, size)
 
 
 def _blurred(maps: Tensor) -> Tensor:

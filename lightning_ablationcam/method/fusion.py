@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+from lightning_ablationcam.method.heatmaps import resampled
 
 
 def fused_heatmaps(heatmaps: Sequence[Tensor]) -> Tensor:
@@ -36,7 +35,6 @@ def fused_heatmaps(heatmaps: Sequence[Tensor]) -> Tensor:
         peaks = maps.flatten(1).amax(dim=1).view(-1, *[1] * (maps.ndim - 1))
         shares = (maps / torch.where(peaks > 0, peaks, 1)).float()
         if shares.shape[1:] != size:
-            mode = _MODES[maps.ndim - 1]
-            shares = functional.interpolate(shares[:, None], size, mode=mode)[:, 0]
+            shares = resampled(shares, size)
         product = product * shares
     return product ** (1 / len(heatmaps))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def signed_heatmaps(weights: Tensor, maps: Tensor) -> Tensor:
@@ -26,3 +31,21 @@ def signed_heatmaps(weights: Tensor, maps: Tensor) -> Tensor:
     """
     dtype = torch.promote_types(weights.dtype, maps.dtype)
     return torch.einsum("nk,nk...->n...", weights.to(dtype), maps.to(dtype))
+
+
+def resampled(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps on another grid, linear in each of one to three dimensions, without aligned corners.
+
+    Args:
+        maps: (N, ...) maps.
+        size: The size of the grid, as many numbers.
+
+    Returns:
+        (N, *size) in the maps' dtype.
+
+    Example:
+        >>> resampled(torch.tensor([[0.0, 1.0]]), (4,))
+        tensor([[0.0000, 0.2500, 0.7500, 1.0000]])
+    """
+    mode = _MODES[len(size)]
+    return functional.interpolate(maps[:, None], tuple(size), mode=mode, align_corners=False)[:, 0]

@@ -32,7 +32,7 @@ def layout_of(tag: str, measures: Sequence[Axis], alarms: Sequence[str]) -> Any:
     Measures of one group and unit share a chart, so that lines can be compared.
 
     Args:
-        tag: The monitor's tag.
+        tag: The monitor's tag, as the scalars have it: after the logger's prefix.
         measures: The measures that are logged.
         alarms: The names of the alarms' scalars.
 

@@ -121,9 +121,9 @@ class Publisher:
         backends = self._ready(loggers)
         if not backends:
             return
+        self._record(probes, history.passes[-1], step)
         if not self._passes:
             self._lay_out(probes, step)
-        self._record(probes, history.passes[-1], step)
         self._passes += 1
         if self.pictures:
             drawn = draw_pass(probes, history, scale=self.scale, score=self.score)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from torch.utils.tensorboard import SummaryWriter
 
@@ -75,6 +75,9 @@ class TensorBoard(_Board):
     def __init__(self, logger: Any, tag: str) -> None:
         super().__init__(logger, tag)
         self._file = EventFile(self._writer)
+        # As the logger writes what is logged.
+        prefix = getattr(logger, "_prefix", "")
+        self._logged = f"{prefix}{logger.LOGGER_JOIN_CHAR}{tag}" if prefix else tag
 
     def write_picture(self, kind: Kind, name: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture, (H, W, 3) uint8."""
@@ -93,9 +96,11 @@ class TensorBoard(_Board):
         self._writer.flush()  # What the user laid out may still be on its way to the file.
         try:
             found = find_layout(self.place)
-        except UnreadableError:
-            return  # A layout of the user's might be lost.
-        layout = merged(found, layout_of(self._tag, measures, alarms))
+        except UnreadableError as error:
+            # A layout of the user's might be lost.
+            rank_zero_info(f"ablation_cam: the Custom Scalars are left as they are: {error}")
+            return
+        layout = merged(found, layout_of(self._logged, measures, alarms))
         if layout != found:
             self._file.add(summary_of(layout), step)
 

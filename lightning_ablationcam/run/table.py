@@ -87,4 +87,4 @@ def _labels(probes: ProbeSet) -> list[Any]:
 def _plain(values: NDArray[Any] | None, count: int) -> list[Any]:
     if values is None:
         return [None] * count
-    return [None if math.isnan(value) else value for value in values.tolist()]
+    return [value if math.isfinite(value) else None for value in values.tolist()]
