@@ -341,7 +341,11 @@ def test_masks_that_are_all_empty_are_told_of(tmp_path):
     with pytest.warns(UserWarning, match="the masks of all 3 probes are empty") as told:
         fit(tmp_path, monitor(probes=probe_set(masks=empty)), max_epochs=2)
     assert len([w for w in told if "masks" in str(w.message)]) == 1
-    fit(tmp_path / "one", monitor(probes=probe_set(masks=empty + torch.eye(3)[:, :1, None])))
+    one = monitor(probes=probe_set(masks=empty + torch.eye(3)[:, :1, None]))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit(tmp_path / "one", one, max_epochs=1)
+    assert not [w for w in told if "masks" in str(w.message)]
 
 
 @pytest.mark.filterwarnings("ignore:.*alarm")
@@ -795,12 +799,18 @@ def test_signals_volumes_and_large_maps_are_measured(sides):
 def test_a_pass_at_the_same_step_keeps_what_was_measured_there():
     model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), Mean(), nn.Linear(5, 4)).eval()
     probes = ProbeSet(torch.rand(2, 3, 9, 9), [0, 1])
-    passes, explains = Passes(Measuring(["increase"], 2)), Explainer("0", 1, Options())
+    always = Alarm("insertion", below=0.999, stop=True)
+    passes = Passes(Measuring(["increase"], 2, [always]))
+    explains, asked = Explainer("0", 1, Options()), []
     for step in (0, 0, 3, 3):
-        passes.look(model, probes, explains, Notices(), step=step, epoch=0)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*alarm")
+            passes.look(model, probes, explains, Notices(), step=step, epoch=0)
+        asked.append(len(passes.alarms.asking))
         assert passes.history.passes[-1].measures["increase"].shape == (2,)
     assert [seen.step for seen in passes.history.passes] == [0, 3]
     assert passes.made == 4
+    assert asked == [1, 0, 1, 0]  # In the others it was not taken.
 
 
 class Mean(nn.Module):
