@@ -373,11 +373,12 @@ def measured(made, every=5, alarms=(), masks=True, seed=1):
 def ring(data):
     """Ring the alarms of a series, pass by pass, as they are defined."""
     for rule in data["alarms"]:
-        rows = np.zeros(len(data["probes"]), int)
+        rows, standing = np.zeros(len(data["probes"]), int), {}
         for entry in data["steps"]:
             entry["alarms"] = dict(entry["alarms"])
             values = entry[rule["measure"]]
             if values is None:
+                entry["alarms"].update(standing)
                 continue
             values = np.array(values, float)
             beyond = np.zeros(len(values), bool)
@@ -396,8 +397,8 @@ def ring(data):
                 rings = (rows >= rule["for_passes"]).any()
                 # Those that have been so all along.
                 beyond = rows >= rule["for_passes"]
-            if rings:
-                entry["alarms"][rule["name"]] = np.flatnonzero(beyond).tolist()
+            standing = {rule["name"]: np.flatnonzero(beyond).tolist()} if rings else {}
+            entry["alarms"].update(standing)
 
 
 def elsewhere(maps):

@@ -420,6 +420,14 @@ def test_a_resumed_fit_counts_on(tmp_path):
     again, _ = run(5, [alarm], path, **both)
     rang = [list(seen.alarms) for seen in again.history.passes]
     assert rang == [[], [], *[["concentration"]] * 3]
+    rule = "mean concentration above 0.1 for 3"
+    assert [list(seen.rules.values()) for seen in again.history.passes] == [[], [], *[[rule]] * 3]
+    state = again.state_dict()
+    assert checked_state(state)["history"]["passes"][-1]["rules"] == {"concentration": rule}
+    for wrong in ({"concentration": 3}, {3: rule}, [rule]):
+        bad = [{**seen, "rules": wrong} for seen in state["history"]["passes"]]
+        with pytest.raises(StateError, match="rules"):
+            checked_state({**state, "history": {**state["history"], "passes": bad}})
     # The second was known to be the last of its fit; from there on the fourth and the last again.
     took = ["increase" in seen.measures for seen in again.history.passes]
     assert took == [True, True, False, True, True]

@@ -74,9 +74,12 @@ def test_what_is_measured_goes_along():
 def test_a_measure_of_any_name_and_its_alarms_go_along():
     measures = {"insertion": np.array([0.25, np.nan])}
     beyond = {"own": np.array([True, True]), "other": np.array([False, True])}
-    record = heat_record(a_pass(measures=measures, alarms=beyond), fingerprint="f")
+    rules = {"own": "any insertion above 0.5 for 1", "other": "mean drift above 0.5 for 2"}
+    seen = a_pass(measures=measures, alarms=beyond, rules=rules)
+    record = heat_record(seen, fingerprint="f")
     assert record.measures == {"insertion": (0.25, None)}
     assert record.alarms == {"own": (0, 1), "other": (1,)}
+    assert record.rules == rules
     assert decode_heat(encode_heat(record)) == record
 
 

@@ -119,7 +119,7 @@ def test_without_pictures_there_are_the_records_alone(tmp_path):
     publisher.finish([logger], *story(), 7)
     tags = EventAccumulator(logger.log_dir).Reload().Tags()
     assert tags["images"] == []
-    assert tags["tensors"] == ["custom_scalars__config__", "cam/probes", "cam/heat"]
+    assert tags["tensors"] == ["cam/probes", "cam/heat", "custom_scalars__config__"]
 
 
 def test_nothing_is_drawn_of_one_pass_or_for_nobody(tmp_path, monkeypatch):

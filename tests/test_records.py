@@ -255,6 +255,8 @@ def further_heat(**changes):
         (changed_heat(alarms={"a": [-1]}), "'a' names the probes"),
         (changed_heat(alarms={"a": [1, 1]}), "ascending"),
         (changed_heat(alarms={"a": [1, 0]}), "ascending"),
+        (changed_heat(alarms={"a": [1]}, rules={"a": 1}), "a is or holds a int; expected text"),
+        (changed_heat(alarms={"a": [1]}, rules={"b": "c"}), "a rule's alarm is 'b'"),
         (further_heat(shape=[2, 3, 10**15]), "but there are 24 bytes"),
         (further_heat(shape=[24, 1, 1]), "'rival' has maps of 24 of 2 probes"),
         (further_heat(shape=[2, 0, 12]), "all above 0"),
@@ -311,8 +313,8 @@ def test_measures_of_the_third_version_are_read():
     text, *pictures = encode_probes(record)
     fields = json.loads(text) | {"version": 3}
     for axis in fields["measures"]:
-        del axis["unit"], axis["group"], axis["hint"]
-    bare = tuple(replace(axis, unit="", group="", hint="") for axis in record.measures)
+        del axis["unit"], axis["group"], axis["hint"], axis["worse"]
+    bare = tuple(replace(axis, unit="", group="", hint="", worse="") for axis in record.measures)
     read = decode_probes([json.dumps(fields).encode(), *pictures])
     assert read == replace(record, measures=bare)
 
@@ -332,13 +334,25 @@ def test_records_from_before_alarms_are_read(gone):
 
 
 @pytest.mark.parametrize(
-    ("above", "below", "beyond"),
-    [(0.5, None, [0.6]), (None, 0.5, [0.4]), (0.5, 0.45, [0.4, 0.6])],
+    "changes",
+    [
+        {"measure": "drift"},
+        {"above": 0.3},
+        {"below": 0.1},
+        {"above": None, "below": 0.25},
+        {"for_passes": 3},
+        {"of": "any"},
+    ],
 )
-def test_beyond_a_limit_is_not_at_it(above, below, beyond):
-    rule = an_alarm(above=above, below=below)
-    values = [0.4, 0.5, 0.6, math.nan]
-    assert [value for value in values if rule.is_beyond(value)] == beyond
+def test_a_rule_is_told_from_any_other(changes):
+    assert an_alarm(**changes).rule != an_alarm().rule
+    assert replace(an_alarm(), name="other").rule == an_alarm().rule
+
+
+def test_the_rules_by_which_alarms_ring_come_back():
+    record = heat(alarms={"wide": (1,), "a": ()}, rules={"wide": an_alarm().rule})
+    assert decode_heat(encode_heat(record)) == record
+    assert decode_heat(encode_heat(heat())).rules == {}
 
 
 def test_a_measure_may_have_no_greatest_value():
@@ -376,6 +390,10 @@ def changed_probes(*pictures, **changes):
         (changed_probes(measures={}), "measures is or holds a dict; expected a list"),
         (changed_probes(measures=[{"name": "a"}]), "label is missing"),
         (changed_probes(measures=[AXIS | {"percent": 1}]), "percent is or holds a int"),
+        (
+            changed_probes(measures=[AXIS | {"worse": "left"}]),
+            "worse is 'left'; expected one of high",
+        ),
         (changed_probes(measures=[AXIS | {"low": 1}]), "drift goes from 1.0 to 1.0"),
         (changed_probes(measures=[AXIS, AXIS]), "measures has 'drift' twice"),
         (changed_probes(measures=[AXIS | {"name": "alarms"}]), "a measure is called 'alarms'"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import product
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from lightning_ablationcam.render import (
     encode_jpeg,
     encode_png,
     evolution_strip,
+    evolution_strips,
     gallery,
     overlay,
     overview_grid,
@@ -29,7 +31,13 @@ from lightning_ablationcam.render.animation import (
     frame_milliseconds,
     furniture_colors,
 )
-from lightning_ablationcam.render.caption import ELLIPSIS, caption_block, shortened, text_width
+from lightning_ablationcam.render.caption import (
+    ELLIPSIS,
+    caption_block,
+    shortened,
+    text_width,
+    wrapped,
+)
 from lightning_ablationcam.render.colors import ZERO, signed_color_table
 from lightning_ablationcam.render.encode import TOLERANCE
 from lightning_ablationcam.render.legend import BAR_HEIGHT, legend_block
@@ -73,6 +81,13 @@ def contains(whole, part):
     rows, columns = whole.shape[0] - height + 1, whole.shape[1] - width + 1
     corners = np.argwhere((whole[:rows, :columns] == part[0, 0]).all(axis=2))
     return any(np.array_equal(whole[y : y + height, x : x + width], part) for y, x in corners)
+
+
+def places_of(whole, part):
+    """How often ``part`` lies in ``whole``."""
+    views = np.lib.stride_tricks.sliding_window_view(whole, part.shape)
+    corners = np.argwhere((views[:, :, 0, 0, 0] == part[0, 0]).all(axis=2))
+    return sum(np.array_equal(views[y, x, 0], part) for y, x in corners)
 
 
 class TestColors:
@@ -272,6 +287,24 @@ class TestTwoSigns:
         assert shown[15, 15, 1] > shown[15, 15, 0] + 20
         assert shown[55, 55, 0] > shown[55, 55, 1] + 20
         assert shown[15, 55].max() <= 5
+
+    def test_strips_share_one_heading_and_one_legend(self):
+        pictures = np.stack([noise(seed, 112, 112) for seed in (1, 2, 3)])
+        heats = [[hot_cell(3, 3), hot_cell(3, 3)]] * 3
+        tile, bar = overlay(pictures[1], heats[1][0]), np.asarray(legend_block("max", CARD, LARGE))
+        head = np.asarray(caption_block(["all of them"], CARD, zoom=LARGE))
+        named = [[["head"], ["a.b", "corr."]]] * 3
+        drawn = evolution_strips(
+            pictures, heats, named, [["x"], ["y"], ["z"]], ["all of them"], "max"
+        )
+        for part, times in ((tile, 2), (bar, 1), (head, 1)):
+            assert places_of(drawn, part) == times
+        longer = [[["head"], ["encoder.layers.11.mlp", "corr."]]] * 3
+        taller = evolution_strips(pictures, heats, longer, [["x"]] * 3, ["all of them"], "max")
+        assert taller.shape[0] > drawn.shape[0]
+        assert taller.shape[1] == drawn.shape[1]
+        with pytest.raises(ValueError, match="titles"):
+            evolution_strips(pictures, heats, named, [["x"]], ["all"], "max")
 
     def test_the_positive_scale_ignores_what_speaks_against(self):
         heat = -hot_cell(3, 3)
@@ -475,6 +508,29 @@ class TestCaption:
     def test_very_long_names_end_in_an_ellipsis_inside(self, name):
         assert shortened(name, 224).endswith(ELLIPSIS)
         assert text_width(shortened(name, 224)) > 200
+
+    @given(st.text(st.sampled_from("ab.W_1"), min_size=1, max_size=60), st.integers(40, 120))
+    def test_wrapped_names_fit_and_keep_both_ends(self, name, width):
+        lines = wrapped(name, width)
+        assert all(text_width(line) <= width for line in lines)
+        if text_width(name) <= width:
+            assert lines == [name]
+            return
+        first, rest = lines
+        assert name.startswith(first)
+        assert name.endswith(rest.removeprefix(ELLIPSIS))
+        if not rest.startswith(ELLIPSIS):
+            assert first + rest == name
+        else:
+            longer = name[len(name) - len(rest) :]
+            assert text_width(ELLIPSIS + longer) > width
+        # After a dot, wherever one is on the line.
+        if not first.endswith("."):
+            assert "." not in first
+
+    def test_wrapped_names_differ_where_names_do(self):
+        blocks = [wrapped(f"layer{i}.{j}.conv{k}", 60) for i, j, k in product("12", "01", "12")]
+        assert len(set(map(tuple, blocks))) == 8
 
     def test_control_characters_and_accents(self):
         assert shortened("a\nb\r\n\tc\0d\u202ee", 200) == "a b c d e"

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ import torch
 import lightning_ablationcam
 from lightning_ablationcam import ProbeSet, write_report
 from lightning_ablationcam.run import history
-from lightning_ablationcam.run.alarms import Alarm
+from lightning_ablationcam.run.alarms import Alarm, Alarms
 from lightning_ablationcam.run.history import History, Pass
 from lightning_ablationcam.run.measuring import Measuring
 from lightning_ablationcam.tensorboard_plugin.page import STYLE, joined_modules, read_file
@@ -146,7 +147,12 @@ def test_the_measures_and_alarms_of_a_monitor_stand_in_it(tmp_path):
     monitor = Monitor(measuring=measuring)
     for seen in monitor.history.passes[1:]:
         seen.measures["deletion"] = np.array([0.25, np.nan])
-    monitor.history.mark({"drift": np.array([False, True])})
+    rings, alarms = {"drift": np.array([False, True])}, Alarms(measuring.alarms)
+    # As of a fit that went on with another limit.
+    monitor.history.passes[0] = replace(
+        monitor.history.passes[0], alarms=rings, rules={"drift": "mean drift below 0.75 for 2"}
+    )
+    monitor.history.mark(rings, alarms.rules_of(rings))
     _, data, _ = parts(write_report(monitor, tmp_path / "report.html"))
     (series,) = data["series"]
     names = [axis["name"] for axis in series["measures"]]
@@ -158,6 +164,9 @@ def test_the_measures_and_alarms_of_a_monitor_stand_in_it(tmp_path):
     assert [step["alarms"] for step in series["steps"]] == [{}, {}, {"drift": [1]}]
     assert [step["deletion"] for step in series["steps"]] == [None, [0.25, None], [0.25, None]]
     assert [step["insertion"] for step in series["steps"]] == [None] * 3
+    assert series["notes"] == [
+        "Rings of alarms under another rule than they have now are left out: drift."
+    ]
 
 
 @pytest.mark.parametrize(("bytes_", "most"), [(history.MAX_BYTES, 64), (1, 8)])

@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 import random
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
+from torchvision.ops import FrozenBatchNorm2d
 
 from lightning_ablationcam import ProbeSet, ablation_cam, sanity_check
+from lightning_ablationcam.network.layers import LayerError
 from lightning_ablationcam.network.randomised import replaceable
 from lightning_ablationcam.sanity import STAYS_CORRELATION, STAYS_SIMILARITY
 from tests.networks import (
@@ -258,10 +262,18 @@ def test_every_stage_is_the_map_of_a_network_with_these_parameters(name):
     aliases = list(model.named_parameters(remove_duplicate=False))
     modules = dict(model.named_modules())
     for names, keys in zip(result.modules, changed, strict=True):
-        of_stage = {name if name in modules else "" for name in names}
         for key in keys:
-            owners = {alias.rpartition(".")[0] for alias, p in aliases if p is held[key]}
-            assert owners & of_stage
+            mine = [alias for alias, p in aliases if p is held[key]]
+            assert any(is_named(alias, names, modules) for alias in mine)
+
+
+def is_named(parameter, names, modules):
+    """Whether a stage says that a parameter becomes random in it."""
+    owner, _, key = parameter.rpartition(".")
+    if not any(list(child.parameters()) for child in modules[owner].children()):
+        return (owner or type(modules[owner]).__name__) in names
+    of_owner = [name.removeprefix(f"{owner}.") for name in names if name.startswith(owner)]
+    return any(key in name.split("+") for name in of_owner)
 
 
 def test_modules_are_taken_from_the_output_down():
@@ -282,8 +294,44 @@ def test_modules_are_taken_from_the_output_down():
 
 def test_parameters_used_without_their_module_are_found():
     result = sanity_check(seeded(Attends()), "conv", images(4))
-    assert result.stages == ("head", "attention.out_proj", "attention", "conv")
-    assert sanity_check(seeded(TinyViT()), "auto", images(4)).stages[-2:] == ("TinyViT", "patches")
+    inputs = "attention.in_proj_weight+in_proj_bias"
+    assert result.stages == ("head", "attention.out_proj", inputs, "conv")
+    assert sanity_check(seeded(TinyViT()), "auto", images(4)).stages[-2:] == ("token", "patches")
+
+
+def test_modules_around_others_are_named_by_their_own_parameters():
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 6, 3)
+            self.position = nn.Parameter(torch.randn(6, 6, 6))
+
+        def forward(self, x):
+            return F.relu(self.conv(x) + self.position)
+
+    class Padded(nn.Conv2d):
+        """What is inside has no parameters."""
+
+        def __init__(self):
+            super().__init__(6, 6, 3)
+            self.pad = nn.ZeroPad2d(1)
+
+        def forward(self, x):
+            return super().forward(self.pad(x))
+
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.padded, self.head = Encoder(), Padded(), nn.Linear(6, 4)
+            self.scale, self.shift = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(4))
+
+        def forward(self, x):
+            return self.head(self.padded(self.encoder(x)).mean((2, 3))) * self.scale + self.shift
+
+    stages = sanity_check(seeded(Whole()), "padded", images(4)).stages
+    assert stages == ("scale+shift", "head", "padded", "encoder.position", "encoder.conv")
+    bare = sanity_check(seeded(nn.Conv2d(3, 4, 8)), None, images(4), 0, explain=edges, task="auto")
+    assert bare.stages == ("Conv2d",)
 
 
 def test_shared_parameters_become_random_once():
@@ -446,6 +494,34 @@ def test_the_model_is_left_as_it_was_when_a_reset_raises():
     assert_same(model, before)
 
 
+def test_values_are_given_back_where_others_write_to_parameters():
+    class Reaches(nn.Linear):
+        others = ()
+
+        def reset_parameters(self):
+            super().reset_parameters()
+            for other in self.others:
+                other.reset_parameters()
+
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), Reaches(6 * 36, 4))
+    model[3].others = [model[0]]
+
+    def trains(model, inputs, classes):
+        model.requires_grad_()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        model(inputs).square().sum().backward()
+        optimizer.step()
+        return inputs.mean(1)
+
+    before = snapshot(model)
+    for explain in (None, trains):
+        sanity_check(model, "1", images(4), 0, explain=explain)
+        after = snapshot(model)
+        assert after[1:] == before[1:]
+        for found, expected in zip(after[0].values(), before[0].values(), strict=True):
+            assert (found[:2], found[3:]) == (expected[:2], expected[3:])
+
+
 def test_between_forward_and_backward_autograd_notices_nothing():
     model = seeded(Skip()).train()
     loss = model(images(2)).square().sum()
@@ -511,7 +587,7 @@ def test_ablation_cam_follows_the_network():
     result = sanity_check(seeded(Deep()), "second", images(8, side=16))
     assert result.passed
     assert not result.stays.any()
-    assert str(result).endswith("passed: all of 8 maps follow the parameters")
+    assert str(result).endswith("passed: all 8 maps follow the parameters")
     assert result.correlation.shape == result.similarity.shape == (5, 8)
     assert result.maps.shape == (5, *result.intact.shape)
 
@@ -550,11 +626,213 @@ def test_maps_that_say_nothing_cannot_be_compared():
     assert result.correlation[:, :3].isnan().all()
     assert result.similarity[:, :3].isnan().all()
     assert result.stays.tolist() == [False, False, False, True]
-    assert "1 of 1 maps stay" in text
+    assert text.endswith(
+        "not passed: 1 of 4 maps stays, whatever the parameters; 1 of 4 maps could be compared"
+    )
+    assert result.moved.tolist() == [-1, -1, -1, len(result.stages)]
+    assert result.compared.tolist() == [False, False, False, True]
     only = sanity_check(seeded(Skip()), "conv", images(4), explain=lambda *_: torch.zeros(4, 5, 5))
     assert not only.passed
-    assert str(only).endswith("not passed: no map could be compared")
+    assert str(only).endswith("no map of the intact network has heat, so that none can follow")
     assert only.cold.all()
+
+
+def changing(intact, random):
+    """An explanation that returns some maps of the intact network and others afterwards."""
+    maps = iter([intact])
+    return lambda *_: next(maps, random)
+
+
+def test_maps_without_heat_in_the_last_stage_cannot_be_compared():
+    intact, other = torch.rand(4, 5, 5), torch.rand(4, 5, 5)
+
+    def check(last, count=4):
+        explain = changing(intact[:count], last[:count])
+        return sanity_check(seeded(Skip()), None, images(count), 0, explain=explain)
+
+    for nothing in (torch.zeros(4, 5, 5), torch.full((4, 5, 5), 2.0)):
+        result = check(nothing)
+        assert not result.passed
+        assert not result.stays.any()
+        assert str(result).endswith(
+            "not passed: after the last stage no map has heat, which says nothing"
+        )
+    some = other.clone()
+    some[0], some[1, 0, 0] = 0, torch.inf
+    for maps, compared in (
+        (some, "2 of 4 maps could be compared, and follow the parameters"),
+        (torch.cat([torch.zeros(3, 5, 5), other[3:]]), "1 of 4 maps could be compared, and"),
+        (other, "all 4 maps follow the parameters"),
+    ):
+        result = check(maps)
+        assert result.passed
+        assert f"passed: {compared}" in str(result)
+    assert str(check(other, 1)).endswith("passed: the map follows the parameters")
+    assert str(check(intact, 1)).endswith("not passed: 1 of 1 map stays, whatever the parameters")
+
+
+def chain(depth):
+    """Convolutions, and a head."""
+    torch.manual_seed(0)
+    parts = [nn.Sequential(nn.Conv2d(3 if not i else 8, 8, 3), nn.ReLU()) for i in range(depth)]
+    return nn.Sequential(*parts, nn.Flatten(), nn.LazyLinear(4))
+
+
+def test_a_map_that_ignores_all_but_the_first_layers_stays():
+    model = chain(4)
+    model(images(4, side=16))
+
+    def first_layer(model, inputs, classes):
+        return model[0](inputs).mean(1)
+
+    result = sanity_check(model, None, images(4, side=16), explain=first_layer)
+    assert result.stages == ("5", "3.0", "2.0", "1.0", "0.0")
+    assert (result.correlation[:4] == 1).all()
+    assert (result.correlation[4] < STAYS_CORRELATION).all()
+    assert result.moved.tolist() == [4] * 4
+    assert result.stays.all()
+    assert not result.passed
+    assert str(result).endswith("not passed: 4 of 4 maps stay until '0.0' is random")
+    # That reads half of them has left by then.
+    half = sanity_check(
+        model, None, images(4, side=16), explain=lambda m, i, c: m[:3](i).square().mean(1)
+    )
+    assert half.moved.tolist() == [2] * 4
+    assert half.passed
+
+
+def test_a_map_leaves_where_it_first_is_unlike_the_intact_one():
+    like, unlike = torch.rand(4, 5, 5), torch.rand(4, 5, 5)
+    # 1 is like the intact one in that stage; of five stages.
+    course = torch.tensor([[1, 1, 0, 0, 0], [0, 1, 1, 1, 0], [1, 1, 1, 0, 0], [0, 0, 0, 0, 1]])
+    stages = iter([torch.ones(4), *course.T])
+
+    def explain(*_):
+        return torch.where(next(stages).view(4, 1, 1) > 0, like, unlike)
+
+    result = sanity_check(seeded(Deep()), None, images(4), 0, explain=explain)
+    assert result.moved.tolist() == [2, 0, 3, 0]
+    assert result.stays.tolist() == [False, False, True, True]
+    assert str(result).endswith("not passed: 2 of 4 maps stay at least until 'second' is random")
+    course = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 0, 0], [0] * 5, [0] * 5])
+    stages = iter([torch.ones(4), *course.T])
+    result = sanity_check(seeded(Deep()), None, images(4), 0, explain=explain)
+    assert result.moved.tolist() == [4, 3, 0, 0]
+    assert str(result).endswith("not passed: 2 of 4 maps stay at least until 'second' is random")
+
+
+@pytest.mark.parametrize("stages", [1, 2, 20])
+def test_one_module_with_parameters(stages):
+    class Only(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return F.relu(self.conv(x)).mean((2, 3))
+
+    result = sanity_check(seeded(Only()), "conv", images(4), stages=stages)
+    assert result.modules == (("conv",),)
+    two = sanity_check(seeded(nn.Sequential(Only(), nn.Linear(4, 3))), "0.conv", images(4))
+    assert two.modules == (("1",), ("0.conv",))
+
+
+class Frozen(nn.Module):
+    """A batch norm of buffers alone, as in detection backbones."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.register_buffer("weight", torch.linspace(0.5, 1.5, channels))
+        self.register_buffer("bias", torch.linspace(-0.1, 0.1, channels))
+        self.register_buffer("running_mean", torch.linspace(-1, 1, channels))
+        self.register_buffer("running_var", torch.linspace(1, 2, channels))
+
+    def forward(self, x):
+        scale = self.weight * (self.running_var + 1e-5).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return x * scale[:, None, None] + shift[:, None, None]
+
+
+class Scalar(nn.Module):
+    """Buffers of the same names that are not a number for each channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(()))
+        self.register_buffer("running_var", torch.ones(()))
+
+    def forward(self, x):
+        return (x - self.running_mean) / self.running_var
+
+
+@pytest.mark.parametrize("by_keyword", [False, True])
+@pytest.mark.parametrize("make", [nn.BatchNorm2d, Frozen, lambda _: Scalar()])
+def test_norms_of_all_kinds_take_their_statistics_anew(make, by_keyword):
+    name = "x" if make is not nn.BatchNorm2d else "input"
+
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn, self.head = nn.Conv2d(3, 6, 3), make(6), nn.Linear(6, 4)
+
+        def forward(self, x):
+            x = self.conv(x)
+            x = self.bn(**{name: x}) if by_keyword else self.bn(x)
+            return self.head(F.relu(x).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = Normed().eval()
+    before = snapshot(model)
+    _, first, *_, last = states_of(model)
+    assert_same(model, before)
+    conv = nn.Conv2d(3, 6, 3)
+    conv.load_state_dict({key: last[f"conv.{key}"] for key in ("weight", "bias")})
+    given = conv(images(4)).detach().movedim(1, 0).flatten(1)
+    if isinstance(model.bn, Scalar):
+        given = torch.tensor([-1.0, 1.0]) * 0.5**0.5  # Mean 0 and variance 1 stay.
+    torch.testing.assert_close(last["bn.running_mean"], given.mean(-1))
+    torch.testing.assert_close(last["bn.running_var"], given.var(-1))
+    assert torch.equal(first["bn.running_mean"], model.bn.running_mean)
+
+
+def test_the_signal_of_a_detection_backbone_lives_on():
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(norm_layer=FrozenBatchNorm2d).eval()
+    for module in network.modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            module.running_mean.uniform_(50, 99)  # As of other activations.
+    spread, inputs = [], images(4, side=32)
+
+    def explain(model, inputs, classes):
+        with Outputs(model, FrozenBatchNorm2d) as outputs:
+            model(inputs)
+        spread.append([each.var().item() for each in outputs])
+        return outputs[0].mean(1)
+
+    result = sanity_check(network, None, inputs, 0, explain=explain, stages=4)
+    assert result.compared.all()
+    # 1, but for the epsilon under the root, beside which a new module's variances are small.
+    assert min(spread[-1]) > 0.5
+    assert max(spread[-1]) < 1.01
+
+
+class Outputs(list):
+    """What the modules of a kind return in a ``with``."""
+
+    def __init__(self, model, kind):
+        super().__init__()
+        self.modules = [module for module in model.modules() if isinstance(module, kind)]
+
+    def __enter__(self):
+        self.handles = [
+            module.register_forward_hook(lambda _module, _args, output: self.append(output.clone()))
+            for module in self.modules
+        ]
+        return self
+
+    def __exit__(self, *error):
+        for handle in self.handles:
+            handle.remove()
 
 
 def test_classes_stay_those_of_the_intact_network():
@@ -601,6 +879,11 @@ def test_a_probe_set_is_taken_too():
     drawn = result.draw(probes.pictures(), probes.names)
     assert drawn.dtype == np.uint8
     assert drawn.ndim == 3
+    # Other names make another picture, and long ones are no wider.
+    longer = replace(result, stages=tuple(f"encoder.layers.0.{name}" for name in result.stages))
+    other = longer.draw(probes.pictures(), probes.names)
+    assert other.shape[1] == drawn.shape[1]
+    assert other.shape[0] > drawn.shape[0]
     with pytest.raises(ValueError, match="names has 1 entries; expected one for each of 4"):
         result.draw(probes.pictures(), ["a"])
     with pytest.raises(ValueError, match="pictures has 2 entries; expected one for each of 4"):
@@ -701,6 +984,63 @@ def test_what_explanations_do_to_what_they_are_given_stays_theirs():
     assert torch.equal(inputs, before)
     assert result.classes.tolist() == [1, 2, 3, 0]
     assert torch.equal(result.maps[-1], before.mean(1))
+
+
+def test_an_explanation_of_another_kind_needs_no_layer():
+    class Flat(nn.Module):
+        """No layer has a spatial value."""
+
+        def __init__(self):
+            super().__init__()
+            self.low, self.high = nn.Linear(3 * 64, 6), nn.Linear(6, 4)
+            self.forwards = 0
+
+        def forward(self, x):
+            self.forwards += 1
+            return self.high(F.relu(self.low(x.flatten(1))))
+
+    model, inputs, called = seeded(Flat()), images(4), []
+    predicted = model(inputs).argmax(1)
+
+    def forward(model, inputs):
+        called.append(len(inputs))
+        return model(inputs)
+
+    asked = []
+
+    def explain(model, inputs, classes):
+        asked.append(classes.tolist())
+        return inputs.mean(1)
+
+    result = sanity_check(model, None, inputs, explain=explain, forward=forward)
+    assert result.classes.tolist() == predicted.tolist()
+    assert asked == [predicted.tolist()] * 3
+    assert called == [4] * 2  # The predictions, and what is used when.
+    sanity_check(model, "auto", inputs, 0, explain=explain, forward=forward)
+    assert called == [4] * 3
+    with pytest.raises(LayerError, match="target_layer='hihg' is not a layer of Flat"):
+        sanity_check(model, "hihg", inputs, 0, explain=explain)
+    with pytest.raises(LayerError, match="is not part of the model"):
+        sanity_check(model, nn.Linear(2, 2), inputs, 0, explain=explain)
+    with pytest.raises(TypeError, match="target_layer=None goes with explain= only"):
+        sanity_check(model, None, inputs)
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel", "regression", "segmentation"])
+def test_predictions_are_those_of_ablation_cam(task):
+    class Any(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 1 if task == "binary" else 4, 1)
+
+        def forward(self, x):
+            x = self.head(F.relu(self.conv(x)))
+            return x if task == "segmentation" else x.mean((2, 3)).sigmoid()
+
+    model, inputs = seeded(Any()), images(8)
+    found = ablation_cam(model, "conv", inputs, task=task)
+    seen = sanity_check(model, None, inputs, task=task, explain=lambda m, x, c: x.mean(1))
+    assert seen.classes.tolist() == found.classes.tolist()
 
 
 def test_one_layer_only():

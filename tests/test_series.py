@@ -173,6 +173,7 @@ def test_the_page_gets_what_was_agreed():
                 "unit": "",
                 "group": "Change",
                 "hint": "How much the map changed since the pass before: 1 - cosine",
+                "worse": "high",
             },
             {
                 "name": "concentration",
@@ -183,6 +184,7 @@ def test_the_page_gets_what_was_agreed():
                 "unit": "",
                 "group": "Focus",
                 "hint": "Share of the heat in the hottest tenth of the area",
+                "worse": "",
             },
         ],
         "alarms": [],
@@ -252,6 +254,21 @@ def test_an_alarm_without_a_rule_is_left_out_and_said():
     data = page_data(series, pictures=[], maps="")
     assert [step["alarms"] for step in data["steps"]] == [{"wide": (1,)}] * 2
     assert series.notes == ("Alarms that the run had before and has no more are left out: old.",)
+
+
+def test_what_rang_by_another_rule_of_the_same_name_is_left_out_and_said():
+    before, now = an_alarm(), an_alarm(above=0.75)
+    seen = [
+        *stamped([0], alarms={"wide": (0,)}, rules={"wide": before.rule}),
+        *stamped([1], start=200.0, alarms={"wide": (1,)}, rules={"wide": now.rule}),
+        *stamped([2], start=300.0, alarms={"wide": (0, 1)}, rules={"wide": before.rule}),
+    ]
+    series = assemble("run", "tag", [Stamped(0, 1.0, probes(alarms=(now,)))], seen)
+    data = page_data(series, pictures=[], maps="")
+    assert [step["alarms"] for step in data["steps"]] == [{}, {"wide": (1,)}, {}]
+    assert series.notes == (
+        "Rings of alarms under another rule than they have now are left out: wide.",
+    )
 
 
 def test_what_speaks_against_has_maps_of_its_own():

@@ -38,6 +38,7 @@ pytestmark = needs_browser
 EVERY = 4
 UNKNOWN = "\N{EN DASH}"
 BORDER = an_alarm("border_heat", above=0.5, for_passes=2)
+ANY_BORDER = an_alarm("border_heat", above=0.5, for_passes=2, of="any")
 MASK = an_alarm("mask_heat", HOSTILE, below=0.3, for_passes=2, of="any")
 
 
@@ -73,6 +74,19 @@ def made():
 def plain():
     """A run without alarms and masks, with further classes."""
     return measured(evolution("plain", probes=6, steps=18, roles=("rival",)), masks=False)
+
+
+@pytest.fixture(scope="module")
+def silent():
+    """A run with all measures and no alarm."""
+    return measured(evolution("silent", probes=6, steps=18))
+
+
+@pytest.fixture(scope="module")
+def other():
+    """A run with an alarm on any probe."""
+    rule = an_alarm("border_heat", "m", above=0.45, of="any")
+    return measured(evolution("other", probes=6, steps=18), alarms=[rule], seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -330,6 +344,38 @@ class TestGaps:
         show(page, at, f"probe=2&step={step_of(made, last)}&groups=Faithfulness")
         expect(node.locator(".since")).to_be_hidden()
 
+    def test_folded_each_step_is_said_once(self, page):
+        mixed = measured(evolution("mixed", probes=2, steps=6), every=1)
+        for name in ("average_drop", "increase"):
+            mixed.data["steps"][5][name] = None
+        for name in ("average_gain", "insertion"):
+            mixed.data["steps"][4][name] = mixed.data["steps"][5][name] = None
+        with served(Tab().put(mixed)) as url:
+            show(page, url, "probe=0&groups=none")
+            labels = ["Increase in confidence", "Insertion"]
+            for axis in ALL_MEASURES:
+                if axis.group == FAITHFULNESS:
+                    since = plot(page, axis.label).locator(".since")
+                    assert since.is_visible() == (axis.label in labels), axis.label
+            texts = [plot(page, label).locator(".since").inner_text() for label in labels]
+            assert texts == [f"of step {step_of(mixed, i)}" for i in (4, 3)]
+
+    def test_a_map_without_heat_has_no_share_of_it(self, page):
+        cold = measured(evolution("cold", probes=2, steps=6), every=1)
+        cold.data["steps"][5]["maxima"][0] = 0.0
+        cold.data["steps"][5]["pointing_game"][0] = None
+        with served(Tab().put(cold)) as url:
+            show(page, url, "probe=0&measure=border_heat")
+            shown = numbers(page)
+            focus = [axis.label for axis in ALL_MEASURES if axis.group == FOCUS]
+            assert {shown[label] for label in focus} == {"no heat"}
+            assert shown["Insertion"] != "no heat" != shown["Drift"]
+            values = page.locator(".card .plot:first-child .value:not(.b)").all_inner_texts()
+            assert values[0] == "no heat"
+            assert values[1].endswith(" %")
+            show(page, url, f"probe=0&step={step_of(cold, 4)}")
+            assert "no heat" not in numbers(page).values()
+
     def test_before_the_first_nothing_is_known(self, page):
         late = measured(evolution("late", probes=2, steps=4), every=1)
         for entry in late.data["steps"][:2]:
@@ -351,31 +397,75 @@ def seen(page, clip):
 
 
 class TestLimits:
-    def test_the_limit_stands_in_the_curve_with_its_number(self, page, at, made):
+    def test_the_limit_stands_in_the_curve_with_its_number(self, page, made):
+        rules = [ANY_BORDER, MASK]
+        with served(Tab().put(measured(made, every=EVERY, alarms=rules))) as url:
+            show(page, url, "probe=1")
+            values = column(made, "border_heat", 1)
+            high = max(max(values), 0.5 * 1.15)
+            y = 95 - 90 * 0.5 / high
+            node = plot(page, "Border heat")
+            line = points(node.locator("path.limit").get_attribute("d"))
+            assert line[0][1] == pytest.approx(y, 0.01)
+            beyond = node.locator("rect.beyond")
+            assert float(beyond.get_attribute("y")) == 0
+            assert float(beyond.get_attribute("height")) == pytest.approx(y, abs=0.1)
+            number = node.locator(".limit-value")
+            assert number.inner_text() == "50 %"
+            title = "Alarm: border heat of any probe above 50 % for 2 passes"
+            assert number.get_attribute("title") == title
+            below = plot(page, "Heat in mask").locator("rect.beyond")
+            assert float(below.get_attribute("y")) + float(below.get_attribute("height")) == 100
+            # No other curve has one.
+            expect(page.locator("dialog rect.beyond")).to_have_count(2)
+
+    def test_a_limit_of_the_mean_is_not_that_of_a_probe(self, page, at):
         show(page, at, "probe=1")
-        values = column(made, "border_heat", 1)
-        high = max(max(values), 0.5 * 1.15)
-        y = 95 - 90 * 0.5 / high
         node = plot(page, "Border heat")
-        assert points(node.locator("path.limit").get_attribute("d"))[0][1] == pytest.approx(y, 0.01)
-        beyond = node.locator("rect.beyond")
-        assert float(beyond.get_attribute("y")) == 0
-        assert float(beyond.get_attribute("height")) == pytest.approx(y, abs=0.1)
+        expect(node.locator("path.limit.of-mean")).to_have_count(1)
+        expect(node.locator("rect.beyond")).to_have_count(0)
+        expect(node.locator("path.dots.beyond")).to_have_count(0)
         number = node.locator(".limit-value")
-        assert number.inner_text() == "50 %"
-        assert number.get_attribute("title") == "Alarm: mean border heat above 50 % for 2 passes"
-        below = plot(page, "Heat in mask").locator("rect.beyond")
-        assert float(below.get_attribute("y")) + float(below.get_attribute("height")) == 100
-        # No other curve has one.
-        expect(page.locator("dialog rect.beyond")).to_have_count(2)
+        assert number.inner_text() == "50 % (mean)"
+        title = (
+            "Alarm: mean border heat above 50 % for 2 passes\n"
+            "The limit is that of the mean over all probes, not of this one"
+        )
+        assert number.get_attribute("title") == title
+        assert title in node.locator(".chart-box").get_attribute("title")
+
+    def test_a_limit_of_any_probe_is_not_that_of_the_mean(self, page, at, made):
+        show(page, at, "measure=mask_heat")
+        overview = page.locator(".side-a .overview")
+        for part in ("path.limit", "rect.beyond", ".limit-value", "path.dots.beyond"):
+            expect(overview.locator(part)).to_have_count(0)
+        title = overview.locator(".chart-box").get_attribute("title")
+        assert title.endswith(
+            f"\nAlarm: {HOSTILE}: heat in mask of any probe below 30 % for 2 passes"
+        )
+        # When it rang is told all the same.
+        ticks = points(overview.locator("path.rang").get_attribute("d"))
+        assert len(ticks) == len(rang(made, HOSTILE))
+        assert page.locator(".card path.limit").count() > 0
+
+    def test_two_limits_of_a_rule_do_not_cover_each_other(self, page, made):
+        rule = an_alarm("border_heat", above=0.36, below=0.34)
+        with served(Tab().put(measured(made, alarms=[rule]))) as url:
+            for state, where in (("", ".side-a .overview"), ("probe=1", "dialog")):
+                show(page, url, state)
+                one, other = (n.bounding_box() for n in page.locator(f"{where} .limit-value").all())
+                apart = one["x"] + one["width"] <= other["x"] or (
+                    other["x"] + other["width"] <= one["x"]
+                )
+                assert apart, (one, other)
 
     def test_what_is_beyond_is_tinted(self, page, at):
-        show(page, at, "probe=1&step=24")
-        node = plot(page, "Border heat")
+        show(page, at, "step=24")
+        node = page.locator(".side-a .overview")
         box = node.locator(".chart-box").bounding_box()
         y = float(node.locator("rect.beyond").get_attribute("height")) / 100 * box["height"]
-        # Right of the number, left of where the curve rises.
-        clip = {"x": box["x"] + box["width"] * 0.85, "width": 10, "y": box["y"]}
+        # Left of where the curve rises.
+        clip = {"x": box["x"] + box["width"] * 0.12, "width": 10, "y": box["y"]}
         above = seen(page, clip | {"height": y - 2}).reshape(-1, 3)
         # 9 % of #c62828 over white.
         assert np.abs(np.median(above, axis=0) - [250, 236, 236]).max() <= 1
@@ -383,7 +473,7 @@ class TestLimits:
         assert (np.median(below, axis=0) == 255).all()
 
     def test_a_limit_that_no_value_reaches_is_in_sight(self, page, made):
-        rule = an_alarm("average_drop", above=0.9)
+        rule = an_alarm("average_drop", above=0.9, of="any")
         high = measured(made.replaced(run="high"), alarms=[rule])
         with served(Tab().put(high)) as url:
             show(page, url, "probe=1")
@@ -399,19 +489,24 @@ class TestLimits:
             assert number["y"] >= box["y"]
 
     @pytest.mark.parametrize("probe", [0, 3])
-    def test_steps_at_which_it_rang_are_marked(self, page, at, made, probe):
+    def test_steps_at_which_the_probe_was_in_an_alarm_are_marked(self, page, at, made, probe):
         show(page, at, f"probe={probe}")
         for label, measure, rule in (
             ("Border heat", "border_heat", BORDER),
             ("Heat in mask", "mask_heat", MASK),
         ):
             rings = rang(made, rule["name"])
-            node = plot(page, label)
-            ticks = points(node.locator("path.rang").get_attribute("d"))
-            assert [x for x, _ in ticks] == pytest.approx([1000 * i / 17 for i in rings], abs=0.1)
             mine = [i for i in rings if probe in ringing(made, i)[rule["name"]]]
+            card = page.locator(f".card[data-probe='{probe}'] .plot").first
+            for node in (plot(page, label), *([card] if rule is BORDER else [])):
+                found = node.locator("path.rang")
+                ticks = points(found.get_attribute("d")) if mine else []
+                places = [1000 * i / 17 for i in mine]
+                assert [x for x, _ in ticks] == pytest.approx(places, abs=0.1)
+                assert found.count() == bool(mine)
+            node = plot(page, label)
             dots = node.locator("path.dots.beyond")
-            if not mine:
+            if not mine or rule is BORDER:
                 expect(dots).to_have_count(0)
                 continue
             curve = points(node.locator("path.line").get_attribute("d"))
@@ -431,6 +526,11 @@ class TestLimits:
             assert page.locator("dialog rect.beyond").count() == 0
             # The run is in alarm all the same.
             assert page.locator(".in-alarm:visible").count() == badges > 0
+            for title in (
+                page.locator(".in-alarm:visible").first.get_attribute("title"),
+                page.locator("dialog .in-alarms li").first.inner_text(),
+            ):
+                assert title.endswith("(of the class explained)")
 
 
 class TestTimeLine:
@@ -443,30 +543,65 @@ class TestTimeLine:
             lines = mark.get_attribute("title").split("\n")
             for rule, words in (
                 (BORDER, "mean border heat above 50 % for 2 passes"),
-                (MASK, f"{HOSTILE}: heat in mask below 30 % for 2 passes"),
+                (MASK, f"{HOSTILE}: heat in mask of any probe below 30 % for 2 passes"),
             ):
                 count = len(ringing(made, index).get(rule["name"], []))
                 line = f"{words}: {count} probe{'s' * (count != 1)}"
+                line += "" if rule is BORDER else ", not the measure drawn"
                 assert (line in lines) == (rule["name"] in names)
+            # Those of the measure drawn stand out.
+            is_other = "other" in mark.get_attribute("class")
+            assert is_other == ("border_heat" not in names)
             assert mark.get_attribute("aria-label").startswith(f"Step {step_of(made, index)}: ")
             box, chart = mark.bounding_box(), page.locator(".side-a .overview .chart-box")
             middle = box["x"] + box["width"] / 2 - chart.bounding_box()["x"]
             assert middle == pytest.approx(chart.bounding_box()["width"] * index / 17, abs=1)
         index = list(starts)[-1]
-        marks.last.click()
+        marks.last.click(position={"x": 12, "y": 4})
         expect(page.locator(".top .side-a .step")).to_have_text(f"Step {step_of(made, index)}")
         assert_state(page, step=str(step_of(made, index)))
 
-    def test_a_click_beside_the_middle_of_a_mark_is_one_on_it(self, page):
+    def test_a_click_on_a_mark_and_one_below_it(self, page):
         run = evolution("long", probes=3, steps=90)
         long = measured(run, alarms=[an_alarm("border_heat", above=0.5)])
         with served(Tab().put(long)) as url:
             show(page, url)
-            page.locator(".side-a .ring").first.click(position={"x": 1, "y": 12})
+            mark = page.locator(".side-a .ring").first
+            mark.click(position={"x": 1, "y": 6})
             index = min(beginnings(long))
-            expect(page.locator(".top .side-a .step")).to_have_text(
-                f"Step {step_of(long, index):,}"
-            )
+            now = page.locator(".top .side-a .step")
+            expect(now).to_have_text(f"Step {step_of(long, index):,}")
+            # There it is one on the curve.
+            box, chart = mark.bounding_box(), page.locator(".side-a .overview .chart-box")
+            page.mouse.click(box["x"] + 1, box["y"] + 20)
+            share = (box["x"] + 1 - chart.bounding_box()["x"]) / chart.bounding_box()["width"]
+            beside = round(share * 89)
+            assert beside != index
+            expect(now).to_have_text(f"Step {step_of(long, beside):,}")
+
+    def test_marks_that_would_overlap_are_one(self, page):
+        rules = [an_alarm("border_heat", above=0.5), an_alarm("mask_heat", "m", above=0.0)]
+        run = measured(evolution("close", probes=3, steps=90), alarms=rules)
+        for i, entry in enumerate(run.data["steps"]):
+            entry["alarms"] = {"border_heat": [0]} if i == 40 else {"m": [1]} if i == 42 else {}
+        with served(Tab().put(run)) as url:
+            show(page, url, "step=24")
+            (mark,) = page.locator(".side-a .ring").all()
+            assert mark.get_attribute("title").split("\n") == [
+                f"Step {step_of(run, 40)}: mean border heat above 50 %: 1 probe",
+                f"Step {step_of(run, 42)}: m: mean heat in mask above 0 %: 1 probe, not the measure"
+                " drawn",
+            ]
+            mark.click(position={"x": 12, "y": 4})
+            expect(page.locator(".top .side-a .step")).to_have_text(f"Step {step_of(run, 40):,}")
+
+    def test_they_are_seen_in_forced_colours(self, browser, at):
+        with watched(browser, forced_colors="active") as page:
+            show(page, at)
+            box = page.locator(".side-a .ring").first.bounding_box()
+            part = {"x": box["x"] + 11, "y": box["y"] + 1, "width": 2, "height": 3}
+            beside = {"x": box["x"] + 1, "y": box["y"] + 1, "width": 3, "height": 3}
+            assert np.abs(seen(page, part).mean() - seen(page, beside).mean()) > 100
 
     def test_a_key_goes_from_one_to_the_next(self, page, at, made):
         show(page, at, f"step={step_of(made, 0)}")
@@ -503,8 +638,6 @@ class TestTimeLine:
     def test_it_rings_on_where_its_measure_is_not_taken(self, page):
         rule = an_alarm("average_drop", above=0.1)
         made = measured(evolution("on", probes=3, steps=10), every=3, alarms=[rule])
-        # As the page must understand a run that says nothing in between.
-        assert [i for i in rang(made, "average_drop") if i % 3] == []
         with served(Tab().put(made)) as url:
             show(page, url)
             (start, *others) = beginnings_of_taken(made, 3)
@@ -574,7 +707,36 @@ class TestOverview:
             [95 - 90 * m / max(means) for m in means], abs=0.1
         )
         assert points(overview.locator("path.dots").get_attribute("d")) == points(line)
-        assert overview.locator(".chart-box").get_attribute("title").endswith(f"{means[-1]:.3f}")
+        text, since = f"{means[-1]:.3f}", f", of step {step_of(made, 16)}"
+        title = overview.locator(".chart-box").get_attribute("title")
+        assert title == f"Mean insertion of all probes: {text}{since}"
+        number = page.locator(".side-a .mean")
+        assert number.inner_text() == text
+        assert number.get_attribute("title") == title
+        slider = page.locator(".top input[data-step=a]")
+        assert f", mean insertion {text}{since}" in slider.get_attribute("aria-valuetext")
+        # Grey, and so on the cards.
+        value = page.locator(".card .value:not(.b)").first
+        for node in (number, value):
+            expect(node).to_have_class(re.compile(r"\bold\b"))
+        assert value.get_attribute("title") == since[2:]
+        show(page, at, f"measure=insertion&step={step_of(made, 16)}")
+        for node in (number, value):
+            expect(node).not_to_have_class(re.compile(r"\bold\b"))
+        assert number.get_attribute("title").endswith(text)
+
+    def test_a_side_that_lacks_the_measure_of_a_says_so(self, page, made):
+        few = evolution("few", probes=6, steps=18)
+        with served(Tab().put(made, few)) as url:
+            show(page, url, "compare=side&brun=few&measure=border_heat")
+            assert page.locator(".side-b span.measure").inner_text() == "Mean border heat"
+            assert page.locator(".side-b .mean").inner_text() == "not measured"
+            assert page.locator(".side-b .overview path.line").get_attribute("d") == ""
+            show(page, url, "compare=side&brun=few&measure=border_heat&probe=1")
+            other = plot(page, "Border heat").locator(".value.b")
+            assert other.inner_text() == "not measured"
+            other = plot(page, "Concentration").locator(".value.b")
+            assert other.inner_text().endswith(" %")
 
     def test_both_sides_show_the_same_measure(self, page, at):
         show(page, at, "compare=side&measure=shift")
@@ -595,8 +757,18 @@ class TestOverview:
         settled(page)
         mean = np.mean(plain.data["steps"][-1]["border_heat"])
         title = page.locator(".side-a .overview .chart-box").get_attribute("title")
-        assert title.endswith(f": {100 * mean:.1f} %")
-        assert page.locator(".card .plot-label").first.inner_text() == "Drift"
+        assert title.endswith(f": {100 * mean:.1f} % (of the class explained)")
+        select = page.get_by_label("Measure of the curves")
+        assert select.locator("option:checked").inner_text().endswith("(of the class explained)")
+        # Nothing else takes its place.
+        label, value = (page.locator(f".card .{part}").first for part in ("plot-label", "value"))
+        assert label.inner_text() == "Border heat"
+        assert value.inner_text() == UNKNOWN
+        assert "class explained" in label.get_attribute("title")
+        select.select_option("drift")
+        settled(page)
+        assert select.locator("option:checked").inner_text() == "Mean drift"
+        assert value.inner_text() != UNKNOWN
 
 
 class TestCards:
@@ -638,6 +810,59 @@ class TestCards:
         none = next(i for i in range(18) if not any(probe in v for v in ringing(made, i).values()))
         show(page, at, f"probe={probe}&step={step_of(made, none)}")
         expect(page.locator("dialog .in-alarms")).to_be_hidden()
+
+    def test_both_sides_tell_of_their_alarms(self, page, silent, other):
+        with served(Tab().put(silent, other)) as url:
+            index = next(i for i in rang(other, "m") if i < 17)
+            who = ringing(other, index)["m"]
+            at_step = f"step={step_of(other, index)}&compare=side&brun=other"
+            show(page, url, at_step)
+            for probe in range(6):
+                badge = page.locator(f".card[data-probe='{probe}'] .in-alarm")
+                if probe not in who:
+                    expect(badge).to_be_hidden()
+                    continue
+                assert badge.inner_text() == "B: Alarm"
+                words = "B: m: border heat of any probe above 45 %: "
+                assert badge.get_attribute("title").startswith(words)
+            summary = page.locator(".summary").inner_text()
+            assert f"B: alarm: m ({len(who)} probe" in summary
+            assert "A: alarm" not in summary
+            show(page, url, f"{at_step}&alarm=any")
+            assert self.names(page) == self.wanted(other, index)
+            show(page, url, f"{at_step}&probe={who[0]}")
+            (line,) = page.locator("dialog .in-alarms li").all_inner_texts()
+            assert line.startswith("B: m: border heat of any probe above 45 %: ")
+            node = plot(page, "Border heat")
+            values = column(other, "border_heat", who[0])
+            mine = [i for i in rang(other, "m") if who[0] in ringing(other, i)["m"]]
+            curve = points(node.locator("path.line.b").get_attribute("d"))
+            dots = points(node.locator("path.dots.beyond").get_attribute("d"))
+            assert dots == [curve[i] for i in mine if values[i] is not None]
+            ticks = points(node.locator("path.rang.b").get_attribute("d"))
+            assert [x for x, _ in ticks] == pytest.approx([1000 * i / 17 for i in mine], abs=0.1)
+            assert node.locator(".limit-value").inner_text() == "B: 45 %"
+
+    def test_the_key_goes_to_alarms_of_b(self, page, silent, other):
+        with served(Tab().put(silent, other)) as url:
+            starts = list(beginnings(other))
+            show(page, url, f"step={step_of(other, 0)}&compare=side&brun=other")
+            page.keyboard.press("a")
+            settled(page)
+            first = next(i for i in starts if i > 0)
+            assert step(page) == f"Step {step_of(other, first)}"
+            said = page.locator("#ablation-cam > [aria-live]").inner_text()
+            assert "alarm: B: m: " in said
+            page.get_by_label("Same step in both runs").uncheck()
+            page.evaluate("document.activeElement.blur()")
+            settled(page)
+            assert "of B" in page.locator(".keys").inner_text()
+            show(page, url, "step=24&compare=side&brun=other&together=no&bstep=first")
+            page.keyboard.press("Shift+A")
+            settled(page)
+            assert step(page) == "Step 24"
+            now = page.locator(".top .side-b .step")
+            expect(now).to_have_text(f"Step {step_of(other, first)}")
 
     def test_the_filter(self, page, at, made):
         index = next(i for i in rang(made, "border_heat") if len(ringing(made, i)) == 2)
@@ -684,10 +909,13 @@ class TestCards:
         select.select_option(label="Highest border heat at this step")
         values = np.array(made.data["steps"][10]["border_heat"])
         assert self.names(page) == names[np.argsort(-values)].tolist()
-        assert_state(page, step=str(step_of(made, 10)), sort="highest:border_heat")
+        # It is shown, too.
+        chosen = {"sort": "highest:border_heat", "measure": "border_heat"}
+        assert_state(page, step=str(step_of(made, 10)), **chosen)
         select.select_option(label="Lowest heat in mask at this step")
         values = np.array(made.data["steps"][10]["mask_heat"])
         assert self.names(page) == names[np.argsort(values)].tolist()
+        assert page.locator(".card .plot-label").first.inner_text() == "Heat in mask"
         # Of one that is not taken here, the newest numbers.
         select.select_option(label="Lowest insertion at this step")
         values = np.array(made.data["steps"][8]["insertion"])
@@ -713,7 +941,7 @@ class TestOlderRecords:
             fields.pop("measures", None)
         elif isinstance(fields["measures"], list):
             for axis in fields["measures"]:
-                for name in ("unit", "group", "hint"):
+                for name in ("unit", "group", "hint", "worse"):
                     del axis[name]
         del fields["alarms"]
         return [json.dumps(fields).encode(), *rest]
@@ -756,7 +984,8 @@ class TestReport:
             assert numbers(page)["Border heat"] == f"{100 * entry['border_heat'][1]:.1f} %"
             last = index // EVERY * EVERY
             assert numbers(page)["Insertion"] == f"{made.data['steps'][last]['insertion'][1]:.3f}"
-            assert plot(page, "Border heat").locator(".limit-value").inner_text() == "50 %"
+            limit = plot(page, "Border heat").locator(".limit-value")
+            assert limit.inner_text() == "50 % (mean)"
 
 
 class TestForAll:

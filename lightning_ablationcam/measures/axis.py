@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Axis:
         unit: What it is counted in, such as ``"px"``; empty for a pure number.
         group: The heading under which it stands.
         hint: What it says, in a sentence.
+        worse: Which of its values are those to worry about, the ``"high"`` or the ``"low"``; empty
+            where that may be either.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Axis:
     unit: str = ""
     group: str = ""
     hint: str = ""
+    worse: Literal["high", "low", ""] = ""
 
 
 CHANGE, FOCUS, EVIDENCE, FAITHFULNESS = "Change", "Focus", "Evidence", "Faithfulness"
@@ -40,6 +44,7 @@ DRIFT = Axis(
     1.0,
     group=CHANGE,
     hint="How much the map changed since the pass before: 1 - cosine",
+    worse="high",
 )
 DRIFT_FROM_FIRST = Axis(
     "drift_from_first",
@@ -48,6 +53,7 @@ DRIFT_FROM_FIRST = Axis(
     1.0,
     group=CHANGE,
     hint="How much the map differs from that of the first pass: 1 - cosine",
+    worse="high",
 )
 SHIFT = Axis(
     "shift",
@@ -57,6 +63,7 @@ SHIFT = Axis(
     unit="px",
     group=CHANGE,
     hint="How far the centre of heat moved since the pass before, in pixels of the picture",
+    worse="high",
 )
 CONCENTRATION = Axis(
     "concentration",
@@ -75,6 +82,7 @@ BORDER_HEAT = Axis(
     percent=True,
     group=FOCUS,
     hint="Share of the heat in the outer tenth of each side; 36 % if it is spread evenly",
+    worse="high",
 )
 MASK_HEAT = Axis(
     "mask_heat",
@@ -84,6 +92,7 @@ MASK_HEAT = Axis(
     percent=True,
     group=FOCUS,
     hint="Share of the heat inside the probe's mask",
+    worse="low",
 )
 POINTING_GAME = Axis(
     "pointing_game",
@@ -93,6 +102,7 @@ POINTING_GAME = Axis(
     percent=True,
     group=FOCUS,
     hint="Whether the hottest place lies inside the probe's mask; over probes, how often",
+    worse="low",
 )
 BALANCE = Axis(
     "balance",
@@ -103,6 +113,7 @@ BALANCE = Axis(
     group=EVIDENCE,
     hint="Share of the channels' influence on the score that speaks for the class; 50 %: as much "
     "for it as against it. How strong the map is: may be compared over time, which heat may not",
+    worse="low",
 )
 AVERAGE_DROP = Axis(
     "average_drop",
@@ -113,6 +124,7 @@ AVERAGE_DROP = Axis(
     group=FAITHFULNESS,
     hint="Share of the class probability that is lost where only what is warm is left of the "
     "picture; lower is more faithful",
+    worse="high",
 )
 INCREASE = Axis(
     "increase",
@@ -123,6 +135,7 @@ INCREASE = Axis(
     group=FAITHFULNESS,
     hint="Whether the class is more probable where only what is warm is left of the picture; over "
     "probes, how often",
+    worse="low",
 )
 AVERAGE_GAIN = Axis(
     "average_gain",
@@ -132,6 +145,7 @@ AVERAGE_GAIN = Axis(
     percent=True,
     group=FAITHFULNESS,
     hint="Share of the doubt in the class that goes where only what is warm is left of the picture",
+    worse="low",
 )
 INSERTION = Axis(
     "insertion",
@@ -141,6 +155,7 @@ INSERTION = Axis(
     group=FAITHFULNESS,
     hint="Mean class probability while the picture appears, hottest places first; higher is more "
     "faithful",
+    worse="low",
 )
 DELETION = Axis(
     "deletion",
@@ -150,4 +165,5 @@ DELETION = Axis(
     group=FAITHFULNESS,
     hint="Mean class probability while the picture is deleted, hottest places first; lower is more "
     "faithful",
+    worse="high",
 )

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -34,6 +33,19 @@ class Unit:
     parameters: Mapping[str, nn.Parameter]
     first: int
 
+    def __str__(self) -> str:
+        """The module's name; its own parameters' where modules inside have others, which stay out.
+
+        Example:
+            >>> attention = nn.MultiheadAttention(2, 1)
+            >>> str(Unit("attention", attention, {"in_proj_weight": attention.in_proj_weight}, 0))
+            'attention.in_proj_weight'
+        """
+        inside = (each for child in self.module.children() for each in child.parameters())
+        if next(inside, None) is None:
+            return self.name or type(self.module).__name__
+        return f"{self.name}.{'+'.join(self.parameters)}".lstrip(".")
+
 
 @dataclass(frozen=True, eq=False)
 class Course:
@@ -43,14 +55,15 @@ class Course:
         units: The modules whose own parameters it uses, the one nearest to the output first: in the
             reverse order in which they are last used, whatever the order in which they were
             registered, and also where a module is not called but its parameters are.
-        norms: The batch norms with running statistics, and where these are used last.
+        norms: The norms with running statistics, and where these are used last: batch norms, and
+            what has their buffers, such as frozen ones.
     """
 
     units: Sequence[Unit]
-    norms: Sequence[tuple[_BatchNorm, int]]
+    norms: Sequence[tuple[nn.Module, int]]
 
-    def norms_after(self, units: Sequence[Unit]) -> list[_BatchNorm]:
-        """The batch norms that run after the first of some modules."""
+    def norms_after(self, units: Sequence[Unit]) -> list[nn.Module]:
+        """The norms that run after the first of some modules."""
         start = min(unit.first for unit in units)
         return [norm for norm, last in self.norms if last >= start]
 
@@ -88,11 +101,17 @@ def course_of(model: nn.Module, forward: Callable[[], object]) -> Course:
             units.append(Unit(name, module, mine, first))
     units.sort(key=lambda unit: uses.lasts(unit.parameters), reverse=True)
     norms = [
-        (module, uses.last[id(module.running_mean)])
+        (module, uses.last[id(module._buffers["running_mean"])])
         for module in model.modules()
-        if isinstance(module, _BatchNorm) and id(module.running_mean) in uses.last
+        if _has_statistics(module) and id(module._buffers["running_mean"]) in uses.last
     ]
     return Course(units, norms)
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    """Whether a module has what a batch norm normalises by; frozen ones are of many classes."""
+    found = [module._buffers.get(name) for name in ("running_mean", "running_var")]
+    return all(isinstance(each, Tensor) and not is_lazy(each) for each in found)
 
 
 def _used(module: nn.Module, uses: _Uses) -> dict[str, nn.Parameter]:
@@ -151,8 +170,8 @@ def replaceable(model: nn.Module) -> Iterator[None]:
     """Give the model's parameters and buffers their own memory back at the end.
 
     Inside, they may be given other memory through ``tensor.data``. So they stay the objects that
-    optimizers hold, their versions stay, and nothing is written to what they held. Parameters have
-    no gradients inside, so that those of outside are not added to.
+    optimizers hold, this alone leaves their versions, and nothing is written to what they held.
+    Parameters have no gradients inside, so that those of outside are not added to.
     """
     held = [(tensor, tensor.data) for tensor in _tensors_of(model)]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
@@ -180,13 +199,14 @@ def randomise(unit: Unit) -> None:
 
 
 @contextmanager
-def estimated_statistics(norms: Iterable[_BatchNorm]) -> Iterator[None]:
-    """Let batch norms take the statistics of what they are given in a forward, and keep them.
+def estimated_statistics(norms: Iterable[nn.Module]) -> Iterator[None]:
+    """Let norms take the statistics of what they are given in a forward, and keep them.
 
-    To be used inside :func:`replaceable`.
+    To be used inside :func:`replaceable`. One whose buffers are not a number for each channel of
+    what it is given keeps what it has.
 
     Args:
-        norms: The batch norms, in evaluation mode.
+        norms: Modules with the buffers of batch norms, in evaluation mode.
 
     Example:
         >>> norm, given = nn.BatchNorm1d(1).eval(), torch.tensor([[1.0], [3.0]])
@@ -195,7 +215,10 @@ def estimated_statistics(norms: Iterable[_BatchNorm]) -> Iterator[None]:
         ...     norm.running_mean, norm.running_var
         (tensor([2.]), tensor([2.]))
     """
-    handles = [norm.register_forward_pre_hook(_take_statistics, prepend=True) for norm in norms]
+    handles = [
+        norm.register_forward_pre_hook(_take_statistics, prepend=True, with_kwargs=True)
+        for norm in norms
+    ]
     try:
         yield
     finally:
@@ -203,14 +226,18 @@ def estimated_statistics(norms: Iterable[_BatchNorm]) -> Iterator[None]:
             handle.remove()
 
 
-def _take_statistics(norm: nn.Module, args: Any) -> None:
-    assert isinstance(norm, _BatchNorm)
-    values = args[0].detach().movedim(1, 0).flatten(1).double()
-    for buffer, found in (
-        (norm.running_mean, values.mean(dim=1)),
-        # As in training, where the variance is that of a sample; a single value has none.
-        (norm.running_var, values.var(dim=1, correction=int(values.shape[1] > 1))),
-    ):
+def _take_statistics(norm: nn.Module, args: Any, kwargs: Any) -> None:
+    given = next((each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)), None)
+    buffers = norm._buffers["running_mean"], norm._buffers["running_var"]
+    if given is None or given.ndim < 2:
+        return
+    channels = given.shape[1:2]
+    if any(buffer is None or buffer.shape != channels for buffer in buffers):
+        return
+    values = given.detach().movedim(1, 0).flatten(1).double()
+    # As in training, where the variance is that of a sample; a single value has none.
+    variance = values.var(dim=1, correction=int(values.shape[1] > 1))
+    for buffer, found in zip(buffers, (values.mean(dim=1), variance), strict=True):
         assert buffer is not None
         buffer.data = found.to(buffer.dtype)
 

@@ -98,19 +98,11 @@ def probes_record(
 
 def alarm_records(measuring: Measuring, probes: ProbeSet) -> list[AlarmRecord]:
     """The rules of alarms on what is measured of some probes."""
+    # Imported here, since it imports torch, which a report of a log directory does not need.
+    from lightning_ablationcam.run.alarms import record_of
+
     taken = {measure.name for measure in measuring.taken(probes)}
-    return [
-        AlarmRecord(
-            name=alarm.called,
-            measure=alarm.measure,
-            above=alarm.above,
-            below=alarm.below,
-            for_passes=alarm.for_passes,
-            of=alarm.of,
-        )
-        for alarm in measuring.alarms
-        if alarm.measure in taken
-    ]
+    return [record_of(alarm) for alarm in measuring.alarms if alarm.measure in taken]
 
 
 def other_labels(probes: ProbeSet) -> Sequence[str | None] | None:
@@ -165,6 +157,7 @@ def heat_record(seen: Pass, *, fingerprint: str) -> HeatRecord:
         against_maxima=against_maxima,
         regions=_regions(seen.regions),
         alarms={name: _integers(np.flatnonzero(beyond)) for name, beyond in seen.alarms.items()},
+        rules=dict(seen.rules),
     )
 
 

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from lightning_ablationcam.records.regions import MAX_SIDE, check_runs
 VERSION = 4
 """Version of both records. Version 1 had drift and concentration in place of ``measures``, version
 2 no labels in words, no task, no maps of another size, nothing against a class and no regions,
-version 3 no unit, group and hint of a measure, and no alarms."""
+version 3 no unit, group, hint and worse end of a measure, and no alarms."""
 
 READABLE = (1, 2, 3, VERSION)
 """The versions that can be read."""
@@ -65,6 +65,7 @@ _SCORES = (
     "similarity",
 )
 _RULES = ("mean", "any")
+_ENDS = ("high", "low", "")
 _TASKS = ("multiclass", "binary", "multilabel", "regression", "segmentation", "similarity")
 _PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 # Words, or the name of a layer.
@@ -142,10 +143,17 @@ class AlarmRecord:
                 "number for one of them"
             )
 
-    def is_beyond(self, value: float) -> bool:
-        """Whether a value of the measure is beyond; one that is not a number is not."""
-        above = self.above is not None and value > self.above
-        return above or (self.below is not None and value < self.below)
+    @property
+    def rule(self) -> str:
+        """All but the name, in a line: what tells it from another rule of the same name.
+
+        Example:
+            >>> AlarmRecord("far", "shift", above=9.0, below=None, for_passes=2, of="any").rule
+            'any shift above 9 for 2'
+        """
+        limits = (("above", self.above), ("below", self.below))
+        words = " or ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+        return f"{self.of} {self.measure} {words} for {self.for_passes}"
 
 
 @dataclass(frozen=True)
@@ -201,6 +209,7 @@ class ProbesRecord:
             picture_type(picture)
         for axis in self.measures:
             _check_measure(axis.name)
+            _check_choice("worse", axis.worse, _ENDS)
             if axis.high is not None and not axis.low < axis.high:
                 raise RecordError(f"{axis.name} goes from {axis.low} to {axis.high}")
         _check_distinct("measures", [axis.name for axis in self.measures])
@@ -290,6 +299,7 @@ class HeatRecord:
         regions: The regions explained; None where that is the whole image.
         alarms: For each alarm that rings, by name, which probes are beyond: their indices,
             ascending.
+        rules: Of these the rule by which each rings, see :attr:`AlarmRecord.rule`.
 
     Raises:
         RecordError: If the fields do not fit each other.
@@ -313,6 +323,7 @@ class HeatRecord:
     against_maxima: tuple[float | None, ...] | None = None
     regions: RegionsRecord | None = None
     alarms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_fingerprint(self.fingerprint)
@@ -326,6 +337,8 @@ class HeatRecord:
                 _check_length(name, getattr(self, name), self.shape[0])
         for name, beyond in self.alarms.items():
             _check_beyond(name, beyond, self.shape[0])
+        for name in self.rules:
+            _check_choice("a rule's alarm", name, tuple(self.alarms))
         for role, further in self.also.items():
             if not _ROLE.fullmatch(role):
                 raise RecordError(f"a further class is called {role[:80]!r}; expected a role")
@@ -496,6 +509,7 @@ def encode_heat(record: HeatRecord) -> list[bytes]:
             for role, further in record.also.items()
         ],
         "alarms": record.alarms,
+        "rules": record.rules,
         **_layers(record),
     }
     return [_json(fields), *_blobs(record)]
@@ -575,6 +589,7 @@ def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
             for further, maps, layer in zip(also, strings[2:], layers[1:], strict=False)
         },
         alarms=_beyond(fields),
+        rules=_rules(fields),
     )
 
 
@@ -612,6 +627,7 @@ def _axes(fields: _Fields) -> tuple[Axis, ...]:
             unit=axis.one_or_none("unit", _text) or "",
             group=axis.one_or_none("group", _text) or "",
             hint=axis.one_or_none("hint", _text) or "",
+            worse=axis.one_or_none("worse", _end) or "",
         )
         for axis in map(_Fields.of, fields.list_of("measures", _anything))
     )
@@ -634,6 +650,11 @@ def _alarms(fields: _Fields) -> tuple[AlarmRecord, ...]:
 def _beyond(fields: _Fields) -> dict[str, tuple[int, ...]]:
     inner = fields.one_or_none("alarms", _Fields.of)
     return {} if inner is None else {name: inner.list_of(name, _integer) for name in inner.names}
+
+
+def _rules(fields: _Fields) -> dict[str, str]:
+    inner = fields.one_or_none("rules", _Fields.of)
+    return {} if inner is None else {name: inner.one(name, _text) for name in inner.names}
 
 
 def _measures(fields: _Fields) -> dict[str, tuple[float | None, ...]]:
@@ -716,6 +737,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise _unlike(value, "text")
     return value
+
+
+def _end(value: Any) -> Literal["high", "low", ""]:
+    return cast(Literal["high", "low", ""], _text(value))
 
 
 def _truth(value: Any) -> bool:

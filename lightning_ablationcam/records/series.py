@@ -106,9 +106,17 @@ class Series:
         return kept
 
     @cached_property
-    def alarm_names(self) -> frozenset[str]:
-        """The names of the alarms whose rules are known."""
-        return frozenset(alarm.name for alarm in self.probes.alarms)
+    def rules(self) -> dict[str, str]:
+        """The rules of the alarms that the run has now, by name."""
+        return {alarm.name: alarm.rule for alarm in self.probes.alarms}
+
+    def rings(self, record: HeatRecord) -> dict[str, tuple[int, ...]]:
+        """Which probes are beyond, for each alarm that rings by a rule that the run has now."""
+        return {
+            name: beyond
+            for name, beyond in record.alarms.items()
+            if name in self.rules and record.rules.get(name, self.rules[name]) == self.rules[name]
+        }
 
     @cached_property
     def signed_roles(self) -> tuple[str, ...]:
@@ -202,16 +210,34 @@ def assemble(
             "of those between."
         )
     series = Series(run, tag, stamped.record, tuple(steps), len(shown), tuple(found))
-    rang = dict.fromkeys(name for a_step in steps for name in a_step.record.alarms)
-    if unknown := [name for name in rang if name not in series.alarm_names]:
-        note = f"Alarms that the run had before and has no more are left out: {', '.join(unknown)}."
-        series = replace(series, notes=(*series.notes, note))
+    series = replace(series, notes=(*series.notes, *_silenced(series)))
     named = dict.fromkeys(role for a_step in steps for role in a_step.record.also)
     large = [role for role in named if role not in series.roles]
     if not large:
         return series
     note = f"The maps of {', '.join(large)} are too large to be shown."
     return replace(series, notes=(*series.notes, note))
+
+
+def _silenced(series: Series) -> list[str]:
+    """What is to be said of alarms that rang and are not shown."""
+    records = [stamped.record for stamped in series.steps]
+    lost = dict.fromkeys(
+        name for record in records for name in record.alarms if name not in series.rings(record)
+    )
+    gone = [name for name in lost if name not in series.rules]
+    other = [name for name in lost if name in series.rules]
+    notes = []
+    if gone:
+        notes.append(
+            f"Alarms that the run had before and has no more are left out: {', '.join(gone)}."
+        )
+    if other:
+        notes.append(
+            "Rings of alarms under another rule than they have now are left out: "
+            f"{', '.join(other)}."
+        )
+    return notes
 
 
 def current(heat: Iterable[Stamped[HeatRecord]]) -> list[Stamped[HeatRecord]]:
@@ -339,9 +365,7 @@ def _step(series: Series, stamped: Stamped[HeatRecord], regions: _Regions) -> di
         "top": _top(record),
         "against": _rounded(record.against_maxima),
         "regions": regions.places(record.regions),
-        "alarms": {
-            name: beyond for name, beyond in record.alarms.items() if name in series.alarm_names
-        },
+        "alarms": series.rings(record),
         "also": {role: _further(each, regions) for role, each in also.items() if each is not None},
     }
 

@@ -78,6 +78,30 @@ def shortened(line: str, width: int, zoom: float = 1) -> str:
     return text[:fitting].rstrip() + ELLIPSIS
 
 
+def wrapped(name: str, width: int, zoom: float = 1) -> list[str]:
+    """Return a dotted name in one line or two, broken after a dot where one is.
+
+    Names in a network often differ in their end, and what is too long for two lines loses its
+    middle.
+
+    Example:
+        >>> wrapped("layer2.1.conv1", 80), wrapped("head", 80)
+        (['layer2.1.', 'conv1'], ['head'])
+        >>> wrapped("encoder.layers.encoder_layer_11.mlp.0", 80)
+        ['encoder.', '…er_11.mlp.0']
+    """
+    text = _drawable(name[: 4 * width])
+    if text_width(text, zoom) <= width:
+        return [text]
+    fitting = [end for end in range(1, len(text)) if text_width(text[:end], zoom) <= width]
+    ends = [end for end in fitting if text[end - 1] == "."] or fitting or [1]
+    first, rest = text[: ends[-1]], text[ends[-1] :]
+    start = 0
+    while start < len(rest) and text_width(ELLIPSIS * (start > 0) + rest[start:], zoom) > width:
+        start += 1
+    return [first, ELLIPSIS * (start > 0) + rest[start:]]
+
+
 def text_width(text: str, zoom: float = 1) -> int:
     """Return how many pixels wide ``text`` is drawn."""
     return ceil(font(zoom).getlength(text))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_ablationcam.render.caption import caption_block
+from lightning_ablationcam.render.caption import caption_block, wrapped
 from lightning_ablationcam.render.layout import centered, column, framed, row
 from lightning_ablationcam.render.legend import legend_block
 from lightning_ablationcam.render.overlays import blend
@@ -67,6 +67,69 @@ def evolution_strip(
         >>> strip.dtype
         dtype('uint8')
     """
+    strip = _strip(picture, heats, captions, title, signed, regions)
+    legend_bar = legend_block(legend, strip.width, LARGE, signed)
+    return np.array(framed(column([strip, legend_bar], 2 * GAP)))
+
+
+def evolution_strips(
+    pictures: NDArray[np.uint8],
+    heats: Sequence[Sequence[NDArray[np.floating[Any]]]],
+    captions: Sequence[Sequence[Sequence[str]]],
+    titles: Sequence[Sequence[str]],
+    heading: Sequence[str],
+    legend: str,
+) -> NDArray[np.uint8]:
+    """Draw how the heat of several pictures changed, under one heading and above one legend.
+
+    Args:
+        pictures: uint8 array of shape (N, H, W, 3), RGB, N at least 1.
+        heats: For each picture its heats, as in :func:`evolution_strip`.
+        captions: For each picture and each heat its lines of text. The first is a dotted name, and
+            takes two lines where it is long.
+        titles: For each picture the lines of text above its frames.
+        heading: Lines of text above all; the first stands out.
+        legend: What the hottest colour stands for.
+
+    Returns:
+        uint8 array of shape (H', W', 3), RGB.
+
+    Raises:
+        TypeError: If an array has another dtype, or a caption is a string.
+        ValueError: If an array has another shape, or numbers differ.
+
+    Example:
+        >>> pictures, heats = np.zeros((2, 32, 32, 3), np.uint8), [[np.ones((4, 4))]] * 2
+        >>> named, titles = [[["layer2.0.conv1"]]] * 2, [["cat"], ["dog"]]
+        >>> evolution_strips(pictures, heats, named, titles, ["random"], "maximum").dtype
+        dtype('uint8')
+    """
+    for name, values in (("heats", heats), ("captions", captions), ("titles", titles)):
+        check_same_length(len(values), len(pictures), name, "pictures")
+    check_lines(heading, "heading")
+    strips = [
+        _strip(picture, maps, [_with_name(lines) for lines in named], title)
+        for picture, maps, named, title in zip(pictures, heats, captions, titles, strict=True)
+    ]
+    width = max(strip.width for strip in strips)
+    head = caption_block(heading, width, zoom=LARGE)
+    bar = legend_block(legend, width, LARGE)
+    return np.array(framed(column([head, *strips, bar], 2 * GAP)))
+
+
+def _with_name(lines: Sequence[str]) -> list[str]:
+    check_lines(lines, "caption")
+    return [*(part for line in lines[:1] for part in wrapped(line, FRAME, LARGE)), *lines[1:]]
+
+
+def _strip(
+    picture: NDArray[np.uint8],
+    heats: Sequence[NDArray[np.floating[Any]]],
+    captions: Sequence[Sequence[str]],
+    title: Sequence[str],
+    signed: bool = False,
+    regions: Sequence[NDArray[np.bool_] | None] | NDArray[np.bool_] | None = None,
+) -> Image.Image:
     _check(picture, heats, captions, title)
     outlines = check_regions(regions, len(heats), "heats")
     source = Image.fromarray(picture)
@@ -82,8 +145,7 @@ def evolution_strip(
     width = max(body.width, CARD)
     room = width - thumbnail.width - GAP
     header = row([thumbnail, caption_block(title, room, zoom=LARGE)], GAP)
-    legend_bar = legend_block(legend, width, LARGE, signed)
-    return np.array(framed(column([column([header, body], GAP), legend_bar], 2 * GAP)))
+    return column([header, body], GAP)
 
 
 def _frame(shown: Image.Image, caption: Sequence[str]) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from lightning_ablationcam.arguments import (
 )
 from lightning_ablationcam.measures.axis import Axis
 from lightning_ablationcam.measures.registry import MEASURES
+from lightning_ablationcam.records.format import AlarmRecord
 from lightning_ablationcam.run.scalars import finite_mean
 
 RULES = ("mean", "any")
@@ -247,6 +248,10 @@ class Alarms:
             and (long := state.in_a_row >= alarm.for_passes).any()
         }
 
+    def rules_of(self, names: Container[str]) -> dict[str, str]:
+        """The rules of some of them in a line each, by name."""
+        return {alarm.called: _rule(alarm) for alarm in self.rules if alarm.called in names}
+
     @property
     def asking(self) -> list[Ring]:
         """Those that ask the fit to end: they ring in the newest pass, which took their measure."""
@@ -337,6 +342,18 @@ def _judged(
     return alarm.is_beyond(judged), np.isfinite(judged)
 
 
+def record_of(alarm: Alarm) -> AlarmRecord:
+    """The rule of an alarm, as it is recorded."""
+    return AlarmRecord(
+        name=alarm.called,
+        measure=alarm.measure,
+        above=alarm.above,
+        below=alarm.below,
+        for_passes=alarm.for_passes,
+        of=alarm.of,
+    )
+
+
 def _to_name(alarm: Alarm, values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which probes are beyond, of a mean that is too high not those that are too low."""
     mean = finite_mean(values)
@@ -351,7 +368,7 @@ def _to_name(alarm: Alarm, values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _rule(alarm: Alarm) -> str:
     """What the count depends on."""
-    return f"{alarm.of} {alarm.measure} {alarm.limit} for {alarm.for_passes}"
+    return record_of(alarm).rule
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

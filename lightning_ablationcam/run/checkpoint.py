@@ -145,6 +145,7 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "regions": later("regions", _optional(_regions(count))),
         "task": later("task", _optional(_task)),
         "alarms": later("alarms", _beyond(count), {}),
+        "rules": later("rules", _texts, {}),
     }
 
 
@@ -230,6 +231,14 @@ def _beyond(count: int) -> Callable[[str, Any], dict[str, Tensor]]:
         }
 
     return read
+
+
+def _texts(where: str, value: Any) -> dict[str, str]:
+    """Texts by name."""
+    return {
+        _text(f"a name in {where}", name): _text(f"{where}.{_shown(name)}", text)
+        for name, text in _mapping(where, value).items()
+    }
 
 
 def _alarms(count: int) -> Callable[[str, Any], dict[str, Any]]:

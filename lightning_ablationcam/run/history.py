@@ -73,6 +73,7 @@ class Pass:
         regions: The regions explained, or None where that is the whole image.
         task: What the model's output was taken to mean, or None.
         alarms: For each alarm that rings, by name, (N,) bool: the probes for which it does.
+        rules: Of these the rule by which each rings, as a resumed run may have others.
     """
 
     step: int
@@ -91,6 +92,7 @@ class Pass:
     regions: Regions | None = None
     task: str | None = None
     alarms: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def map_shape(self) -> tuple[int, ...]:
@@ -184,9 +186,9 @@ class History:
         )
         return replace(new, measures={n: values.numpy() for n, values in measured(maps).items()})
 
-    def mark(self, alarms: Mapping[str, NDArray[np.bool_]]) -> None:
-        """Note which alarms ring in the newest pass, and for which probes."""
-        self.passes[-1] = replace(self.passes[-1], alarms=alarms)
+    def mark(self, alarms: Mapping[str, NDArray[np.bool_]], rules: Mapping[str, str]) -> None:
+        """Note which alarms ring in the newest pass, for which probes and by which rules."""
+        self.passes[-1] = replace(self.passes[-1], alarms=alarms, rules=rules)
 
     def state_dict(self) -> dict[str, Any]:
         """The history as tensors and primitives, at most :data:`MAX_PASSES` passes of it.

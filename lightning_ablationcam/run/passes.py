@@ -203,7 +203,7 @@ class Passes:
         for ring in self.alarms.update(taken, seen.step):
             notices.warn(ring.text(names))
         ringing = self.alarms.ringing
-        self.history.mark(ringing)
+        self.history.mark(ringing, self.alarms.rules_of(ringing))
         for alarm in self.measuring.judged(probes):
             self.scalars.note(alarm_scalar(alarm.called), float(alarm.called in ringing))
 

@@ -6,6 +6,7 @@ import { exactText, inSentence } from "./fields.js";
 import { shorten, whole } from "./text.js";
 
 /** @import { AlarmRule, Evolution } from "./data.js" */
+/** @import { Side } from "./scene.js" */
 
 /**
  * An alarm that rings at a step.
@@ -16,9 +17,9 @@ import { shorten, whole } from "./text.js";
  */
 
 /**
- * A step at which an alarm began to ring.
+ * A step at which alarms began to ring.
  *
- * @typedef {{index: number, text: string}} Beginning
+ * @typedef {{index: number, rings: Ring[]}} Beginning
  */
 
 /**
@@ -27,6 +28,8 @@ import { shorten, whole } from "./text.js";
  * @typedef {object} Limit
  * @property {number} value
  * @property {boolean} above Whether values above it are beyond, or those below.
+ * @property {boolean} judges Whether it judges the values that are drawn. A limit of the mean judges
+ *   no single probe.
  * @property {string} text How it is written.
  * @property {string} title
  */
@@ -38,6 +41,15 @@ import { shorten, whole } from "./text.js";
  */
 function counted(count, one, many) {
   return `${whole(count)} ${count === 1 ? one : many}`;
+}
+
+/**
+ * What stands after a number or an alarm where another map is shown: they are not of it.
+ *
+ * @param {Evolution} evolution
+ */
+export function ofExplained({ role }) {
+  return role ? " (of the class explained)" : "";
 }
 
 /**
@@ -72,10 +84,11 @@ export function ruleText(evolution, rule) {
     ...(rule.below === null ? [] : [`below ${exactText(axis, rule.below)}`]),
     ...(rule.above === null ? [] : [`above ${exactText(axis, rule.above)}`]),
   ];
-  const words = [rule.of === "mean" ? "mean" : "", inSentence(axis), limits.join(" or ")];
+  const what = rule.of === "mean" ? `mean ${inSentence(axis)}` : `${inSentence(axis)} of any probe`;
+  const words = [what, limits.join(" or ")];
   if (rule.for_passes > 1) words.push(`for ${whole(rule.for_passes)} passes`);
   const own = rule.name === rule.measure ? "" : `${shorten(rule.name)}: `;
-  return own + words.filter(Boolean).join(" ");
+  return own + words.join(" ");
 }
 
 /**
@@ -99,7 +112,8 @@ export function ringsAt({ explained }, index) {
  * @param {Ring} ring
  */
 export function ringText(evolution, { rule, probes }) {
-  return `${ruleText(evolution, rule)}: ${counted(probes.length, "probe", "probes")}`;
+  const count = counted(probes.length, "probe", "probes");
+  return `${ruleText(evolution.explained, rule)}: ${count}${ofExplained(evolution)}`;
 }
 
 /**
@@ -119,55 +133,78 @@ export function ringLabel(evolution, { rule, probes }) {
  * @returns {Beginning[]}
  */
 export function beginningsOf({ explained }) {
-  const { alarms } = explained;
   return explained.steps.flatMap((_, index) => {
-    const texts = ringsAt(explained, index)
-      .filter(({ rule }) => !index || !explained.beyond(rule, index - 1))
-      .map((ring) => ringText(explained, ring));
-    return alarms.length && texts.length ? [{ index, text: texts.join("\n") }] : [];
+    const rings = ringsAt(explained, index).filter(
+      ({ rule }) => !index || !explained.beyond(rule, index - 1),
+    );
+    return rings.length ? [{ index, rings }] : [];
   });
 }
 
 /**
- * The alarms in which a probe is at a step, of all or of one.
+ * The alarms that ring on a side, of those in which a probe is.
  *
- * @param {Evolution} evolution
- * @param {number} index
- * @param {number} probe
+ * @param {Side} side
+ * @param {number} probe Its place among A's.
  */
-export function ringsOf(evolution, index, probe) {
-  return ringsAt(evolution, index).filter(({ probes }) => probes.includes(probe));
+export function ringsOf(side, probe) {
+  const place = side.place(probe);
+  return ringsAt(side.evolution, side.index).filter(
+    ({ probes }) => place !== null && probes.includes(place),
+  );
 }
 
 /**
- * Where beyond begins for a measure.
+ * Texts of both sides, each behind the name of its own where there are two.
+ *
+ * @param {string[][]} texts
+ */
+export function ofSides(texts) {
+  return texts.flatMap((one, i) => one.map((text) => (texts[1] ? `${"AB"[i]}: ${text}` : text)));
+}
+
+/**
+ * The rules on a measure.
  *
  * @param {Evolution} evolution
  * @param {string} measure
+ */
+export function rulesOn({ alarms }, measure) {
+  return alarms.filter((rule) => rule.measure === measure);
+}
+
+/**
+ * Where beyond begins in a curve, by rules on its measure. A limit for any probe is none of the mean.
+ *
+ * @param {Evolution} evolution
+ * @param {AlarmRule[]} rules
+ * @param {boolean} ofProbe Whether it is the curve of a probe, or that of the mean.
  * @returns {Limit[]}
  */
-export function limitsOf(evolution, measure) {
-  return evolution.alarms
-    .filter((rule) => rule.measure === measure)
-    .flatMap((rule) => {
-      const axis = axisOf(evolution, rule);
-      if (!axis) return [];
-      const title = `Alarm: ${ruleText(evolution, rule)}`;
-      return [rule.above, rule.below].flatMap((value, i) =>
-        value === null ? [] : [{ value, above: !i, text: exactText(axis, value), title }],
-      );
+export function limitsOf(evolution, rules, ofProbe) {
+  return rules.flatMap((rule) => {
+    const axis = axisOf(evolution, rule);
+    if (!axis || (rule.of === "any" && !ofProbe)) return [];
+    const judges = (rule.of === "any") === ofProbe;
+    const title =
+      `Alarm: ${ruleText(evolution, rule)}` +
+      (judges ? "" : "\nThe limit is that of the mean over all probes, not of this one");
+    return [rule.above, rule.below].flatMap((value, i) => {
+      if (value === null) return [];
+      const text = exactText(axis, value) + (judges ? "" : " (mean)");
+      return [{ value, above: !i, judges, text, title }];
     });
+  });
 }
 
 /**
- * The steps at which any alarm of a measure rang.
+ * The steps at which any of some alarms rang.
  *
  * @param {Evolution} evolution
- * @param {string} measure
+ * @param {AlarmRule[]} rules
  * @param {number|null} probe Of this probe; null for any.
  */
-export function rangAt(evolution, measure, probe) {
-  const rules = evolution.alarms.filter((rule) => rule.measure === measure);
+export function rangAt(evolution, rules, probe) {
   return [...evolution.steps.keys()].filter((index) =>
     rules.some((rule) => {
       const probes = evolution.beyond(rule, index);

@@ -2,8 +2,9 @@
  * Small line charts: how one number, or those of a probe, went over the steps.
  */
 
-import { limitsOf, rangAt } from "./alarms.js";
+import { limitsOf, rangAt, rulesOn } from "./alarms.js";
 import { el, setAttribute, setText, svg } from "./elements.js";
+import { FOCUS } from "./fields.js";
 import { finite, nearestIndex } from "./numbers.js";
 import { number, whole } from "./text.js";
 
@@ -28,6 +29,7 @@ import { number, whole } from "./text.js";
  * @property {boolean} [dotted] Whether every value has a dot: there are steps between them that have
  *   none.
  * @property {boolean[]} [beyond] Which values are marked as beyond, in an alarm that rings.
+ * @property {number[]} [rang] Places at which an alarm rang.
  */
 
 /**
@@ -35,13 +37,15 @@ import { number, whole } from "./text.js";
  *
  * @typedef {object} Around
  * @property {Limit[]} [limits] Where beyond begins.
- * @property {number[]} [rang] Places at which an alarm rang.
  * @property {number|null} [most] The greatest value that there can be.
  * @property {(value: number) => string} [write] How the ends are written.
  */
 
 /** How much of the height above or below a limit is shown at least. */
 const ROOM = 0.15;
+
+/** The height of a limit's number in per cent of that of the lowest chart that has one. */
+const NUMBER_HEIGHT = 50;
 
 /** Places in a chart are written so. */
 const across = (/** @type {number} */ place) => (1000 * place).toFixed(1);
@@ -172,28 +176,49 @@ export class Plot {
         return drawn;
       }),
     );
-    const { limits = [], rang = [] } = around;
-    const ticks = rang.map((place) => `M${across(place)} 100v-14`).join("");
+    const { limits = [] } = around;
     this.under.replaceChildren(
-      ...limits.flatMap(({ value, above }) => {
+      ...limits.flatMap(({ value, above, judges }) => {
         const [top, bottom] = above ? [0, Number(y(value))] : [Number(y(value)), 100];
         const sides = { x: "0", width: "1000", y: String(top), height: String(bottom - top) };
-        return [svg("rect", { ...sides, class: "beyond" }), path(`M0 ${y(value)}H1000`, "limit")];
+        const tint = judges ? [svg("rect", { ...sides, class: "beyond" })] : [];
+        return [...tint, path(`M0 ${y(value)}H1000`, judges ? "limit" : "limit of-mean")];
       }),
-      ...(ticks ? [path(ticks, "rang")] : []),
-    );
-    this.limits.replaceChildren(
-      ...limits.map(({ value, text, title }) => {
-        const place = Number(y(value));
-        const node = el("span", { className: "limit-value", title }, text);
-        node.style.top = `${place}%`;
-        // Below the line where there is no room above it.
-        node.classList.toggle("below", place < 40);
-        return node;
+      // A's at the lower edge, B's at the upper one.
+      ...lines.flatMap(({ rang = [] }, i) => {
+        const ticks = rang.map((place) => `M${across(place)} ${i ? "0v14" : "100v-14"}`).join("");
+        return ticks ? [path(ticks, i ? "rang b" : "rang")] : [];
       }),
     );
+    this.drawLimits(limits, (value) => Number(y(value)));
     const { write = number } = around;
     setText(this.range, known ? `${write(low)} … ${write(high)}` : "");
+  }
+
+  /**
+   * Write the numbers of limits beside them, and beside each other where they would overlap.
+   *
+   * @param {Limit[]} limits
+   * @param {(value: number) => number} y In per cent.
+   */
+  drawLimits(limits, y) {
+    /** @type {{top: number, end: number}[]} An end is in characters. */
+    const written = [];
+    const nodes = limits.map(({ value, text, title }) => {
+      const place = y(value);
+      // Below the line where there is no room above it.
+      const below = place < 40;
+      const top = below ? place : place - NUMBER_HEIGHT;
+      const near = written.filter((one) => Math.abs(one.top - top) < NUMBER_HEIGHT);
+      const start = Math.max(0, ...near.map(({ end }) => end));
+      written.push({ top, end: start + text.length + 1 });
+      const node = el("span", { className: "limit-value", title }, text);
+      node.style.top = `${place}%`;
+      node.style.setProperty("--start", `${start}ch`);
+      node.classList.toggle("below", below);
+      return node;
+    });
+    this.limits.replaceChildren(...nodes);
   }
 
   /**
@@ -222,14 +247,19 @@ export class Plot {
    * @param {Field} field
    * @param {number} probe
    */
-  say(sides, { name, text }, probe) {
+  say(sides, { name, text, group }, probe) {
     const since = sides.map((side, i) => {
       const { value, index } = side.newest(name, probe);
       const node = i ? this.other : this.value;
-      setText(node, text(value));
+      const isKnown = side.knows(name);
+      // Shares of no heat are a matter of definition.
+      const isCold = isKnown && group === FOCUS && side.isCold(index, probe);
+      setText(node, i && !isKnown ? "not measured" : isCold ? "no heat" : text(value));
       // A measure need not be taken in every pass.
       const step = `of step ${whole(side.evolution.numbers[index])}`;
-      return (node.title = index === side.index ? "" : step);
+      const isOld = index !== side.index;
+      node.classList.toggle("old", isOld);
+      return (node.title = isOld ? step : "");
     });
     this.other.hidden = sides.length < 2;
     this.since.hidden = !since[0];
@@ -275,17 +305,35 @@ export function lineOf(evolution, field, places, kind, valueAt) {
  * @param {Evolution} evolution
  * @param {string} field
  * @param {number[]} places Of all steps.
- * @param {number|null} probe Whose curve it is; null for that of all of them.
+ * @param {number|null} probe Whose curve it is; null for that of the mean over all of them.
  */
 export function alarmsIn(evolution, field, places, probe) {
-  const limits = limitsOf(evolution, field);
-  const rang = limits.length ? rangAt(evolution, field, null) : [];
-  const beyond = new Set(limits.length ? rangAt(evolution, field, probe) : []);
+  const rules = rulesOn(evolution, field);
+  const ofProbe = probe !== null;
+  // A dot is at a value that was judged: of a probe, or of the mean.
+  const judging = rules.filter(({ of }) => (of === "any") === ofProbe);
+  const beyond = new Set(rangAt(evolution, judging, probe));
   return {
-    limits,
-    rang: rang.map((index) => places[index]),
+    limits: limitsOf(evolution, rules, ofProbe),
+    rang: rangAt(evolution, rules, probe).map((index) => places[index]),
     beyond: evolution.taken(field).map((index) => beyond.has(index)),
   };
+}
+
+/**
+ * The limits of both sides, once where they are the same.
+ *
+ * @param {Limit[][]} limits
+ */
+function joined(limits) {
+  const keys = limits.map((ofOne) => ofOne.map(({ value, title }) => `${value} ${title}`));
+  return limits.flatMap((ofOne, i) =>
+    ofOne.flatMap((limit, j) => {
+      const shared = limits.length > 1 && keys[1 - i].includes(keys[i][j]);
+      if (shared || limits.length < 2) return shared && i ? [] : [limit];
+      return [{ ...limit, text: `${"AB"[i]}: ${limit.text}`, title: `${"AB"[i]}: ${limit.title}` }];
+    }),
+  );
 }
 
 /** The curves of one probe, drawn anew only when the data changes. */
@@ -348,15 +396,20 @@ export class Curves {
     this.plots = this.fields.map(({ name, label, extent, most, write, hint }) => {
       const go = (/** @type {number} */ share) => this.seek(nearestIndex(this.places[0], share));
       const plot = new Plot(label, go, extent, hint);
-      const { beyond, ...around } = alarmsIn(this.drawn[0], name, this.places[0], probe);
+      /** @type {Limit[][]} */
+      const limits = [];
       const lines = this.drawn.map((evolution, i) => {
         const side = sides.find((one) => one.evolution === evolution);
         const place = side?.place(probe) ?? probe;
         const valueAt = (/** @type {number} */ index) => evolution.at(name, index, place);
-        return lineOf(evolution, name, this.places[i], i ? "b" : "a", valueAt);
+        const line = lineOf(evolution, name, this.places[i], i ? "b" : "a", valueAt);
+        const alarms = alarmsIn(evolution, name, this.places[i], place);
+        limits.push(alarms.limits);
+        return { ...line, beyond: alarms.beyond, rang: alarms.rang };
       });
-      lines[0].beyond = beyond;
-      plot.draw(lines, { ...around, most, write });
+      plot.draw(lines, { limits: joined(limits), most, write });
+      const ofMean = limits.flat().find(({ judges }) => !judges);
+      if (ofMean) plot.box.title += `\n${ofMean.title}`;
       return plot;
     });
     this.place();

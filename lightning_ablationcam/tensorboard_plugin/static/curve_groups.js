@@ -93,6 +93,12 @@ export class CurveGroups extends Curves {
     super.draw(scene, probe);
     this.open = openGroups(scene.state.groups, scene.a.evolution);
     for (const group of this.groups) group.open = this.open.includes(group.key);
+    // Folded, the step of numbers that are older is said once of those in a row.
+    const since = this.plots.map((plot) => (plot.since.hidden ? "" : plot.since.textContent));
+    this.plots.forEach((plot, i) => {
+      const next = this.fields[i + 1]?.group === this.fields[i].group ? since[i + 1] : "";
+      plot.since.classList.toggle("again", next === since[i]);
+    });
   }
 
   place() {

@@ -68,6 +68,8 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
  * @property {string} unit
  * @property {string} group The heading under which it stands.
  * @property {string} hint
+ * @property {string} worse Which of its values are those to worry about, the "high" or the "low";
+ *   empty where that may be either.
  */
 
 /**
@@ -410,19 +412,15 @@ export class Evolution {
   }
 
   /**
-   * The probes that are beyond while an alarm rings, or null while it does not. It rings on where its
-   * measure is not taken.
+   * The probes that are beyond while an alarm rings, or null while it does not.
    *
    * @param {AlarmRule} rule
    * @param {number} step
    * @returns {number[]|null}
    */
-  beyond({ name, measure }, step) {
-    for (const at of [step, this.newest(measure)[step]]) {
-      const { alarms } = this.steps[at] ?? {};
-      if (alarms && Object.hasOwn(alarms, name)) return alarms[name];
-    }
-    return null;
+  beyond({ name }, step) {
+    const { alarms } = this.steps[step];
+    return Object.hasOwn(alarms, name) ? alarms[name] : null;
   }
 
   /**

@@ -24,6 +24,9 @@ import { UNKNOWN, decimals, number, percent } from "./text.js";
 /** The group of what the network says; a measure may be of the same. */
 const EVIDENCE = "Evidence";
 
+/** The group of measures of where the heat is. */
+export const FOCUS = "Focus";
+
 /** What records older than version 4 do not say of their measures. */
 const OLDER = /** @type {Record<string, {group: string, hint: string}>} */ ({
   balance: {
@@ -37,7 +40,7 @@ const OLDER = /** @type {Record<string, {group: string, hint: string}>} */ ({
     hint: "How much the map changed since the step before: 1 - cosine",
   },
   concentration: {
-    group: "Focus",
+    group: FOCUS,
     hint: "Share of the heat in the hottest tenth of the area",
   },
 });
@@ -141,26 +144,17 @@ export function measuresToChoose({ explained: { measures }, explained }) {
 }
 
 /**
- * The one of some measures that is chosen, by its name; or else the first that an alarm is on, since
- * that is what the user watches, or the first.
- *
- * @param {Axis[]} choices
- * @param {string} name
- * @param {Evolution} evolution
- */
-function chosen(choices, name, { explained: { alarms } }) {
-  const watched = (/** @type {Axis} */ axis) => alarms.some((rule) => rule.measure === axis.name);
-  return choices.find((axis) => axis.name === name) ?? choices.find(watched) ?? choices[0] ?? null;
-}
-
-/**
- * The one of them that is chosen.
+ * The one of them that is chosen, by its name; or else the first that an alarm is on, since that is
+ * what the user watches, or the first.
  *
  * @param {Evolution} evolution
  * @param {string} name
  */
 export function chosenMeasure(evolution, name) {
-  return chosen(measuresToChoose(evolution), name, evolution);
+  const { alarms } = evolution.explained;
+  const choices = measuresToChoose(evolution);
+  const watched = (/** @type {Axis} */ axis) => alarms.some((rule) => rule.measure === axis.name);
+  return choices.find((axis) => axis.name === name) ?? choices.find(watched) ?? choices[0] ?? null;
 }
 
 /**
@@ -170,10 +164,14 @@ export function chosenMeasure(evolution, name) {
  * @param {string} measure The one that is chosen, if it is there.
  */
 export function fieldsOnCard(evolution, measure) {
-  const known = evolution.measures.filter(({ name }) => evolution.knows(name));
-  const axis = chosen(known.length ? known : evolution.measures, measure, evolution);
+  const axis = chosenMeasure(evolution, measure);
   const score = { ...SCORE, label: scoreLabel(evolution) };
-  return axis ? [fieldOf(axis), score] : [score];
+  if (!axis) return [score];
+  const field = fieldOf(axis);
+  // Of another map there are few measures. The row stays, so that none is taken for another.
+  const isOfMap = evolution.measures.some(({ name }) => name === axis.name);
+  if (!isOfMap) field.hint = `Measured of the class explained alone. ${field.hint}`;
+  return [field, score];
 }
 
 /**

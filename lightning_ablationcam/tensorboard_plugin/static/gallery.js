@@ -2,7 +2,7 @@
  * The gallery: a card for each probe, drawn while it is in sight.
  */
 
-import { ringText, ringsOf } from "./alarms.js";
+import { ofSides, ringText, ringsOf } from "./alarms.js";
 import { Curves } from "./charts.js";
 import { el, setAttribute, setText } from "./elements.js";
 import { Facts } from "./facts.js";
@@ -11,7 +11,7 @@ import { CARD } from "./pictures.js";
 import { shorten } from "./text.js";
 
 /** @import { Evolution } from "./data.js" */
-/** @import { Scene, Verbs } from "./scene.js" */
+/** @import { Scene, Side, Verbs } from "./scene.js" */
 
 /** A probe in the gallery. */
 class Card {
@@ -63,10 +63,7 @@ class Card {
       "aria-label",
       `Enlarge ${shorten(a.evolution.probes[probe].name)}, step ${a.entry.step}`,
     );
-    const rings = ringsOf(a.evolution, a.index, probe);
-    this.alarm.hidden = !rings.length;
-    setText(this.alarm, rings.length > 1 ? `${rings.length} alarms` : "Alarm");
-    this.alarm.title = rings.map((ring) => ringText(a.evolution, ring)).join("\n");
+    this.tellAlarms(b ? [a, b] : [a]);
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
     const missing = scene.lacks(probe);
@@ -82,6 +79,18 @@ class Card {
       else scene.overlay(second, picture, CARD, b, probe);
     }
     return true;
+  }
+
+  /** @param {Side[]} sides */
+  tellAlarms(sides) {
+    const rings = sides.map((side) => ringsOf(side, this.probe));
+    const texts = rings.map((ofSide, i) =>
+      ofSide.map((ring) => ringText(sides[i].evolution, ring)),
+    );
+    const counts = rings.map(({ length }) => (length > 1 ? `${length} alarms` : "Alarm"));
+    this.alarm.hidden = !rings.some(({ length }) => length);
+    setText(this.alarm, ofSides(counts.map((count, i) => (rings[i].length ? [count] : []))).join(" "));
+    this.alarm.title = ofSides(texts).join("\n");
   }
 }
 

@@ -2,7 +2,7 @@
  * One probe, large, with all its steps. A modal dialog: the browser keeps the focus inside.
  */
 
-import { ringText, ringsOf } from "./alarms.js";
+import { ofSides, ringText, ringsOf } from "./alarms.js";
 import { CurveGroups } from "./curve_groups.js";
 import { el, iconButton, liveText, setAttribute, setText } from "./elements.js";
 import { Facts } from "./facts.js";
@@ -224,11 +224,13 @@ export class LargeView {
   /**
    * Say which alarms ring of the probe.
    *
-   * @param {Side} side
+   * @param {Side[]} sides
    * @param {number} probe
    */
-  tellAlarms({ evolution, index }, probe) {
-    const texts = ringsOf(evolution, index, probe).map((ring) => ringText(evolution, ring));
+  tellAlarms(sides, probe) {
+    const texts = ofSides(
+      sides.map((side) => ringsOf(side, probe).map((ring) => ringText(side.evolution, ring))),
+    );
     this.alarms.hidden = !texts.length;
     while (this.alarms.children.length < texts.length) this.alarms.append(el("li"));
     while (this.alarms.children.length > texts.length) this.alarms.lastElementChild?.remove();
@@ -269,7 +271,7 @@ export class LargeView {
     this.node.classList.toggle("comparing", b !== null);
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
-    this.tellAlarms(a, probe);
+    this.tellAlarms(b ? [a, b] : [a], probe);
     this.likeliest.draw(scene, probe);
     this.role.draw(scene);
     this.markFlips(a.evolution, probe);

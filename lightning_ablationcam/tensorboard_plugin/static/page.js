@@ -2,18 +2,19 @@
  * The page as a whole: where its parts stand, its keys, and when it is drawn.
  */
 
-import { beginningsOf, ringLabel, ringsAt } from "./alarms.js";
+import { beginningsOf, ofExplained, ofSides, ringLabel, ringText, ringsAt } from "./alarms.js";
 import { announce, el, iconButton, liveText, setText } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { LargeView } from "./large_view.js";
 import { Legend } from "./legend.js";
+import { nearestIndex } from "./numbers.js";
 import { Panel } from "./panel.js";
 import { Share } from "./share.js";
 import { shorten } from "./text.js";
 import { Transport } from "./transport.js";
 
 /** @import { Evolution } from "./data.js" */
-/** @import { Scene } from "./scene.js" */
+/** @import { Scene, SideName } from "./scene.js" */
 /** @import { Session } from "./session.js" */
 
 export const PAGE_TITLE = "Ablation-CAM";
@@ -26,7 +27,8 @@ const EXAMPLE =
  *
  * @param {Scene} scene
  */
-function summaryOf({ a: { evolution, index }, order, pictures: { failed }, role }) {
+function summaryOf({ a, b, order, pictures: { failed }, role }) {
+  const { evolution } = a;
   const all = evolution.probes.length;
   const count =
     order.length === all
@@ -34,7 +36,13 @@ function summaryOf({ a: { evolution, index }, order, pictures: { failed }, role 
       : `${order.length} of ${all} probes`;
   const words = [count, `layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`];
   if (role) words.push(`map of: ${role}`);
-  words.push(...ringsAt(evolution, index).map((ring) => `alarm: ${ringLabel(evolution, ring)}`));
+  const rings = (b ? [a, b] : [a]).map((side) =>
+    ringsAt(side.evolution, side.index).map(
+      (ring) => `alarm: ${ringLabel(side.evolution, ring)}`,
+    ),
+  );
+  const alarms = ofSides(rings);
+  if (alarms.length) words.push(alarms.join(" · ") + ofExplained(evolution));
   if (failed) words.push(`${failed} ${failed === 1 ? "picture" : "pictures"} could not be loaded`);
   return words.join(" · ");
 }
@@ -99,11 +107,13 @@ export class Page {
     const target = event.target instanceof Element ? event.target : document.body;
     const slider = target.matches("input[data-step]");
     // Fields, lists and switches have their own use for these keys.
-    if (target.matches("input, select, textarea") && !(slider && /^[ ars]$/.test(event.key)))
+    if (target.matches("input, select, textarea") && !(slider && /^[ aArs]$/.test(event.key)))
       return;
     if (event.key === "r" && a.roles.length) return this.turnRole(a.roles);
     if (event.key === "s" && a.signedRoles.length) return this.turnSides();
-    if (event.key === "a" && a.alarms.length) return this.goToAlarm(a);
+    const { b, tied } = session;
+    if (event.key === "a" && (a.alarms.length || b?.alarms.length)) return this.goToAlarm("a");
+    if (event.key === "A" && b?.alarms.length && !tied) return this.goToAlarm("b");
     /** @type {Record<string, number>} */
     const steps = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: a.length - 1 };
     const step = steps[event.key];
@@ -130,16 +140,32 @@ export class Page {
   }
 
   /**
-   * Go to the next step at which an alarm began to ring, after the last to the first.
+   * Go to the next step at which an alarm began to ring, after the last to the first. Where B moves
+   * with A, its alarms count as well.
    *
-   * @param {Evolution} evolution
+   * @param {SideName} name
    */
-  goToAlarm(evolution) {
-    const beginnings = beginningsOf(evolution);
-    const next = beginnings.find(({ index }) => index > this.session.index) ?? beginnings[0];
-    if (!next) return announce("No alarm rang");
-    this.session.seek("a", next.index);
-    announce(`Step ${evolution.numbers[next.index]}, alarm: ${next.text}`);
+  goToAlarm(name) {
+    const { session } = this;
+    const [own, now] = name === "a" ? [session.a, session.index] : [session.b, session.indexOfB];
+    if (!own) return;
+    /** @type {Map<number, string[]>} */
+    const found = new Map();
+    const note = (/** @type {Evolution} */ evolution, /** @type {string} */ before) => {
+      for (const { index, rings } of beginningsOf(evolution)) {
+        const place = nearestIndex(own.numbers, evolution.numbers[index]);
+        const texts = rings.map((ring) => before + ringText(evolution, ring));
+        found.set(place, [...(found.get(place) ?? []), ...texts]);
+      }
+    };
+    const names = session.b && session.b !== session.a;
+    note(own, names ? `${name.toUpperCase()}: ` : "");
+    if (session.tied && session.b) note(session.b, "B: ");
+    const places = [...found.keys()].sort((x, y) => x - y);
+    const next = places.find((index) => index > now) ?? places[0];
+    if (next === undefined) return announce("No alarm rang");
+    session.seek(name, next);
+    announce(`Step ${own.numbers[next]}, alarm: ${found.get(next)?.join("\n")}`);
   }
 
   /** Show what speaks for the classes alone, and both again. */

@@ -3,9 +3,9 @@
  */
 
 import { Segments, el, field, setOptions, setText } from "./elements.js";
-import { alarmLabel, ruleText } from "./alarms.js";
+import { alarmLabel, ofSides, ruleText } from "./alarms.js";
 import { RoleSwitch } from "./role_switch.js";
-import { classOf, hasAlarm, sortChoices } from "./selection.js";
+import { classOf, hasAlarm, measureOf, sortChoices } from "./selection.js";
 
 /** @import { Evolution } from "./data.js" */
 /** @import { Scene, Verbs } from "./scene.js" */
@@ -30,8 +30,9 @@ function keyHints() {
   const rival = el("span", {}, " ", el("kbd", {}, "r"), " rival");
   const sides = el("span", {}, " ", el("kbd", {}, "s"), " for, against");
   const alarm = el("span", {}, " ", el("kbd", {}, "a"), " next alarm");
-  const node = el("p", { className: "keys" }, ...parts, rival, sides, alarm);
-  return { node, rival, sides, alarm };
+  const ofB = el("span", {}, " ", el("kbd", {}, "Shift"), " ", el("kbd", {}, "a"), " of B");
+  const node = el("p", { className: "keys" }, ...parts, rival, sides, alarm, ofB);
+  return { node, rival, sides, alarm, ofB };
 }
 
 /**
@@ -121,7 +122,16 @@ export class Panel {
     this.class = select("class");
     this.prediction = select("prediction");
     this.alarm = select("alarm");
-    this.sort = select("sort");
+    // What the probes are sorted by is shown.
+    this.sort = el("select", {
+      on: {
+        change: () => {
+          const sort = this.sort.value;
+          const measure = measureOf(sort);
+          show(measure ? { sort, measure } : { sort });
+        },
+      },
+    });
     this.size = new Segments(
       "Size",
       [
@@ -171,7 +181,9 @@ export class Panel {
     this.role.draw(scene);
     this.keys.rival.hidden = !evolution.roles.length;
     this.keys.sides.hidden = !evolution.signedRoles.length;
-    this.keys.alarm.hidden = !evolution.explained.alarms.length;
+    const evolutions = (b ? [a, b] : [a]).map((side) => side.evolution.explained);
+    this.keys.alarm.hidden = !evolutions.some(({ alarms }) => alarms.length);
+    this.keys.ofB.hidden = !b?.evolution.explained.alarms.length || scene.tied;
     this.classField.hidden = this.predictionField.hidden = !evolution.hasClasses;
     this.colors.disabled = scene.signed;
     this.colorsField.title = scene.signed ? "For and against have colours of their own" : "";
@@ -202,30 +214,35 @@ export class Panel {
       : b
         ? "Differs: the class predicted for A is not the one predicted for B"
         : "Changed: the class predicted at the step shown is not the one predicted at the first step";
-    this.drawAlarms(evolution, hasAlarm(state, evolution) ? state.alarm : "");
+    this.drawAlarms(evolutions, hasAlarm(state, b ? [a, b] : [a]) ? state.alarm : "");
     const sorts = sortChoices(evolution, b !== null);
     setOptions(this.sort, sorts, sorts.some(([one]) => one === state.sort) ? state.sort : "logged");
     this.size.value = state.size;
   }
 
   /**
-   * @param {Evolution} evolution
+   * @param {Evolution[]} evolutions One for each side.
    * @param {string} chosen
    */
-  drawAlarms(evolution, chosen) {
-    const { alarms } = evolution.explained;
-    this.alarmField.hidden = !alarms.length;
-    const names = alarms.map((rule) => {
-      const words = `In “${alarmLabel(evolution, rule)}”`;
-      return /** @type {[value: string, text: string]} */ ([`=${rule.name}`, words]);
+  drawAlarms(evolutions, chosen) {
+    const labels = new Map();
+    for (const evolution of evolutions)
+      for (const rule of evolution.alarms)
+        if (!labels.has(rule.name)) labels.set(rule.name, alarmLabel(evolution, rule));
+    this.alarmField.hidden = !labels.size;
+    const names = [...labels].map(([name, label]) => {
+      return /** @type {[value: string, text: string]} */ ([`=${name}`, `In “${label}”`]);
     });
+    const rules = evolutions.map((evolution) =>
+      evolution.alarms.map((rule) => ruleText(evolution, rule)),
+    );
     /** @type {[value: string, text: string][]} */
     const entries = [["", "All"], ["any", "In an alarm at this step"]];
     if (names.length > 1 || chosen.startsWith("=")) entries.push(...names);
     setOptions(this.alarm, entries, chosen);
     this.alarmField.title = [
       "Probes that are beyond while an alarm rings",
-      ...alarms.map((rule) => ruleText(evolution, rule)),
+      ...(String(rules[0]) === String(rules[1]) ? rules[0] : ofSides(rules)),
     ].join("\n");
   }
 }

@@ -80,6 +80,26 @@ export class Side {
   }
 
   /**
+   * Whether a number was known of any probe, at this step or before.
+   *
+   * @param {string} field
+   */
+  knows(field) {
+    return this.evolution.newest(field)[this.index] >= 0;
+  }
+
+  /**
+   * Whether the map of a probe has no heat at a step.
+   *
+   * @param {number} index Of the step.
+   * @param {number} probe
+   */
+  isCold(index, probe) {
+    const place = this.place(probe);
+    return place !== null && this.evolution.at("maxima", index, place) === 0;
+  }
+
+  /**
    * The probability of a class, whether it is the one shown or not.
    *
    * @param {number|null} index Of the class.

@@ -39,12 +39,6 @@ export function classOf({ probes, explained, length }, probe) {
   return text === null ? String(label ?? explained.at("classes", length - 1, probe)) : `=${text}`;
 }
 
-/** Measures whose low values are those to look at; of the others it is the high ones. */
-const LOWEST = ["mask_heat", "pointing_game", "balance", "increase", "average_gain", "insertion"];
-
-/** Those of which both are. */
-const BOTH = ["concentration"];
-
 /**
  * The orders to choose from.
  *
@@ -56,8 +50,9 @@ export function sortChoices(evolution, compares) {
   const measures = evolution.measures.filter(({ name }) => name !== "drift" && evolution.knows(name));
   /** @type {[value: string, text: string][]} */
   const ofMeasures = measures.flatMap((axis) => {
-    const end = LOWEST.includes(axis.name) ? "lowest" : "highest";
-    return (BOTH.includes(axis.name) ? ["highest", "lowest"] : [end]).map((one) => {
+    // Those to worry about, or both ends.
+    const ends = ["highest", "lowest"].filter((end) => !axis.worse || end.startsWith(axis.worse));
+    return ends.map((one) => {
       const words = `${one === "lowest" ? "Lowest" : "Highest"} ${inSentence(axis)} at this step`;
       return /** @type {[value: string, text: string]} */ ([`${one}:${axis.name}`, words]);
     });
@@ -73,24 +68,34 @@ export function sortChoices(evolution, compares) {
 }
 
 /**
- * Whether an evolution has the alarm that a state names, "any" being any.
+ * The measure that an order is of; none of another order.
+ *
+ * @param {string} sort
+ */
+export function measureOf(sort) {
+  return sort.split(":")[1] ?? "";
+}
+
+/**
+ * Whether any side has the alarm that a state names, "any" being any.
  *
  * @param {State} state
- * @param {Evolution} evolution
+ * @param {Side[]} sides
  */
-export function hasAlarm({ alarm }, { explained: { alarms } }) {
+export function hasAlarm({ alarm }, sides) {
+  const alarms = sides.flatMap(({ evolution }) => evolution.explained.alarms);
   return alarms.some(({ name }) => alarm === "any" || alarm === `=${name}`);
 }
 
 /**
- * Whether the alarm that the state names rings at a step, and the probe is beyond.
+ * Whether the alarm that the state names rings on any side, and the probe is beyond.
  *
  * @param {State} state
- * @param {Side} side
+ * @param {Side[]} sides
  * @param {number} probe
  */
-function isInAlarm({ alarm }, { evolution, index }, probe) {
-  const names = ringsOf(evolution, index, probe).map(({ rule }) => rule.name);
+function isInAlarm({ alarm }, sides, probe) {
+  const names = sides.flatMap((side) => ringsOf(side, probe).map(({ rule }) => rule.name));
   return alarm === "any" ? names.length > 0 : names.includes(alarm.slice(1));
 }
 
@@ -108,7 +113,8 @@ function passes(state, a, b, first, probe) {
   const { name, label } = evolution.probes[probe];
   const sought = state.search.trim().toLowerCase();
   if (sought && !name.toLowerCase().includes(sought)) return false;
-  if (hasAlarm(state, evolution) && !isInAlarm(state, a, probe)) return false;
+  const sides = b ? [a, b] : [a];
+  if (hasAlarm(state, sides) && !isInAlarm(state, sides, probe)) return false;
   if (!evolution.hasClasses) return true;
   if (state.class && classOf(evolution, probe) !== state.class) return false;
   const predicted = a.at("predicted", probe);

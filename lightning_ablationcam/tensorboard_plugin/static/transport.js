@@ -2,7 +2,7 @@
  * Step slider with everything around it, for side A or B.
  */
 
-import { beginningsOf, ringText, ringsAt } from "./alarms.js";
+import { beginningsOf, ofExplained, ringText, ringsAt, ruleText, rulesOn } from "./alarms.js";
 import { Plot, alarmsIn, lineOf } from "./charts.js";
 import { el, icon, iconButton, setAttribute, setOptions, setText } from "./elements.js";
 import { chosenMeasure, inSentence, measuresToChoose, textOf } from "./fields.js";
@@ -10,6 +10,7 @@ import { mean } from "./numbers.js";
 import { DEFAULTS, PLUGIN, SPEEDS } from "./state.js";
 import { whole } from "./text.js";
 
+/** @import { Beginning } from "./alarms.js" */
 /** @import { Axis, Evolution, SeriesName } from "./data.js" */
 /** @import { Scene, Side, SideName, Verbs } from "./scene.js" */
 
@@ -29,6 +30,9 @@ function seriesOptions(series) {
   ]);
 }
 
+/** How wide the mark of an alarm is, in pixels. */
+const RING_WIDTH = 24;
+
 /** The mean of a measure over the probes, at every step, and where an alarm began to ring. */
 class Overview {
   /**
@@ -47,8 +51,16 @@ class Overview {
     /** B's curve is of the same measure. */
     this.name = el("span", { className: "measure", "aria-hidden": "true" });
     this.choice = side === "a" ? this.measure : this.name;
+    this.now = el("span", { className: "mean" });
+    this.head = el("div", { className: "overview-head" }, this.choice, this.now);
     this.rings = el("div", { className: "rings" });
     this.plot.box.append(this.rings);
+    /** Of the curve, in pixels: how near marks may be depends on it. */
+    this.width = 0;
+    new ResizeObserver(([{ contentRect }]) => {
+      this.width = contentRect.width;
+      this.mark();
+    }).observe(this.plot.box);
     /** @type {Evolution|null} */
     this.evolution = null;
     /** @type {Axis|null} */
@@ -58,19 +70,21 @@ class Overview {
 
   /**
    * @param {Side} side
-   * @param {string} chosen The measure that the user has chosen.
+   * @param {Axis|null} axis The measure that is chosen, of A.
+   * @returns {string} What the curve says of this step; "" where there is none.
    */
-  draw({ evolution, index }, chosen) {
-    const axis = chosenMeasure(evolution, chosen);
+  draw({ evolution, index }, axis) {
     this.plot.node.hidden = !axis;
-    this.choice.hidden = !axis;
-    if (!axis) return;
-    const choices = measuresToChoose(evolution);
-    setOptions(this.measure, choices.map((one) => [one.name, `Mean ${inSentence(one)}`]), axis.name);
-    setText(this.name, `Mean ${inSentence(axis)}`);
+    this.head.hidden = !axis;
+    if (!axis) return "";
     // Of a role there are few measures; the others are shown of the classes explained.
-    const has = evolution.measures.some(({ name }) => name === axis.name);
-    const of = has ? evolution : evolution.explained;
+    const has = (/** @type {Axis} */ one) => evolution.measures.some(({ name }) => name === one.name);
+    const called = (/** @type {Axis} */ one) =>
+      `Mean ${inSentence(one)}${has(one) ? "" : ofExplained(evolution)}`;
+    const choices = measuresToChoose(evolution);
+    setOptions(this.measure, choices.map((one) => [one.name, called(one)]), axis.name);
+    setText(this.name, called(axis));
+    const of = has(axis) ? evolution : evolution.explained;
     if (this.evolution !== evolution || this.axis !== axis) {
       this.evolution = evolution;
       this.axis = axis;
@@ -78,8 +92,21 @@ class Overview {
     }
     const at = of.newest(axis.name)[index];
     const now = at < 0 ? null : mean(of.values(axis.name, at) ?? []);
-    this.plot.box.title = `Mean ${inSentence(axis)} of all probes: ${textOf(axis, now)}`;
+    const isOld = at >= 0 && at < index;
+    const value = of.knows(axis.name) ? textOf(axis, now) : "not measured";
+    const since = isOld ? `, of step ${whole(of.numbers[at])}` : "";
+    const title =
+      `Mean ${inSentence(axis)} of all probes: ${value}${since}` +
+      (has(axis) ? "" : ofExplained(evolution));
+    // What judges any probe has no limit in the curve of the mean.
+    const others = rulesOn(of, axis.name).filter((rule) => rule.of === "any");
+    const alarms = others.map((rule) => `\nAlarm: ${ruleText(of, rule)}`);
+    this.plot.box.title = title + alarms.join("");
+    this.now.title = this.choice.title = title;
+    this.now.classList.toggle("old", isOld);
+    setText(this.now, value);
     this.plot.mark([this.last ? index / this.last : 0]);
+    return `mean ${inSentence(axis)} ${value}${since}`;
   }
 
   /**
@@ -94,29 +121,60 @@ class Overview {
     const meanAt = (/** @type {number} */ index) => mean(evolution.values(name, index) ?? []);
     this.plot.extent = [low, null];
     const line = lineOf(evolution, name, places, "", meanAt);
-    this.plot.draw([{ ...line, beyond }], { limits, rang, most: high });
+    this.plot.draw([{ ...line, beyond, rang }], { limits, most: high });
+    this.mark();
+  }
+
+  /** Mark where alarms began to ring. Marks that would overlap are one. */
+  mark() {
+    const { evolution, axis, last, width } = this;
+    if (!evolution || !axis || !width) return;
+    /** @type {Beginning[][]} */
+    const groups = [];
+    for (const beginning of beginningsOf(evolution)) {
+      const group = groups.at(-1);
+      const apart = group ? (width * (beginning.index - group[0].index)) / (last || 1) : Infinity;
+      if (group && apart < RING_WIDTH) group.push(beginning);
+      else groups.push([beginning]);
+    }
     this.rings.replaceChildren(
-      ...beginningsOf(evolution).map(({ index, text }) => {
+      ...groups.map((group) => {
+        const { index } = group[0];
+        const lines = group.flatMap((each) => this.linesOf(evolution, axis, each));
+        const step = (/** @type {number} */ at) => `Step ${evolution.numbers[at]}: `;
+        const text = lines.map((one) => (group[1] ? step(one.index) : "") + one.text).join("\n");
         // With the keyboard one goes from one to the next by a key of their own.
-        const mark = el(
-          "button",
-          {
-            className: "ring",
-            tabIndex: -1,
-            title: text,
-            "aria-label": `Step ${evolution.numbers[index]}: ${text}`,
-            on: {
-              click: (event) => {
-                event.stopPropagation();
-                this.go(index);
-              },
+        const mark = el("button", {
+          className: lines.some(({ own }) => own) ? "ring" : "ring other",
+          tabIndex: -1,
+          title: text,
+          "aria-label": group[1] ? text : step(index) + text,
+          on: {
+            click: (event) => {
+              event.stopPropagation();
+              this.go(index);
             },
           },
-        );
-        mark.style.left = `${100 * places[index]}%`;
+        });
+        mark.style.left = `${last ? (100 * index) / last : 0}%`;
         return mark;
       }),
     );
+  }
+
+  /**
+   * What began to ring at a step, in words.
+   *
+   * @param {Evolution} evolution
+   * @param {Axis} axis That of the curve.
+   * @param {Beginning} beginning
+   */
+  linesOf(evolution, axis, { index, rings }) {
+    return rings.map((ring) => {
+      const own = ring.rule.measure === axis.name;
+      const text = ringText(evolution, ring) + (own ? "" : ", not the measure drawn");
+      return { index, own, text };
+    });
   }
 }
 
@@ -194,7 +252,7 @@ export class Transport {
         this.after,
         ...(side === "a" ? [this.speed] : []),
       ),
-      ...(series ? [this.overview.choice] : []),
+      ...(series ? [this.overview.head] : []),
       this.track,
       el("div", { className: "readout" }, this.step, this.epoch, this.count),
     );
@@ -220,7 +278,9 @@ export class Transport {
     this.index = index;
     if (this.choosesSeries) this.drawSeries(scene.series, evolution);
     const rings = ringsAt(evolution, index).map((ring) => `, alarm: ${ringText(evolution, ring)}`);
-    if (this.choosesSeries) this.overview.draw(side, scene.state.measure);
+    // Both sides have the curve of the same measure.
+    const axis = chosenMeasure(scene.a.evolution, scene.state.measure);
+    const said = this.choosesSeries ? this.overview.draw(side, axis) : "";
     if (Number(this.slider.max) !== last) this.slider.max = String(last);
     if (Number(this.slider.value) !== index) this.slider.value = String(index);
     this.slider.style.setProperty("--done", `${last ? (100 * index) / last : 0}%`);
@@ -232,7 +292,7 @@ export class Transport {
     setAttribute(
       this.slider,
       "aria-valuetext",
-      `Step ${entry.step}, epoch ${entry.epoch}, ${index + 1} of ${last + 1}${rings.join("")}`,
+      `Step ${entry.step}, epoch ${entry.epoch}, ${index + 1} of ${last + 1}${said && `, ${said}`}${rings.join("")}`,
     );
     if (this.speed.value !== scene.state.speed) this.speed.value = scene.state.speed;
     const label = scene.playing ? "Pause (space)" : "Play (space)";
