@@ -76,8 +76,8 @@ class AblationCAMMonitor(Callback):
     All but the last two are means over the probes. Where a pass was skipped or failed, or did not
     measure something, the last values are logged again. Before the first, loggers get nothing, and
     callbacks the worst: 1 of drifts, ``average_drop`` and ``deletion``, the picture's diagonal of a
-    shift, 0.1 of concentration and 0 of the others; but the even 0.36 of border heat and 0.5 of
-    balance.
+    shift (1e6 while no picture is known, as at the first validation of a ``probes=<number>``), 0.1
+    of concentration and 0 of the others; but the even 0.36 of border heat and 0.5 of balance.
 
     The training is left alone: modes, random numbers and gradients are what they would be without
     the monitor. A checkpoint holds the history, so that a resumed run goes on with it. With several
@@ -94,7 +94,7 @@ class AblationCAMMonitor(Callback):
             the finest grid.
         probes: A :class:`~lightning_ablationcam.ProbeSet`, a callable ``(trainer, module) ->
             ProbeSet``, or a number of images to keep from the validation batches as they pass by,
-            balanced over the classes.
+            balanced over the classes. Masks in those batches are not used for measures.
         classes: Which class is explained: ``"label"``, ``"predicted"``, an int for all probes, or
             one int for each.
         score: As in :func:`~lightning_ablationcam.ablation_cam`.
@@ -136,9 +136,11 @@ class AblationCAMMonitor(Callback):
         measures: Names of measures to be taken. Those above are taken anyway; these cost forward
             passes over all probes: ``"average_drop"``, ``"increase"`` and ``"average_gain"`` two
             together, ``"insertion"`` and ``"deletion"`` 32 each; see
-            :func:`~lightning_ablationcam.faithfulness`.
+            :func:`~lightning_ablationcam.faithfulness`. What a map leaves out or deletes becomes 0
+            in the inputs' space: black where inputs are 0 ... 1, the mean of normalised ones.
         measure_every_n_passes: Take what costs forward passes in the first pass and every so many
-            after it, and in the last of a fit where that is known to be the last.
+            after it, and in the last of a fit where that is known to be the last. Where that fails,
+            the next pass tries again.
         alarms: When to warn, such as ``[Alarm("border_heat", above=0.5, for_passes=3)]``; see
             :class:`~lightning_ablationcam.Alarm`. What they need is measured.
 
@@ -366,6 +368,7 @@ class AblationCAMMonitor(Callback):
         )
         if not goes_on:
             self.result = None
+        fit.passes.alarms.forget_told()
         if declared_task(pl_module)[0] == "regression":
             source.has_labels = False
         known = source.probes
@@ -459,16 +462,30 @@ class AblationCAMMonitor(Callback):
             self._validate(trainer, pl_module)
             return
         if self._is_due(trainer):
-            last = ends_fit(trainer)
+            last, made = ends_fit(trainer), self._fit.passes.made
             self._attempt(lambda: self._run_pass(trainer, pl_module, epoch, last=last))
-            self._stop(trainer)
+            self._stop(trainer, made)
         self._log(pl_module)
 
-    def _stop(self, trainer: Trainer) -> None:
-        """End the fit where an alarm asks for that; the first rank decides."""
-        alarms = self._fit.passes.alarms
-        if any(alarm.stop for alarm in alarms.rules) and self._fit.ranks.share(lambda: alarms.stop):
+    def _stop(self, trainer: Trainer, made: int) -> None:
+        """Ask the fit to end where an alarm does, if a pass was made; the first rank decides."""
+        passes = self._fit.passes
+        if not any(alarm.stop for alarm in passes.alarms.rules):
+            return
+        asking = self._fit.ranks.share(
+            lambda: [
+                (ring.alarm.called, ring.reason)
+                for ring in passes.alarms.asking
+                if passes.made > made
+            ]
+        )
+        if asking and not trainer.should_stop:
             trainer.should_stop = True
+            reasons = "; ".join(
+                f"alarm {name!r} asks the fit to end (stop=True): {reason}"
+                for name, reason in asking
+            )
+            self._fit.notices.warn(reasons)
 
     def _validate(self, trainer: Trainer, module: LightningModule) -> None:
         """A validation by itself, of whatever weights: what was seen in a fit stays as it is."""
@@ -489,10 +506,13 @@ class AblationCAMMonitor(Callback):
         limit = schedule.max_overhead
         # The first rank's clock decides, so that all ranks come to the pass or none.
         wanted = schedule.wanted
-        costly = limit is not None and self._fit.ranks.share(lambda: schedule.too_costly)
+        forwards = self._fit.passes.takes_forwards
+        costly = limit is not None and self._fit.ranks.share(
+            lambda: schedule.too_costly(forwards=forwards)
+        )
         due = schedule.due(trainer, too_costly=costly)
         if costly and wanted and not due:
-            seconds = self._fit.passes.scalars.values["seconds"]
+            seconds = schedule.cost(forwards=forwards)
             self._fit.notices.once(
                 f"a pass takes {seconds:.2g} s; skipping passes that would take more than "
                 f"max_overhead={limit:g} of the training time"
@@ -555,6 +575,7 @@ class AblationCAMMonitor(Callback):
         last: bool = False,
     ) -> None:
         fit, began, faults = self._fit, time.perf_counter(), list[Exception]()
+        fit.passes.forwards_took = 0.0
         try:
             result = fit.look(trainer, module, epoch, last=last, faults=faults)
             first, self.result = self.result is None, result
@@ -563,7 +584,7 @@ class AblationCAMMonitor(Callback):
                 self._publisher.publish(loggers, fit.probes(), self.history, trainer.global_step)
         finally:
             seconds = time.perf_counter() - began
-            fit.schedule.took(seconds)
+            fit.schedule.took(seconds, fit.passes.forwards_took)
             fit.passes.scalars.note("seconds", seconds)
         if first:
             places = ", ".join(self._publisher.places)

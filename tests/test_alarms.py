@@ -75,14 +75,61 @@ def test_of_a_mean_that_is_too_high_it_names_no_probe_that_is_too_low():
 
 def test_a_pass_that_takes_the_place_of_another_is_counted_once():
     alarms, drift = Alarms([Alarm("drift", above=0.5, for_passes=3)]), {"drift": np.array([0.9])}
-    alarms.update(drift)
     for _ in range(4):
-        alarms.update(drift)
-        alarms.update(drift, replaced=drift)
-        assert bool(alarms.ringing) == (_ > 0)
+        alarms.update(drift, _)
+        alarms.update(drift, _)
+        assert bool(alarms.ringing) == (_ > 1)
     calm = {"drift": np.array([0.1])}
-    alarms.update(calm, replaced=drift)
+    alarms.update(calm, 3)
     assert not alarms.ringing
+    alarms.update(drift, 3)
+    assert alarms.ringing
+    alarms.update({}, 4), alarms.update(drift, 4), alarms.update({}, 4), alarms.update(calm, 4)
+    assert not alarms.ringing
+
+
+def test_a_pass_in_between_that_does_not_take_the_measure_does_not_count_another_twice():
+    alarms, high = Alarms([Alarm("increase", below=0.9, for_passes=2)]), {"increase": np.zeros(2)}
+    alarms.update(high, 5), alarms.update({}, 5), alarms.update(high, 5)
+    assert not alarms.ringing
+    again = Alarms(alarms.rules)
+    again.load_state_dict(alarms.state_dict())
+    again.update(high, 5)
+    assert not again.ringing
+    again.update(high, 6)
+    assert again.ringing
+
+
+def test_rounding_is_not_beyond():
+    assert 1 - 0.8**2 > 0.36 - 1e-12
+    alarm = Alarm("border_heat", above=0.36, below=0.1)
+    assert not alarm.is_beyond(np.array([0.36000000000000004, 0.36 + 9e-10, 0.1 - 9e-10])).any()
+    assert alarm.is_beyond(np.array([0.36 + 2e-9, 0.1 - 2e-9, np.inf, -np.inf])).all()
+    one_sided = Alarm("border_heat", above=0.36).is_beyond(np.array([np.inf, -np.inf, NAN]))
+    assert one_sided.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "text"),
+    [
+        ({"above": 0.5}, 0.50012, "mean drift is 0.5001, above 0.5"),
+        ({"above": 0.5}, 0.5 + 2e-9, "mean drift is 0.500000002, above 0.5"),
+        ({"below": 0.5}, 0.4999, "mean drift is 0.4999, below 0.5"),
+        ({"below": 0.5}, 0.49996, "mean drift is 0.49996, below 0.5"),
+        ({"above": 0.12345678}, 0.123456785, "mean drift is 0.1235, above 0.12345678"),
+    ],
+)
+def test_it_tells_the_value_from_the_limit(arguments, value, text):
+    (ring,) = Alarms([Alarm("drift", **arguments)]).update({"drift": np.array([value] * 2)})
+    written = text.split()[3].rstrip(",")
+    assert ring.text("ab") == f"alarm 'drift': {text}; beyond: a ({written}), b ({written})"
+
+
+def test_numbers_of_other_libraries_become_plain():
+    alarm = Alarm("concentration", above=np.float32(0.2), for_passes=np.int64(2))
+    assert (type(alarm.above), type(alarm.for_passes), alarm.below) == (float, int, None)
+    assert type(Alarm("shift", below=np.float64(3)).below) is float
+    assert type(Alarm("shift", above=3).above) is float
 
 
 @settings(max_examples=60)
@@ -111,7 +158,7 @@ def test_what_it_says():
     (ring,) = Alarms([Alarm("drift", above=0.5, name="lost", stop=True)]).update({"drift": values})
     assert ring.text(names) == (
         "alarm 'lost': mean drift is 0.686, above 0.5; beyond: e (0.95), b (0.9), d (0.8), "
-        "g (0.75), c (0.7) and 1 more; the fit ends here (stop=True)"
+        "g (0.75), c (0.7) and 1 more"
     )
     alarms = Alarms([Alarm("mask_heat", below=0.2, of="any", for_passes=2)])
     for _ in range(2):
@@ -131,11 +178,27 @@ def test_a_band_has_two_limits():
     assert "mean balance is 0.2, above 0.75 or below 0.25; beyond: x (0.2)" in ring.text("x")
 
 
-def test_it_stops_while_one_rings_that_stops():
+def test_those_that_stop_ask_in_passes_that_took_their_measure():
     alarms = Alarms([Alarm("drift", above=0.5), Alarm("drift", above=0.8, stop=True, name="far")])
-    for drift, stops in ((0.6, False), (0.9, True), (0.9, True), (0.6, False)):
+    for drift, asks in ((0.6, False), (0.9, True), (NAN, False), (0.9, True), (0.6, False)):
         alarms.update({"drift": np.array([drift])})
-        assert alarms.stop == stops
+        assert [ring.alarm.called for ring in alarms.asking] == ["far"] * asks
+    alarms.update({"drift": np.array([0.9])})
+    (ring,) = alarms.asking
+    assert ring.reason == "mean drift is 0.9, above 0.8"
+    alarms.update({"increase": np.array([0.9])})
+    assert "far" in alarms.ringing
+    assert not alarms.asking
+
+
+def test_a_copy_counts_for_itself():
+    alarms, drift = Alarms([Alarm("drift", above=0.5, for_passes=2)]), {"drift": np.array([0.9])}
+    alarms.update(drift)
+    other = alarms.copy()
+    assert len(other.update(drift)) == 1
+    assert not alarms.ringing
+    assert len(alarms.update(drift)) == 1
+    assert len(alarms.copy().update(drift)) == 1
 
 
 def test_its_state_goes_on_and_another_rule_starts_afresh():
@@ -151,10 +214,15 @@ def test_its_state_goes_on_and_another_rule_starts_afresh():
     # stop= does not change what was counted, and one that still rings is told again.
     stops = Alarms([Alarm("drift", above=0.5, for_passes=3, stop=True)])
     stops.load_state_dict(same.state_dict())
-    assert stops.stop
+    assert stops.ringing
+    assert not stops.asking
     assert len(stops.update({})) == 0
+    assert not stops.asking
     assert len(stops.update(drift)) == 1
+    assert len(stops.asking) == 1
     assert len(stops.update(drift)) == 0
+    stops.forget_told()
+    assert len(stops.update(drift)) == 1
 
 
 @pytest.mark.parametrize(

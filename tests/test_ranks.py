@@ -151,7 +151,9 @@ def test_an_alarm_ends_the_fit_on_both_ranks(ranks):
     for seen in ranks["stopped"]:
         assert seen["error"] is None
         assert [one["step"] for one in seen["state"]["history"]["passes"]] == [3, 6]
-    assert "the fit ends here" in ranks["stopped"][0]["told"][0]
+    told = ranks["stopped"][0]["told"]
+    assert len([text for text in told if "asks the fit to end (stop=True)" in text]) == 1
+    assert not ranks["stopped"][1]["told"]
 
 
 def test_without_probabilities_both_ranks_go_on(ranks):

@@ -152,9 +152,9 @@ def test_scalars_hold_what_is_expected_and_nothing_else():
     assert scalars.state_dict() == {"drift": 0.2}
     later = Scalars()
     later.expect({"drift": 1.0, "score": 0.0})
-    # An earlier version kept neutral values as well, and a later one may keep others.
-    later.load_state_dict({"drift": 1.0, "score": 3.0, "unheard of": 1.0})
-    assert (later.values, later.known) == ({"drift": 1.0, "score": 3.0}, {"score"})
+    # A value may be measured and be the neutral one; a later version may keep others.
+    later.load_state_dict({"drift": 1.0, "unheard of": 1.0})
+    assert (later.values, later.known) == ({"drift": 1.0, "score": 0.0}, {"drift"})
 
 
 def test_a_mean_is_never_beyond_all_of_its_values():
@@ -193,8 +193,20 @@ def test_masks_that_are_asked_for_in_vain_are_told_of():
     probes = ProbeSet(torch.rand(2, 3, 4, 4))
     problem = Measuring(["mask_heat", "pointing_game"]).problem(probes)
     assert problem.startswith("measures: 'mask_heat', 'pointing_game' need probes with masks")
+    both = Measuring(["pointing_game"], alarms=[Alarm("mask_heat", below=0.1, name="lost")])
+    assert both.problem(probes) == (
+        "alarms: 'lost' and measures: 'pointing_game' need probes with masks; give "
+        "ProbeSet(..., masks=...)"
+    )
     inside = ProbeSet(torch.rand(2, 3, 4, 4), masks=torch.ones(2, 4, 4, dtype=torch.bool))
     assert Measuring(["mask_heat"]).problem(inside) is None
+
+
+def test_it_keeps_no_list_of_the_callers():
+    names = ["increase"]
+    measuring = Measuring(names)
+    names.append("deletion")
+    assert measuring.forwards == ("increase",)
 
 
 def test_forwards_come_in_the_first_pass_and_every_so_many_after_it():

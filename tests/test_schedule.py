@@ -59,9 +59,26 @@ def test_max_overhead_spaces_the_passes(monkeypatch, max_overhead, passes):
     ran = 0
     for epoch in range(100):
         clock[0] += 1.0
-        if spaced.due(running(epoch), too_costly=spaced.too_costly):
+        if spaced.due(running(epoch), too_costly=spaced.too_costly(forwards=False)):
             spaced.took(1.0)
             ran += 1
     assert ran == passes
     # Room is left for the last one.
-    assert spaced.due(running(0, max_epochs=1), too_costly=spaced.too_costly)
+    assert spaced.due(running(0, max_epochs=1), too_costly=spaced.too_costly(forwards=False))
+
+
+def test_costly_measures_do_not_starve_the_passes_without_them(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(schedule.time, "perf_counter", lambda: clock[0])
+    spaced, ran = Schedule(1, 0.25), []
+    for epoch in range(100):
+        clock[0] += 1.0
+        forwards = len(ran) % 10 == 0  # As measure_every_n_passes=10.
+        if spaced.due(running(epoch), too_costly=spaced.too_costly(forwards=forwards)):
+            spaced.took(5.0 if forwards else 0.1, 4.9 if forwards else 0.0)
+            ran.append(epoch)
+    # The first takes 5 s, and 5 s are kept for the last: that of the 40th second and after it has
+    # room for cheap ones, one after another, until the next costly one is due.
+    assert ran == [0, *range(40, 49), *range(63, 73), *range(87, 97)]
+    assert spaced.cost(forwards=False) == pytest.approx(0.1)
+    assert spaced.cost(forwards=True) == pytest.approx(5.0)

@@ -15,7 +15,8 @@ from lightning_ablationcam.probes.given import channel_statistics, has_named_tup
 from lightning_ablationcam.probes.labels import kind_of
 from lightning_ablationcam.probes.probe_set import ProbeSet
 
-Probes = ProbeSet | Callable[[Any, Any], ProbeSet] | int
+# The number first: LightningCLI, which saves what it was given, tries kinds in this order.
+Probes = int | ProbeSet | Callable[[Any, Any], ProbeSet]
 ExplainedClasses = Literal["label", "predicted"] | int | Sequence[int]
 
 

@@ -30,6 +30,9 @@ RULES = ("mean", "any")
 MAX_NAMED = 5
 """How many probes the warning of an alarm names."""
 
+TOLERANCE = 1e-9
+"""Values are beyond a limit by more than this: less is rounding."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _AXES = {measure.name: measure.axis for measure in MEASURES}
 
@@ -45,12 +48,13 @@ class Alarm:
     Args:
         measure: The name of a measure, such as ``"border_heat"``, ``"mask_heat"``, ``"drift"`` or
             ``"average_drop"``. Shares are 0 ... 1.
-        above: Values above this are beyond.
-        below: Values below this are beyond.
+        above: Values above this are beyond, by more than 1e-9, which is rounding.
+        below: Values below this are beyond, likewise.
         for_passes: In how many passes in a row.
         of: What has to be beyond, the ``"mean"`` over the probes or ``"any"`` one of them, in all
             those passes the same.
-        stop: Whether it ends the fit.
+        stop: Whether it asks the fit to end, in a pass of the fit in which it rings and the measure
+            was taken. The fit goes on as long as ``min_epochs`` or ``min_steps`` say.
         name: Its name in the log, a letter followed by letters, digits and ``_``, ``.`` or ``-``;
             default that of the measure. Two alarms of one monitor need two.
 
@@ -95,6 +99,10 @@ class Alarm:
             raise TypeError(f"name={shown(self.name)}; {expected}")
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name={shown(self.name)}; {expected}")
+        # Numbers of other libraries are no JSON.
+        for name, limit in (("above", self.above), ("below", self.below)):
+            object.__setattr__(self, name, None if limit is None else float(limit))
+        object.__setattr__(self, "for_passes", int(self.for_passes))
 
     @property
     def called(self) -> str:
@@ -106,7 +114,7 @@ class Alarm:
     def limit(self) -> str:
         """The limit in words, such as ``"above 0.5"``."""
         limits = (("above", self.above), ("below", self.below))
-        return " or ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+        return " or ".join(f"{word} {limit:.9g}" for word, limit in limits if limit is not None)
 
     def is_beyond(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which values are beyond; one that is not a number is not.
@@ -115,17 +123,27 @@ class Alarm:
             >>> Alarm("drift", above=0.4, below=0.1).is_beyond(np.array([0.0, 0.4, 0.5, np.nan]))
             array([ True, False,  True, False])
         """
-        above = np.inf if self.above is None else self.above
-        below = -np.inf if self.below is None else self.below
-        beyond: NDArray[np.bool_] = (values > above) | (values < below)
+        beyond: NDArray[np.bool_] = self.distance(values) > TOLERANCE
         return beyond
 
     def distance(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far values are beyond."""
-        above = np.inf if self.above is None else self.above
-        below = -np.inf if self.below is None else self.below
-        far: NDArray[np.float64] = np.maximum(values - above, below - values)
-        return far
+        """How far values are beyond; below 0 of those that are not."""
+        far: NDArray[np.float64] = np.full(np.shape(values), -np.inf)
+        if self.above is not None:
+            far = np.maximum(far, values - self.above)
+        return far if self.below is None else np.maximum(far, self.below - values)
+
+    def written(self, value: float) -> str:
+        """A value in three digits, or as many as tell it from the limit that it is beyond.
+
+        Example:
+            >>> Alarm("drift", above=0.5).written(0.8), Alarm("drift", above=0.5).written(0.50012)
+            ('0.8', '0.5001')
+        """
+        beyond = bool(self.is_beyond(np.array(value)))
+        texts = (f"{value:.{digits}g}" for digits in range(3, 17))
+        fitting = (text for text in texts if self.is_beyond(np.array(float(text))) == beyond)
+        return next(fitting, repr(float(value)))
 
 
 MAX_PASSES = 2**31
@@ -139,17 +157,22 @@ class _State:
     Attributes:
         in_a_row: (N,) int64, for how many passes in a row each probe has been beyond, or the mean
             over all of them.
+        before: (N,) int64, the same before the newest step in which the measure was taken: another
+            pass at that step takes the place of the first.
+        step: That step, or None for a pass that none takes the place of.
         beyond: (N,) bool, which probes were beyond when the measure was last taken; where the mean
             is judged, on its side.
     """
 
     in_a_row: NDArray[np.int64]
+    before: NDArray[np.int64]
+    step: int | None
     beyond: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Ring:
-    """An alarm that has begun to ring.
+    """An alarm that rings in a pass in which its measure was taken.
 
     Attributes:
         alarm: Which.
@@ -161,23 +184,32 @@ class Ring:
     values: NDArray[np.float64]
     beyond: NDArray[np.bool_]
 
+    @property
+    def reason(self) -> str:
+        """Why it rings, such as ``"mean drift is 0.7, above 0.5"``."""
+        alarm, count, mean = self.alarm, int(self.beyond.sum()), finite_mean(self.values)
+        if alarm.of == "any":
+            probes = "1 probe" if count == 1 else f"{count} probes"
+            what = f"{alarm.measure} of {probes} is {alarm.limit}"
+        else:
+            assert mean is not None
+            what = f"mean {alarm.measure} is {alarm.written(mean)}, {alarm.limit}"
+        passes = alarm.for_passes
+        return what + (f", for {passes} passes in a row" if passes > 1 else "")
+
     def text(self, names: Sequence[str]) -> str:
         """What the user is told of N probes."""
-        alarm, passes = self.alarm, self.alarm.for_passes
+        alarm = self.alarm
         far = np.where(self.beyond, alarm.distance(self.values), -np.inf)
         worst = [int(i) for i in np.argsort(-far, kind="stable") if self.beyond[i]]
-        listed = ", ".join(f"{names[i]} ({self.values[i]:.3g})" for i in worst[:MAX_NAMED])
+        listed = ", ".join(
+            f"{names[i]} ({alarm.written(self.values[i])})" for i in worst[:MAX_NAMED]
+        )
         more = len(worst) - MAX_NAMED
-        count = "1 probe" if len(worst) == 1 else f"{len(worst)} probes"
-        what = f"mean {alarm.measure} is {finite_mean(self.values):.3g}, {alarm.limit}"
-        if alarm.of == "any":
-            what = f"{alarm.measure} of {count} is {alarm.limit}"
         return (
-            f"alarm {alarm.called!r}: {what}"
-            + (f", for {passes} passes in a row" if passes > 1 else "")
+            f"alarm {alarm.called!r}: {self.reason}"
             + (f"; beyond: {listed}" if alarm.of == "mean" else f": {listed}")
             + (f" and {more} more" if more > 0 else "")
-            + ("; the fit ends here (stop=True)" if alarm.stop else "")
         )
 
 
@@ -200,6 +232,7 @@ class Alarms:
     rules: Sequence[Alarm] = ()
     _states: dict[str, _State] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _heard: list[Ring] = field(default_factory=list)
 
     @property
     def ringing(self) -> dict[str, NDArray[np.bool_]]:
@@ -220,54 +253,56 @@ class Alarms:
         return {alarm.called: _rule(alarm) for alarm in self.rules if alarm.called in names}
 
     @property
-    def stop(self) -> bool:
-        """Whether one rings that ends the fit."""
-        ringing = self.ringing
-        return any(alarm.stop and alarm.called in ringing for alarm in self.rules)
+    def asking(self) -> list[Ring]:
+        """Those that ask the fit to end: they ring in the newest pass, which took their measure."""
+        return [ring for ring in self._heard if ring.alarm.stop]
 
     def update(
-        self,
-        measures: Mapping[str, NDArray[np.float64]],
-        replaced: Mapping[str, NDArray[np.float64]] | None = None,
+        self, measures: Mapping[str, NDArray[np.float64]], step: int | None = None
     ) -> list[Ring]:
         """Count a pass.
 
         Args:
             measures: (N,) float64 of each measure that was taken, by name.
-            replaced: Those of the newest pass so far, if this one takes its place.
+            step: The step of the pass, which takes the place of an earlier one at that step; None
+                for a pass of its own.
 
         Returns:
-            The alarms that have begun to ring, or went on from a checkpoint in which they rang.
+            The alarms that have begun to ring, or still ring and were not told yet.
         """
+        # Where no probe has a number the measure was not taken: then all stays as it is.
+        taken = {name: values for name, values in measures.items() if np.isfinite(values).any()}
         for alarm in self.rules:
-            self._count(alarm, measures.get(alarm.measure), (replaced or {}).get(alarm.measure))
+            if alarm.measure in taken:
+                self._count(alarm, taken[alarm.measure], step)
         ringing = self.ringing
-        self._told &= ringing.keys()
-        new = [
-            Ring(alarm, measures[alarm.measure], ringing[alarm.called])
+        self._heard = [
+            Ring(alarm, taken[alarm.measure], ringing[alarm.called])
             for alarm in self.rules
-            if alarm.called in ringing.keys() - self._told and alarm.measure in measures
+            if alarm.called in ringing and alarm.measure in taken
         ]
+        self._told &= ringing.keys()
+        new = [ring for ring in self._heard if ring.alarm.called not in self._told]
         self._told.update(ring.alarm.called for ring in new)
         return new
 
-    def _count(
-        self,
-        alarm: Alarm,
-        values: NDArray[np.float64] | None,
-        replaced: NDArray[np.float64] | None,
-    ) -> None:
-        # Where no probe has a number the measure was not taken: then all stays as it is.
-        if values is None or not np.isfinite(values).any():
-            return
-        none = np.zeros(len(values), dtype=np.int64)
+    def _count(self, alarm: Alarm, values: NDArray[np.float64], step: int | None) -> None:
         state = self._states.get(alarm.called)
-        in_a_row = none if state is None else state.in_a_row
-        if replaced is not None:
-            in_a_row = np.maximum(in_a_row - _judged(alarm, replaced)[0], 0)
-        beyond, taken = _judged(alarm, values)
-        in_a_row = np.where(taken, np.where(beyond, in_a_row + 1, 0), in_a_row)
-        self._states[alarm.called] = _State(in_a_row, _to_name(alarm, values))
+        before = np.zeros(len(values), dtype=np.int64)
+        if state is not None:
+            again = step is not None and step == state.step
+            before = state.before if again else state.in_a_row
+        beyond, judged = _judged(alarm, values)
+        in_a_row = np.where(judged, np.where(beyond, before + 1, 0), before)
+        self._states[alarm.called] = _State(in_a_row, before, step, _to_name(alarm, values))
+
+    def forget_told(self) -> None:
+        """Tell of those that ring once more, as in another fit."""
+        self._told.clear()
+
+    def copy(self) -> Alarms:
+        """Alarms that stand as these, and count on for themselves; nothing was told of them."""
+        return Alarms(self.rules, dict(self._states))
 
     def state_dict(self) -> dict[str, Any]:
         """How they stand, in tensors and primitives, with the rules that this is of."""
@@ -275,6 +310,8 @@ class Alarms:
             alarm.called: {
                 "rule": _rule(alarm),
                 "in_a_row": torch.from_numpy(state.in_a_row.copy()),
+                "before": torch.from_numpy(state.before.copy()),
+                "step": state.step,
                 "beyond": torch.from_numpy(state.beyond.copy()),
             }
             for alarm in self.rules
@@ -286,8 +323,12 @@ class Alarms:
         for alarm in self.rules:
             found = state.get(alarm.called)
             if found is not None and found["rule"] == _rule(alarm):
-                in_a_row, beyond = _array(found["in_a_row"]), _array(found["beyond"])
-                self._states[alarm.called] = _State(in_a_row, beyond)
+                self._states[alarm.called] = _State(
+                    in_a_row=_array(found["in_a_row"]),
+                    before=_array(found["before"]),
+                    step=found["step"],
+                    beyond=_array(found["beyond"]),
+                )
 
 
 def _judged(
@@ -318,8 +359,9 @@ def _to_name(alarm: Alarm, values: NDArray[np.float64]) -> NDArray[np.bool_]:
     mean = finite_mean(values)
     if alarm.of == "mean" and alarm.above is not None and alarm.below is not None:
         assert mean is not None
-        if mean > alarm.above:
-            return replace(alarm, below=None).is_beyond(values)
+        high = replace(alarm, below=None)
+        if high.is_beyond(np.array(mean)):
+            return high.is_beyond(values)
         return replace(alarm, above=None).is_beyond(values)
     return alarm.is_beyond(values)
 

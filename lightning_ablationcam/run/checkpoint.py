@@ -16,6 +16,7 @@ from lightning_ablationcam.method.heads.base import Task
 from lightning_ablationcam.network.inputs import Inputs, count_of, tensors
 from lightning_ablationcam.run.history import MAX_PASSES
 from lightning_ablationcam.run.regions import MAX_SIDE
+from lightning_ablationcam.run.scalars import NEUTRAL
 
 VERSION = 1
 """Version of the monitor's state in a checkpoint."""
@@ -42,8 +43,8 @@ def checked_state(state: object) -> dict[str, Any]:
 
     Returns:
         The state in the same form, with known fields only and tensors on the CPU:
-        ``validations``, ``made``, ``scalars``, ``alarms``, ``history`` with ``passes`` and
-        ``strongest``, and ``probes`` with ``fingerprint`` and ``kept``.
+        ``validations``, ``made``, ``owed``, ``scalars``, ``alarms``, ``history`` with ``passes``
+        and ``strongest``, and ``probes`` with ``fingerprint`` and ``kept``.
 
     Raises:
         StateError: If it is anything else.
@@ -79,7 +80,8 @@ def checked_state(state: object) -> dict[str, Any]:
         "validations": _one(fields, "validations", _count),
         # Missing, as the alarms are, in states from before there were any.
         "made": _one(fields, "made", _count) if "made" in fields else len(passes),
-        "scalars": _scalars(_one(fields, "scalars", _mapping)),
+        "owed": _optional(_flag)("owed", fields.get("owed")) or False,
+        "scalars": _scalars(_one(fields, "scalars", _mapping), old="made" not in fields),
         "alarms": _alarms(count)("alarms", fields.get("alarms", {})),
         "probes": probes,
         "history": history,
@@ -244,6 +246,8 @@ def _alarms(count: int) -> Callable[[str, Any], dict[str, Any]]:
     readers: dict[str, Callable[[str, Any], Any]] = {
         "rule": _text,
         "in_a_row": _counts(count),
+        "before": _counts(count),
+        "step": _optional(_count),
         "beyond": _array(torch.bool, count),
     }
 
@@ -374,11 +378,13 @@ def _masks(images: Tensor) -> Callable[[str, Any], Tensor]:
     return read
 
 
-def _scalars(fields: Mapping[str, Any]) -> dict[str, float]:
-    return {
+def _scalars(fields: Mapping[str, Any], *, old: bool) -> dict[str, float]:
+    found = {
         _text("a name in scalars", name): _number(f"scalars.{_shown(name)}", value)
         for name, value in fields.items()
     }
+    # States from before passes were counted hold neutral values, too.
+    return {name: v for name, v in found.items() if not old or v != NEUTRAL.get(name)}
 
 
 # ---- one value ---------------------------------------------------------------------------------
@@ -422,6 +428,12 @@ def _task(where: str, value: Any) -> str:
 def _count(where: str, value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
         raise _unlike(where, value, "a whole number of at least 0")
+    return value
+
+
+def _flag(where: str, value: Any) -> bool:
+    if type(value) is not bool:
+        raise _unlike(where, value, "True or False")
     return value
 
 

@@ -57,6 +57,7 @@ class Explainer:
         self._wanted = several(target_layer)
         self._layers = several(target_layer)
         self._convention: Convention | None = None
+        self._unmeasurable = False
         self._classes = classes
         self._options = options
         self._ranks = Ranks() if ranks is None else ranks
@@ -122,9 +123,12 @@ class Explainer:
         Returns:
             (N,) float64 of each measure, by name, the same on every rank. None at all where the
             model's output has no class probabilities, or the maps do not lie over what it is fed;
-            that is told.
+            that is told, and not tried again.
+
+        Raises:
+            RejectedError: If the module does not take pictures that were changed for measuring.
         """
-        if not measures:
+        if not measures or self._unmeasurable:
             return {}
         assert self._convention is not None
         way, how = self._convention, Alone(module) if execution is None else execution
@@ -152,11 +156,19 @@ class Explainer:
                     )
             except ValueError as error:
                 return error.with_traceback(None)  # Its frames hold the pass's tensors.
+            except RejectedError as error:
+                # As they are, it took the pictures, in the same call.
+                raise RejectedError(
+                    f"pictures that were changed for {', '.join(measures)} were rejected: "
+                    f"{error.__cause__ or error}. The module takes the probes as they are, and "
+                    "would have to take parts of them as well"
+                ) from error.__cause__
 
         parts = self._ranks.gather(measure_mine)
         for part in parts:
             if isinstance(part, ValueError):
                 tell(f"{', '.join(measures)} cannot be measured: {part}")
+                self._unmeasurable = True
                 return {}
         found = [part for part in parts if isinstance(part, dict) and part]
         return {name: torch.cat([part[name] for part in found]) for name in measures}

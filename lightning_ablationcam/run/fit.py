@@ -79,6 +79,12 @@ class Fit:
                 self.notices.once(f"probes={self.source.wanted}: {note}")
             self.source.settle(self.ranks.share(self.source.found))
             self.agreed = True
+            masks = self.source.found().masks
+            if masks is not None and not masks.any():
+                self.notices.once(
+                    f"the masks of all {len(masks)} probes are empty, so that no heat is measured "
+                    "in them"
+                )
         return self.source.found()
 
     def expect(self) -> None:

@@ -42,6 +42,7 @@ class Measuring:
 
     def __post_init__(self) -> None:
         _check_measures(self.measures)
+        object.__setattr__(self, "measures", tuple(self.measures))
         check_count("measure_every_n_passes", self.every)
         object.__setattr__(self, "alarms", check_alarms(self.alarms))
 
@@ -68,6 +69,11 @@ class Measuring:
             for measure in MEASURES
             if (masked or not measure.masked) and (measure.name in forwards or not measure.forwards)
         ]
+
+    def judged(self, probes: ProbeSet | None) -> list[Alarm]:
+        """The alarms on what passes over some probes have, see :meth:`taken`."""
+        taken = {measure.name for measure in self.taken(probes)}
+        return [alarm for alarm in self.alarms if alarm.measure in taken]
 
     def neutral(self, probes: ProbeSet | None) -> dict[str, float]:
         """What is logged while nothing is known, by the name of each number that is logged."""
@@ -111,13 +117,18 @@ class Measuring:
         if probes.masks is not None:
             return None
         masked = {measure.name for measure in MEASURES if measure.masked}
-        alarms = [alarm.called for alarm in self.alarms if alarm.measure in masked]
-        lost = alarms or [name for name in self.measures if name in masked]
+        asked = {
+            "alarms": [alarm.called for alarm in self.alarms if alarm.measure in masked],
+            "measures": [name for name in self.measures if name in masked],
+        }
+        lost = [name for names in asked.values() for name in names]
         if not lost:
             return None
-        needs = ", ".join(map(repr, lost)) + (" needs" if len(lost) == 1 else " need")
-        where = "alarms" if alarms else "measures"
-        return f"{where}: {needs} probes with masks; give ProbeSet(..., masks=...)"
+        which = " and ".join(
+            f"{where}: {', '.join(map(repr, names))}" for where, names in asked.items() if names
+        )
+        needs = "needs" if len(lost) == 1 else "need"
+        return f"{which} {needs} probes with masks; give ProbeSet(..., masks=...)"
 
 
 def alarm_scalar(name: str) -> str:

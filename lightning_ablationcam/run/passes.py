@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lightning_ablationcam.cam import replay_notice
+from lightning_ablationcam.measures.registry import FORWARDS
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.result import AblationResult
 from lightning_ablationcam.run.alarms import Alarms
@@ -46,6 +48,8 @@ class Passes:
         scalars: What is logged at every validation.
         alarms: How the alarms stand.
         made: How many passes there were.
+        owed: Whether a pass was to take the measures that cost forwards, and could not.
+        forwards_took: How many seconds those forwards took in the newest pass.
 
     Example:
         >>> import torch
@@ -62,6 +66,8 @@ class Passes:
     def __init__(self, measuring: Measuring | None = None) -> None:
         self.measuring = Measuring() if measuring is None else measuring
         self.made = 0
+        self.owed = False
+        self.forwards_took = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -72,6 +78,11 @@ class Passes:
     def expect(self, probes: ProbeSet | None) -> None:
         """Have a scalar for whatever is measured of some probes; None while they are not known."""
         self.scalars.expect(self.measuring.neutral(probes))
+
+    @property
+    def takes_forwards(self) -> bool:
+        """Whether the next pass takes the measures that cost forward passes."""
+        return self.owed or self.measuring.is_due(self.made)
 
     def look(
         self,
@@ -109,17 +120,19 @@ class Passes:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
         self.expect(probes)
+        self.forwards_took = 0.0
         result = explainer.explain(module, probes, execution, notices.once)
         wrong: list[Exception] = []
         measures: Mapping[str, Tensor] = {}
-        if last or self.measuring.is_due(self.made):
-            wanted = self.measuring.forwards
+        if last or self.takes_forwards:
+            wanted, began = self.measuring.forwards, time.perf_counter()
             try:
                 measures = explainer.measure(
                     module, probes, result, wanted, execution, notices.once
                 )
             except Exception as error:
                 wrong.append(error)
+            self.owed, self.forwards_took = bool(wrong), time.perf_counter() - began
         self.add(result, step, epoch, notices, signed=signed, probes=probes, measures=measures)
         if faults is not None:
             faults += wrong
@@ -176,24 +189,30 @@ class Passes:
     def _take(self, seen: Pass, notices: Notices, probes: ProbeSet | None) -> None:
         """Measure a pass, keep it, and ring."""
         last = self.history.passes[-1] if self.history.passes else None
-        replaced = last.measures if last is not None and last.step == seen.step else None
+        carried: dict[str, NDArray[np.float64]] = {}
+        if last is not None and last.step == seen.step:  # Of the same weights.
+            known = {n: values for n, values in last.measures.items() if n in FORWARDS}
+            carried = {n: values for n, values in known.items() if n not in seen.measures}
+        seen = replace(seen, measures={**carried, **seen.measures})
         size = None if probes is None else tuple(probes.images.shape[1:])
         seen = self.history.append(seen, size, None if probes is None else probes.masks)
         self.made += 1
         self.scalars.update(seen)
         names = list(map(str, range(len(seen.scores)))) if probes is None else probes.names
-        for ring in self.alarms.update(seen.measures, replaced):
+        taken = {n: values for n, values in seen.measures.items() if n not in carried}
+        for ring in self.alarms.update(taken, seen.step):
             notices.warn(ring.text(names))
         ringing = self.alarms.ringing
         self.history.mark(ringing, self.alarms.rules_of(ringing))
-        for alarm in self.measuring.alarms:
+        for alarm in self.measuring.judged(probes):
             self.scalars.note(alarm_scalar(alarm.called), float(alarm.called in ringing))
 
     def aside(self) -> Passes:
-        """New, independent passes that begin with the same scalars as these."""
+        """New, independent passes that begin with the same scalars, and alarms, as these."""
         other = Passes(self.measuring)
         other.scalars.expect(self.scalars.values)
         other.scalars.load_state_dict(self.scalars.state_dict())
+        other.alarms = self.alarms.copy()
         return other
 
     def state_dict(self) -> dict[str, Any]:
@@ -203,6 +222,7 @@ class Passes:
             "scalars": self.scalars.state_dict(),
             "alarms": self.alarms.state_dict(),
             "made": self.made,
+            "owed": self.owed,
         }
 
     @classmethod
@@ -221,7 +241,7 @@ class Passes:
         passes.history = History.from_state(state["history"])
         passes.scalars.load_state_dict(state["scalars"])
         passes.alarms.load_state_dict(state["alarms"])
-        passes.made = state["made"]
+        passes.made, passes.owed = state["made"], state["owed"]
         return passes
 
 

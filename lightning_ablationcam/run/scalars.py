@@ -64,8 +64,7 @@ class Scalars:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Go on from earlier values, of those that are expected."""
         for name, value in state.items():
-            if value != NEUTRAL.get(name):  # Earlier versions kept neutral values, too.
-                self.note(name, float(value))
+            self.note(name, float(value))
 
 
 def finite_mean(values: NDArray[np.float64]) -> float | None:

@@ -15,7 +15,8 @@ class Schedule:
     Args:
         every: Run a pass at the first validation and at every ``every``-th after it.
         max_overhead: Share of the fit's wall time that passes may take; None for no limit. The
-            first pass shows how long one takes; time is kept for the last, which always runs.
+            first pass shows how long one takes; time is kept for the last, which always runs and
+            takes the measures that cost forward passes.
 
     Attributes:
         validations: How many validations there were so far; part of the checkpoint.
@@ -34,14 +35,14 @@ class Schedule:
         self.missed: tuple[int, int] | None = None
         self.validations = 0
         self._started = time.perf_counter()
-        self._spent = self._last = 0.0
+        self._spent = self._plain = self._forwards = 0.0
 
     def due(self, trainer: Trainer, *, too_costly: bool = False) -> bool:
         """Count this validation, and return whether it gets a pass.
 
         Args:
             trainer: The Trainer, at the end of a validation.
-            too_costly: :attr:`too_costly`; with many ranks that of the first rank, since their
+            too_costly: :meth:`too_costly`; with many ranks that of the first rank, since their
                 clocks differ.
         """
         due = (self.wanted and not too_costly) or ends_fit(trainer)
@@ -54,18 +55,28 @@ class Schedule:
         """Whether the next validation is one of those that ``every`` asks for."""
         return self.validations % self.every == 0
 
-    @property
-    def too_costly(self) -> bool:
-        """Whether one more pass like the last, and the fit's last one, exceed ``max_overhead``."""
+    def cost(self, *, forwards: bool) -> float:
+        """How many seconds the next pass will take, with measures that cost forwards or without."""
+        return self._plain + (self._forwards if forwards else 0)
+
+    def too_costly(self, *, forwards: bool) -> bool:
+        """Whether the next pass, and after it the fit's last one, exceed ``max_overhead``.
+
+        Args:
+            forwards: Whether the next pass takes the measures that cost forward passes.
+        """
         if self.max_overhead is None:
             return False
         elapsed = time.perf_counter() - self._started
-        return self._spent + 2 * self._last > self.max_overhead * elapsed
+        both = self.cost(forwards=forwards) + self.cost(forwards=True)
+        return self._spent + both > self.max_overhead * elapsed
 
-    def took(self, seconds: float) -> None:
-        """Note how long a pass took."""
-        self._last = seconds
+    def took(self, seconds: float, forwards: float = 0.0) -> None:
+        """Note how long a pass took, and how much of that the forwards of measures did."""
         self._spent += seconds
+        self._plain = seconds - forwards
+        if forwards:
+            self._forwards = forwards
 
 
 def ends_fit(trainer: Trainer) -> bool:

@@ -29,7 +29,7 @@ def table(history: History, probes: ProbeSet | None, measuring: Measuring) -> di
     passes = history.passes
     taken = [measure.name for measure in measuring.taken(probes)]
     measures = dict.fromkeys([*taken, *(name for seen in passes for name in seen.measures)])
-    rules = [alarm.called for alarm in measuring.alarms]
+    rules = [alarm.called for alarm in measuring.judged(probes)]
     alarms = dict.fromkeys([*rules, *(name for seen in passes for name in seen.alarms)])
     names = [*_OF_PROBES, *measures, *map(alarm_scalar, alarms)]
     columns: dict[str, list[Any]] = {name: [] for name in names}
