@@ -35,7 +35,7 @@ assert f"{info}/licenses/LICENSE" in names, sorted(names)
 assert metadata["License-Expression"] == "MIT", metadata["License-Expression"]
 assert metadata["Requires-Python"] == ">=3.10", metadata["Requires-Python"]
 extras = metadata.get_all("Provides-Extra")
-assert set(extras) == {"groups", "examples", "test", "benchmark"}, extras
+assert set(extras) == {"groups", "examples", "compare", "test", "benchmark"}, extras
 print(f"{wheel.name}: {len(found)} files, licence and metadata as they should be")
 
 LOAD_THE_TAB = """
