@@ -7,7 +7,7 @@ if it is not valid, the history starts afresh.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from lightning_ablationcam.network.inputs import Inputs, count_of, tensors
 from lightning_ablationcam.run.history import MAX_PASSES
 from lightning_ablationcam.run.regions import MAX_SIDE
 from lightning_ablationcam.run.scalars import NEUTRAL
+
+T = TypeVar("T")
 
 VERSION = 1
 """Version of the monitor's state in a checkpoint."""
@@ -130,7 +132,7 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "scores": one("scores", floats),
         "predicted": one("predicted", _optional(integers)),
         "probabilities": one("probabilities", _optional(some_floats)),
-        "measures": one("measures", _measures(len(heatmaps)))
+        "measures": one("measures", _named(floats))
         if "measures" in fields
         # A state from before measures were kept together.
         else {
@@ -144,8 +146,8 @@ def _pass(where: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "signed": later("signed", _optional(_signed(heatmaps.shape))),
         "regions": later("regions", _optional(_regions(count))),
         "task": later("task", _optional(_task)),
-        "alarms": later("alarms", _beyond(count), {}),
-        "rules": later("rules", _texts, {}),
+        "alarms": later("alarms", _named(_array(torch.bool, count)), {}),
+        "rules": later("rules", _named(_text), {}),
     }
 
 
@@ -207,38 +209,16 @@ def _regions(count: int) -> Callable[[str, Any], dict[str, Any]]:
     return read
 
 
-def _measures(count: int) -> Callable[[str, Any], dict[str, Tensor]]:
-    """A reader of (count,) numbers of several names."""
-    read_one = _array(torch.float64, count)
+def _named(read_one: Callable[[str, Any], T]) -> Callable[[str, Any], dict[str, T]]:
+    """A reader of values by name."""
 
-    def read(where: str, value: Any) -> dict[str, Tensor]:
+    def read(where: str, value: Any) -> dict[str, T]:
         return {
-            _text(f"a name in {where}", name): read_one(f"{where}.{_shown(name)}", values)
-            for name, values in _mapping(where, value).items()
+            _text(f"a name in {where}", name): read_one(f"{where}.{_shown(name)}", each)
+            for name, each in _mapping(where, value).items()
         }
 
     return read
-
-
-def _beyond(count: int) -> Callable[[str, Any], dict[str, Tensor]]:
-    """A reader of which of so many probes are beyond, by the name of an alarm."""
-    read_one = _array(torch.bool, count)
-
-    def read(where: str, value: Any) -> dict[str, Tensor]:
-        return {
-            _text(f"a name in {where}", name): read_one(f"{where}.{_shown(name)}", beyond)
-            for name, beyond in _mapping(where, value).items()
-        }
-
-    return read
-
-
-def _texts(where: str, value: Any) -> dict[str, str]:
-    """Texts by name."""
-    return {
-        _text(f"a name in {where}", name): _text(f"{where}.{_shown(name)}", text)
-        for name, text in _mapping(where, value).items()
-    }
 
 
 def _alarms(count: int) -> Callable[[str, Any], dict[str, Any]]:
