@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_ablationcam import AblationCAMMonitor
 from tests.networks import Dropouts, images, seeded
 
 BATCHES = 5
@@ -64,3 +69,20 @@ def fit(folder, *callbacks, module: LightningModule | None = None, **options) ->
     runner = trainer(folder, *callbacks, **options)
     runner.fit(module or Module(), *loaders())
     return runner
+
+
+def from_yaml(folder, monkeypatch, config: str) -> AblationCAMMonitor:
+    """The monitor that a LightningCLI builds from a configuration, run in a folder."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    (folder / "config.yaml").write_text(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's own use of its parser.
+        cli = LightningCLI(
+            Module,
+            args=["--config", "config.yaml"],
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+        )
+    return next(c for c in cli.trainer.callbacks if isinstance(c, AblationCAMMonitor))

@@ -6,18 +6,16 @@ import importlib.util
 import re
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pytorch_lightning.cli import LightningCLI
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_ablationcam import AblationCAMMonitor, Alarm, ablation_cam
-from tests.lightning import Module, data, loaders
+from lightning_ablationcam import Alarm, ablation_cam
+from tests.lightning import Module, data, from_yaml, loaders
 from tests.networks import images
 
 ROOT = Path(__file__).parent.parent
@@ -335,22 +333,10 @@ def test_readme_snippets_run(tmp_path, monkeypatch, capsys):
 
 
 def test_readme_yaml_builds_the_monitor(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train.py"])
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (30, 20)).save(tmp_path / "pictures" / "one.png")
     (config,) = blocks("yaml")
-    (tmp_path / "config.yaml").write_text(config)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's own use of its parser.
-        cli = LightningCLI(
-            Module,
-            args=["--config", "config.yaml"],
-            run=False,
-            save_config_callback=None,
-            seed_everything_default=0,
-        )
-    monitor = next(c for c in cli.trainer.callbacks if isinstance(c, AblationCAMMonitor))
+    monitor = from_yaml(tmp_path, monkeypatch, config)
     assert (monitor.target_layer, monitor.classes) == ("model.layer4", "predicted")
     assert monitor.probes.names == ["one"]
     assert monitor.measuring.alarms == (Alarm("border_heat", above=0.5, for_passes=3),)

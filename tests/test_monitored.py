@@ -26,7 +26,7 @@ from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.measuring import Measuring
 from lightning_ablationcam.run.notices import Notices
 from lightning_ablationcam.run.passes import Passes
-from tests.lightning import BATCHES, Module, fit, loaders, trainer
+from tests.lightning import BATCHES, Module, fit, from_yaml, loaders, trainer
 from tests.networks import images
 from tests.test_callback import monitor, probe_set, steps
 
@@ -694,19 +694,7 @@ CLASSES = """
 
 @pytest.mark.parametrize("alarms", [DICTS, CLASSES], ids=["dicts", "class_path"])
 def test_yaml_names_measures_and_alarms(tmp_path, monkeypatch, alarms):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["train.py"])
-    (tmp_path / "config.yaml").write_text(YAML.format(alarms=alarms.strip("\n")))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's own use of its parser.
-        cli = LightningCLI(
-            Module,
-            args=["--config", "config.yaml"],
-            run=False,
-            save_config_callback=None,
-            seed_everything_default=0,
-        )
-    watching = next(c for c in cli.trainer.callbacks if isinstance(c, AblationCAMMonitor))
+    watching = from_yaml(tmp_path, monkeypatch, YAML.format(alarms=alarms.strip("\n")))
     assert [name for name in watching.table() if name.startswith("alarm_")] == [
         "alarm_border_heat",
         "alarm_far",
