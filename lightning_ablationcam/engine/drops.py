@@ -10,7 +10,12 @@ from torch import Tensor
 from lightning_ablationcam.engine.experience import experience_of
 from lightning_ablationcam.engine.memory import default_budget
 from lightning_ablationcam.engine.narrowing import narrowed
-from lightning_ablationcam.engine.predictor import change_sizes, estimated_drops, over_groups
+from lightning_ablationcam.engine.predictor import (
+    change_sizes,
+    estimated_drops,
+    is_reducible,
+    over_groups,
+)
 from lightning_ablationcam.engine.program import Program, PropagationError
 from lightning_ablationcam.engine.propagate import Propagation, layer_value
 from lightning_ablationcam.engine.question import Question
@@ -20,8 +25,19 @@ from lightning_ablationcam.engine.selfcheck import checked
 from lightning_ablationcam.engine.tolerance import Partly, drops_within
 from lightning_ablationcam.engine.work import work_of_forward, work_of_group
 
-WORTH_PREDICTING = 2.0
-"""Drops are predicted where computing them all takes more work than so many forward passes."""
+FORWARDS_WORTH_PREDICTING = 2.0
+"""Drops are predicted where computing them all takes more work than so many forward passes,"""
+
+WORK_WORTH_PREDICTING = 1e10
+"""and more than so many multiplications, which a CPU does in a tenth of a second: less is faster
+done than predicted."""
+
+REDUCED_WORK_WORTH_PREDICTING = 1e12
+"""The same on a device that computes predictions in reduced precision,"""
+
+REDUCED_DENSITY_WORTH_PREDICTING = 80.0
+"""where the multiplications for each number written are more than these: otherwise writing takes
+the time, and that is not reduced. All three by ``bench_depth``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +127,16 @@ def predicts(question: Question, tail: Program | PropagationError, *, engine: st
     if uses_batch_statistics(question.model):
         return False
     program = narrowed(tail)
-    each = work_of_group(program, _readout(program, question).nodes)
+    each, numbers = work_of_group(program, _readout(program, question).nodes)
+    total = each * question.changed.shape[1]
+    if is_reducible(question.activations):
+        images = len(question.activations)
+        large = total * images > REDUCED_WORK_WORTH_PREDICTING
+        return large and each > REDUCED_DENSITY_WORTH_PREDICTING * numbers
     known = experience_of(question.model, ("forward", program.shapes[program.output][1:]))
     if known.work is None:
         known.work = work_of_forward(question.model, question.inputs, question.forward)
-    return each * question.changed.shape[1] > WORTH_PREDICTING * known.work
+    return total > max(FORWARDS_WORTH_PREDICTING * known.work, WORK_WORTH_PREDICTING)
 
 
 def _propagated(

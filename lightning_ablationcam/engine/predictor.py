@@ -6,9 +6,6 @@ by is found from them (see :mod:`~lightning_ablationcam.method.bounds`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -17,6 +14,7 @@ from lightning_ablationcam.engine.program import Node, Program, run_node
 from lightning_ablationcam.engine.propagate import Propagation
 from lightning_ablationcam.engine.question import Question
 from lightning_ablationcam.engine.readout import Columns
+from lightning_ablationcam.network.isolation import has_reduced_precision, reduced_precision
 from lightning_ablationcam.network.memory import is_out_of_memory
 
 
@@ -25,19 +23,23 @@ def estimated_drops(
 ) -> Tensor | None:
     """(N, G, Q) estimates of the drops, None where there are none.
 
-    A GPU computes changes in half precision several times as fast, and where only changes are
-    rounded, not values, their drops are off by less than a hundredth. Elsewhere first order serves.
+    A device that multiplies in TF32 computes all changes so, several times as fast; as only changes
+    are rounded, not values, their drops are off by a thousandth. Elsewhere first order serves.
 
     Args:
         program: The recorded tail.
         question: What is asked.
         propagation: Of the program.
     """
-    device = question.activations.device
-    if device.type == "cuda" and question.activations.dtype == torch.float32:
-        with _half_precision(device):
+    if is_reducible(question.activations):
+        with reduced_precision():
             return propagation.drops()
     return first_order(program, question)
+
+
+def is_reducible(activations: Tensor) -> bool:
+    """Whether changes of a value can be computed in reduced precision, and that is faster."""
+    return activations.dtype == torch.float32 and has_reduced_precision(activations.device)
 
 
 def first_order(program: Program, question: Question) -> Tensor | None:
@@ -110,10 +112,3 @@ def _constant(node: Node) -> Node:
         node.several,
         node.module,
     )
-
-
-@contextmanager
-def _half_precision(device: torch.device) -> Iterator[None]:
-    """Matrix products and convolutions in bfloat16, which has float32's range."""
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        yield

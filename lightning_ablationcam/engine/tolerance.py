@@ -26,9 +26,10 @@ UNSEEN = 0.25
 """Share of the groups computed that is drawn at random: their drops check the predictions that were
 made without them. The others are those whose predictions matter most."""
 
-SAFETY = 1.25
+SAFETY = 1.1
 """Bounds are wider by this factor, since the search ends at the first bound that is narrow enough,
-and that is more often too narrow than too wide."""
+and that is more often too narrow than too wide; and once more by 1 + START / the number of groups
+computed, since few say little about whether the regression fits the others at all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +149,11 @@ class _Heatmap:
     @property
     def importance(self) -> Tensor:
         """(G,) what the error of each group's prediction may move the map by, as a share."""
-        return self._moves * self.predictor.unit / (self._peak() or 1.0)
+        return self._moves * self.predictor.unit / (abs(self._peak()) or 1.0)
 
     def _peak(self) -> float:
-        return max(float((self.drops.to(self.maps) @ self.maps).max()), 0.0)
+        """The largest value of the map before its ReLU."""
+        return float((self.drops.to(self.maps) @ self.maps).max())
 
     def learn(self, drops: Tensor, known: Tensor, unseen: Tensor) -> None:
         """Predict anew, and find the bound.
@@ -169,10 +171,15 @@ class _Heatmap:
         if bool(known.all()):
             self.error = 0.0
             return
-        variance = max(self._forecast.variance, self._surprise) * SAFETY**2
-        bound = self._forecast.largest_error(self.maps, ~known, variance)
-        sure = self._peak() - bound
-        self.error = bound / sure if sure > 0 else math.inf
+        safety = SAFETY * (1 + START / int(known.sum()))
+        variance = max(self._forecast.variance, self._surprise)
+        bound = safety * self._forecast.largest_error(self.maps, ~known, variance)
+        peak = self._peak()
+        if peak > bound:
+            self.error = bound / (peak - bound)
+        else:
+            # That there is no heat at all may be just as certain.
+            self.error = 0.0 if peak < -bound else math.inf
 
     def missing(self, tolerance: float) -> int:
         """How many groups to compute next: 0 where the map is within the tolerance."""

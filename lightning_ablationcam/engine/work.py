@@ -26,26 +26,30 @@ def work_of_forward(model: nn.Module, inputs: Inputs, forward: Forward) -> int:
     return int(counter.get_total_flops()) // 2  # A multiplication and an addition are two.
 
 
-def work_of_group(program: Program, nodes: Sequence[Node]) -> int:
-    """The multiplications that each group of channels needs of its own, for one image.
+def work_of_group(program: Program, nodes: Sequence[Node]) -> tuple[int, int]:
+    """What each group of channels needs of its own, for one image.
 
-    Those are of the operations after the first that mixes channels: of that one, a channel needs
-    only its own part, and what comes before it keeps channels apart.
+    Those are the operations after the first that mixes channels: of that one, a channel needs only
+    its own part, and what comes before it keeps channels apart.
 
     Args:
         program: The tail.
         nodes: Those of its nodes that are run on changes.
+
+    Returns:
+        How many multiplications mixing takes, and how many numbers are written.
     """
     mixed: set[int] = set()
-    total = 0
+    total = numbers = 0
     for node in nodes:
-        mixes = _mixes(node, program)
-        if mixed.intersection(node.refs()):
-            total += _multiplications(node, program) if mixes else 0
+        mixes, again = _mixes(node, program), bool(mixed.intersection(node.refs()))
+        if mixes and again:
+            total += _multiplications(node, program)
+        if mixes or again:
             mixed.update(node.defined())
-        elif mixes:
-            mixed.update(node.defined())
-    return total // max(1, program.shapes[0][0])
+            numbers += sum(program.shapes[index].numel() for index in node.defined())
+    images = max(1, program.shapes[0][0])
+    return total // images, numbers // images
 
 
 def _mixes(node: Node, program: Program) -> bool:
