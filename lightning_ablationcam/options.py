@@ -46,6 +46,7 @@ class Options:
         embeddings: What the model's embeddings are compared with.
         keep_maps: Whether the result holds the channels' maps. The passes of a run do not: their
             maps would be moved off the device and between ranks for nothing.
+        tolerance: How far a heatmap may be off, as a share of its maximum; None for not at all.
 
     Raises:
         TypeError: If one is of the wrong kind.
@@ -70,6 +71,7 @@ class Options:
     task: AnyTask = "auto"
     embeddings: Embeddings = None
     keep_maps: bool = False
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         check_score(self.score)

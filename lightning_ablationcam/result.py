@@ -64,6 +64,9 @@ class AblationResult:
             in those of ``also``, whose maps are the same.
         signed: (N, h, w) float32, likewise: the maps before the ReLU. Below 0 is what speaks
             against the class; ``heatmaps`` is ``signed.relu()``.
+        error: (N,) float64, the stated bound on how far a heatmap is off, as a share of its
+            maximum, with 99 % confidence; 0 where every channel was computed.
+        computed: (N, K) bool, whether a channel's drop was computed, or else predicted.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -91,6 +94,8 @@ class AblationResult:
     further: tuple[AblationResult, ...] = ()
     channel_maps: Tensor | None = None
     signed: Tensor | None = None
+    error: Tensor | None = None
+    computed: Tensor | None = None
 
     @property
     def layers(self) -> tuple[AblationResult, ...]:
