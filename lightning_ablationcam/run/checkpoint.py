@@ -254,32 +254,28 @@ def _alarms(count: int) -> Callable[[str, Any], dict[str, Any]]:
 def _budget(where: str, value: Any) -> dict[str, Any]:
     """What passes of an automatic tolerance have cost."""
     fields = _mapping(where, value)
-    ladder = _one(fields, "ladder", _mapping, f"{where}.ladder")
-    readers: dict[str, Callable[[str, Any], Any]] = {
-        "at": _up_to(len(STEPS) - 1),
-        "share": _share,
-        "costs": _of_steps(_optional(_seconds)),
-        "ages": _of_steps(_up_to(MAX_COUNTED)),
-    }
     found: dict[str, Any] = {
         name: _one(fields, name, _seconds, f"{where}.{name}")
         for name in ("spent", "elapsed", "other", "forwards")
     }
-    chances = _one(fields, "chances", _up_to(MAX_COUNTED), f"{where}.chances")
-    steps = {name: _one(ladder, name, r, f"{where}.ladder.{name}") for name, r in readers.items()}
-    return {**found, "chances": chances, "ladder": steps}
+    found["chances"] = _one(fields, "chances", _up_to(MAX_COUNTED), f"{where}.chances")
+    return {**found, "ladder": _one(fields, "ladder", _ladder, f"{where}.ladder")}
 
 
-def _of_steps(read_one: Callable[[str, Any], T]) -> Callable[[str, Any], list[T]]:
-    """A reader of a value for each of the steps of an automatic tolerance."""
+def _ladder(where: str, value: Any) -> dict[str, Any]:
+    """What the steps of an automatic tolerance have cost."""
+    fields = _mapping(where, value)
+    taken = _one(fields, "taken", _list, f"{where}.taken")
+    if len(taken) != len(STEPS):
+        raise StateError(f"{where}.taken has {len(taken)} entries; expected {len(STEPS)}")
+    each = [_optional(_step)(f"{where}.taken[{step}]", one) for step, one in enumerate(taken)]
+    return {"at": _one(fields, "at", _up_to(len(STEPS) - 1), f"{where}.at"), "taken": each}
 
-    def read(where: str, value: Any) -> list[T]:
-        values = _list(where, value)
-        if len(values) != len(STEPS):
-            raise StateError(f"{where} has {len(values)} entries; expected {len(STEPS)}")
-        return [read_one(f"{where}[{step}]", each) for step, each in enumerate(values)]
 
-    return read
+def _step(where: str, value: Any) -> dict[str, Any]:
+    fields = _mapping(where, value)
+    readers = {"seconds": _seconds, "share": _share, "age": _up_to(MAX_COUNTED)}
+    return {name: _one(fields, name, read, f"{where}.{name}") for name, read in readers.items()}
 
 
 def _counts(count: int) -> Callable[[str, Any], Tensor]:

@@ -97,7 +97,7 @@ def exactness(result: AblationResult, tolerance: float | None) -> str:
         return f"{taken}: maps are exact"
     share = share_computed(result)
     within = f"{_at_least(100 * largest)} % of exact (99 %)"
-    return f"{taken}: maps within {within}, {share:.0%} of the drops computed"
+    return f"{taken}: maps within {within}, {100 * share:.0f} % of the drops computed"
 
 
 def _at_least(value: float) -> str:

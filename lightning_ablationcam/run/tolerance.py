@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
@@ -19,19 +21,37 @@ PATIENCE = 8
 """After so many passes, what a step has cost is forgotten: networks change while they train."""
 
 
+_STEEPEST = 2.0
+"""The error of an estimate from n samples falls with the root of n: half of it takes four times as
+many. The share of channels that a tolerance takes grows with no higher power."""
+
 _LEAST_SHARE = 1e-6
 """Stands for none of the channels: how much all of them would cost is not known then."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step as it was last taken.
+
+    Attributes:
+        seconds: How long it took to explain the probes.
+        share: The share of the channels' drops that was computed, not predicted.
+        age: How many passes there were since then.
+    """
+
+    seconds: float
+    share: float
+    age: int = 0
 
 
 class Ladder:
     """The steps of :data:`STEPS`, and what explaining the probes costs at each.
 
     A step costs what it did when it was last taken. Of one that was not taken, or is finer than the
-    newest pass and was not taken in the :data:`PATIENCE` passes before it, an upper estimate is
-    made from the newest pass. A coarser step costs at most as much. A finer one costs at most as
-    much more as the square of the tolerances' ratio, since the error of an estimate from n samples
-    falls with the root of n, and at most what all channels cost, of which the newest pass has
-    computed a known share.
+    newest pass and was not taken in the :data:`PATIENCE` passes before it, the cost is estimated
+    from the newest pass. A coarser step is taken to cost as much. A finer one costs as much more as
+    it has more channels to compute: all of them where it is exact, or else a share that grows with
+    a power of the tolerance, 2 until another step has shown how it does.
 
     Attributes:
         at: The step of the newest pass; the coarsest before any.
@@ -45,9 +65,7 @@ class Ladder:
 
     def __init__(self) -> None:
         self.at = 0
-        self._share = 1.0
-        self._costs: list[float | None] = [None] * len(STEPS)
-        self._ages = [0] * len(STEPS)
+        self._taken: list[Taken | None] = [None] * len(STEPS)
 
     def took(self, tolerance: float | None, *, seconds: float, share: float) -> None:
         """Note what a pass has cost.
@@ -57,40 +75,57 @@ class Ladder:
             seconds: How long it took to explain the probes.
             share: The share of the channels' drops that was computed, not predicted.
         """
-        self.at, self._share = STEPS.index(tolerance), share
-        self._costs[self.at] = seconds
-        self._ages = [0 if step == self.at else age + 1 for step, age in enumerate(self._ages)]
-        for step in range(self.at + 1, len(STEPS)):
-            if self._ages[step] > PATIENCE:
-                self._costs[step] = None
+        self.at = STEPS.index(tolerance)
+        older = [one and replace(one, age=one.age + 1) for one in self._taken]
+        self._taken = [
+            one if one is None or step < self.at or one.age <= PATIENCE else None
+            for step, one in enumerate(older)
+        ]
+        self._taken[self.at] = Taken(seconds, share)
 
     @property
     def knows(self) -> bool:
         """Whether any pass has shown what it costs."""
-        return self._costs[self.at] is not None
+        return self._taken[self.at] is not None
 
     def cost(self, step: int) -> float:
         """How many seconds it takes to explain the probes at a step; 0 before any pass."""
-        known, newest = self._costs[step], self._costs[self.at] or 0.0
-        if known is not None:
-            return known
+        known, newest = self._taken[step], self._taken[self.at]
+        if known is not None or newest is None:
+            return 0.0 if known is None else known.seconds
         if step < self.at:
-            return newest
-        of_all = 1 / max(self._share, _LEAST_SHARE)
-        now, then = STEPS[self.at], STEPS[step]
-        if now is None or then is None:
-            return newest * of_all
-        return newest * min(of_all, (now / then) ** 2)
+            return newest.seconds
+        more, then = 1 / max(newest.share, _LEAST_SHARE), STEPS[step]
+        if then is not None:
+            more = min(more, _ratio(self.at, step) ** self._power())
+        return newest.seconds * more
+
+    def _power(self) -> float:
+        """How the share of channels has grown from a coarser step to the newest pass."""
+        newest = self._taken[self.at]
+        before = next((step for step in reversed(range(self.at)) if self._taken[step]), None)
+        coarser = None if before is None else self._taken[before]
+        if newest is None or before is None or coarser is None:
+            return _STEEPEST
+        grown = max(newest.share, _LEAST_SHARE) / max(coarser.share, _LEAST_SHARE)
+        return min(max(0.0, math.log(grown) / math.log(_ratio(before, self.at))), _STEEPEST)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed fit goes on from, in primitives."""
-        lists = {"costs": list(self._costs), "ages": list(self._ages)}
-        return {"at": self.at, "share": self._share, **lists}
+        return {"at": self.at, "taken": [one and vars(one).copy() for one in self._taken]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` described."""
-        self.at, self._share = state["at"], state["share"]
-        self._costs, self._ages = list(state["costs"]), list(state["ages"])
+        self.at = state["at"]
+        self._taken = [None if one is None else Taken(**one) for one in state["taken"]]
+
+
+def _ratio(step: int, finer: int) -> float:
+    """How many times the tolerance of one step is that of a finer one, neither of them exact."""
+    one, other = STEPS[step], STEPS[finer]
+    assert one is not None
+    assert other is not None
+    return one / other
 
 
 def share_computed(result: AblationResult) -> float:
