@@ -36,9 +36,10 @@ def test_before_any_pass_nothing_is_known():
 def test_a_finer_step_costs_at_most_what_all_channels_do():
     ladder = Ladder()
     ladder.took(0.1, seconds=2.0, share=0.01)
-    assert costs(ladder) == pytest.approx([2, 8, 50, 200, 200])
+    steep = [2, 2 * 2**1.5, 2 * 5**1.5, 2 * 10**1.5, 200]
+    assert costs(ladder) == pytest.approx(steep)
     ladder.took(0.1, seconds=2.0, share=0.25)
-    assert costs(ladder) == pytest.approx([2, 8, 8, 8, 8])
+    assert costs(ladder) == pytest.approx([2, 2 * 2**1.5, 8, 8, 8])
     ladder.took(0.1, seconds=2.0, share=1.0)
     assert costs(ladder) == [2] * 5
     ladder.took(0.1, seconds=0.0, share=0.0)
@@ -55,7 +56,7 @@ def test_what_was_taken_is_known_and_what_is_finer_and_too_long_ago_is_not():
         ladder.took(0.1, seconds=2.0, share=0.125)
         assert costs(ladder) == pytest.approx([2, 7, 16, 16, 16])
     ladder.took(0.1, seconds=2.0, share=0.125)
-    assert costs(ladder) == pytest.approx([2, 8, 16, 16, 16])
+    assert costs(ladder) == pytest.approx([2, 2 * 2**1.5, 16, 16, 16])
     # A coarser one stays what it was; of one that was never taken no more is known.
     for _ in range(2 * PATIENCE):
         ladder.took(0.02, seconds=9.0, share=0.5)
@@ -84,12 +85,20 @@ def test_a_ladder_goes_on_from_its_state(taken):
 
 
 def layer(*computed):
-    return SimpleNamespace(computed=None if not computed else torch.tensor(computed))
+    if not computed:
+        return SimpleNamespace(computed=None)
+    (flags,) = computed
+    return SimpleNamespace(computed=torch.tensor(flags), drops=torch.ones(len(flags)))
 
 
 def test_the_share_is_that_of_all_layers():
     few, many = layer([True, False]), layer([True] * 6 + [False] * 2)
     assert share_computed(SimpleNamespace(layers=[few, many])) == 7 / 10
+    few.drops[0] = 0
+    assert share_computed(SimpleNamespace(layers=[few, many])) == 6 / 9
+    few.drops[0] = 1
+    many.drops[:] = 0
+    assert share_computed(SimpleNamespace(layers=[many])) == 1
     # What says nothing of itself was computed.
     assert share_computed(SimpleNamespace(layers=[layer()])) == 1
     assert share_computed(SimpleNamespace(layers=[few, layer()])) == 1 / 2

@@ -86,7 +86,8 @@ def exactness(result: AblationResult, tolerance: float | None) -> str:
         >>> import torch
         >>> from types import SimpleNamespace
         >>> computed = torch.tensor([[True, False, False, False]])
-        >>> result = SimpleNamespace(error=torch.tensor([0.0213]), computed=computed)
+        >>> drops, error = torch.ones(1, 4), torch.tensor([0.0213])
+        >>> result = SimpleNamespace(error=error, computed=computed, drops=drops)
         >>> result.layers = [result]
         >>> exactness(result, 0.05)
         'tolerance 0.05: maps within 2.2 % of exact (99 %), 25 % of the drops computed'

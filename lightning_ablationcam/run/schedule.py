@@ -152,6 +152,8 @@ class Schedule:
             share: The share of the channels' drops that it computed.
         """
         self._spent += seconds
+        if not explaining and self._ladder.knows:
+            return  # What it costs where it does not fail is known.
         self._explaining, self._other = explaining, seconds - forwards - explaining
         if self.is_auto and explaining:
             self._ladder.took(tolerance, seconds=explaining, share=share)
