@@ -40,7 +40,7 @@ from lightning_ablationcam.run.passes import Passes
 from lightning_ablationcam.run.ranks import Ranks
 from lightning_ablationcam.run.schedule import Schedule, ends_fit
 from lightning_ablationcam.run.table import table
-from lightning_ablationcam.run.tolerance import check_tolerance, share_computed
+from lightning_ablationcam.run.tolerance import check_asked_tolerance, share_computed
 
 MAX_TAG_LENGTH = 200
 """Characters of a tag; it is part of every record and of the keys of metrics."""
@@ -203,7 +203,7 @@ class AblationCAMMonitor(Callback):
         alarms: Sequence[Alarm] = (),
         tolerance: float | Literal["auto"] | None = None,
     ) -> None:
-        check_tolerance(tolerance, max_overhead)
+        check_asked_tolerance(tolerance, max_overhead)
         self.options = Options(
             score=score,
             ablation=ablation,

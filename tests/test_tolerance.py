@@ -16,7 +16,7 @@ from lightning_ablationcam.run.tolerance import (
     PATIENCE,
     STEPS,
     Ladder,
-    check_tolerance,
+    check_asked_tolerance,
     share_computed,
 )
 
@@ -57,10 +57,23 @@ def test_what_was_taken_is_known_and_what_is_finer_and_too_long_ago_is_not():
         assert costs(ladder) == pytest.approx([2, 7, 16, 16, 16])
     ladder.took(0.1, seconds=2.0, share=0.125)
     assert costs(ladder) == pytest.approx([2, 2 * 2**1.5, 16, 16, 16])
-    # A coarser one stays what it was; of one that was never taken no more is known.
+    # A coarser one stays what it was.
     for _ in range(2 * PATIENCE):
         ladder.took(0.02, seconds=9.0, share=0.5)
-    assert costs(ladder) == pytest.approx([2, 9, 9, 9 * 2**0.861353, 18], rel=1e-4)
+    assert costs(ladder) == pytest.approx([2, 7, 9, 9 * 2**0.756471, 18], rel=1e-4)
+    untaken = Ladder()
+    untaken.took(0.02, seconds=3.0, share=0.5)
+    assert costs(untaken) == pytest.approx([3, 3, 3, 6, 6])
+
+
+def test_new_is_what_is_finer_and_was_never_taken():
+    ladder = Ladder()
+    assert [ladder.is_new(step) for step in range(5)] == [False, True, True, True, True]
+    ladder.took(None, seconds=1.0, share=1.0)
+    assert not any(map(ladder.is_new, range(5)))
+    for _ in range(2 * PATIENCE):
+        ladder.took(0.05, seconds=1.0, share=0.5)
+    assert [ladder.is_new(step) for step in range(5)] == [False, False, True, True, False]
 
 
 def test_a_share_that_did_not_grow_says_nothing_of_exact_maps():
@@ -142,7 +155,7 @@ def test_an_exact_pass_says_so():
 )
 def test_what_is_no_tolerance_is_an_error_at_construction(tolerance, error, message):
     with pytest.raises(error, match=message):
-        check_tolerance(tolerance, None)
+        check_asked_tolerance(tolerance, None)
     with pytest.raises(error, match=message):
         AblationCAMMonitor(tolerance=tolerance)
 

@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning import Trainer
 
 from lightning_ablationcam.arguments import check_count, is_number, shown
-from lightning_ablationcam.run.tolerance import STEPS, Ladder, Tolerance, check_tolerance
+from lightning_ablationcam.run.tolerance import STEPS, Ladder, Tolerance, check_asked_tolerance
 
 MARGIN = 0.8
 """What of the allowance a finer step may cost by estimate."""
@@ -28,6 +28,8 @@ class Schedule:
       that a pass that exceeds the allowance is followed by coarser ones. A step that was too dear
       is not tried again while its cost is remembered, see :class:`~.tolerance.Ladder`.
     * What was saved so far has to cover it as well, and the fit's last pass at the coarsest step.
+      A finer step that was never taken needs no more than that: it is tried once, as what it costs
+      is not known otherwise, and exact maps may even be cheaper.
     * The last pass takes the finest step for which what was saved is enough.
     * Passes are skipped where even the coarsest step is too costly.
 
@@ -52,7 +54,7 @@ class Schedule:
     ) -> None:
         check_count("every_n_validations", every)
         _check_max_overhead(max_overhead)
-        check_tolerance(tolerance, max_overhead)
+        check_asked_tolerance(tolerance, max_overhead)
         self.every = every
         self.max_overhead = max_overhead
         self.is_auto = tolerance == "auto"
@@ -131,7 +133,8 @@ class Schedule:
         allowance = self.max_overhead * self._elapsed / max(1, self._chances)
         margin = MARGIN if step > self._ladder.at else 1
         sustained = self.cost(forwards=False, step=step) <= margin * allowance
-        return sustained and self._covers(cost + self.cost(forwards=True))
+        tried = sustained or self._ladder.is_new(step)
+        return tried and self._covers(cost + self.cost(forwards=True))
 
     def took(
         self,

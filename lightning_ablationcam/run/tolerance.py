@@ -36,7 +36,7 @@ class Taken:
     Attributes:
         seconds: How long it took to explain the probes.
         share: The share of the channels' drops that was computed, not predicted.
-        age: How many passes there were since then.
+        age: How many passes there were since then, at most one more than :data:`PATIENCE`.
     """
 
     seconds: float
@@ -76,10 +76,8 @@ class Ladder:
             share: The share of the channels' drops that was computed, not predicted.
         """
         self.at = STEPS.index(tolerance)
-        older = [one and replace(one, age=one.age + 1) for one in self._taken]
         self._taken = [
-            one if one is None or step < self.at or one.age <= PATIENCE else None
-            for step, one in enumerate(older)
+            one and replace(one, age=min(one.age + 1, PATIENCE + 1)) for one in self._taken
         ]
         self._taken[self.at] = Taken(seconds, share)
 
@@ -88,11 +86,17 @@ class Ladder:
         """Whether any pass has shown what it costs."""
         return self._taken[self.at] is not None
 
+    def is_new(self, step: int) -> bool:
+        """Whether a step is finer than the newest pass, and no pass has taken it so far."""
+        return step > self.at and self._taken[step] is None
+
     def cost(self, step: int) -> float:
         """How many seconds it takes to explain the probes at a step; 0 before any pass."""
         known, newest = self._taken[step], self._taken[self.at]
-        if known is not None or newest is None:
-            return 0.0 if known is None else known.seconds
+        if known is not None and (step < self.at or known.age <= PATIENCE):
+            return known.seconds
+        if newest is None:
+            return 0.0
         if step < self.at:
             return newest.seconds
         more, then = 1 / max(newest.share, _LEAST_SHARE), STEPS[step]
@@ -148,7 +152,7 @@ def share_computed(result: AblationResult) -> float:
     return sum(float(each.sum()) for each in parts) / total if total else 1.0
 
 
-def check_tolerance(tolerance: object, max_overhead: object) -> None:
+def check_asked_tolerance(tolerance: object, max_overhead: object) -> None:
     """Raise unless ``tolerance`` is a share, None, or ``"auto"`` with a budget.
 
     Raises:
