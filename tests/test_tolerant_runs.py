@@ -245,7 +245,7 @@ def test_a_failed_pass_changes_nothing(tmp_path, slow, monkeypatch):
 
 
 class Quiet(Deep):
-    """What it says of an image does not depend on the others, of which passes may run each alone."""
+    """What it says of an image does not depend on the others: a pass may run each alone."""
 
     def write(self, mean):
         return 0.0
