@@ -153,12 +153,13 @@ class AblationCAMMonitor(Callback):
             ``"auto"`` spends the budget of ``max_overhead``, which it needs, on exactness before
             passes are skipped: the first pass takes 0.1, and the others the finest of 0.1, 0.05,
             0.02, 0.01 and exact that the time between two validations affords, and tries each finer
-            one once where savings pay for it; the last of a fit takes what is left. The log says which, and each pass what it may be off by:
-            ``<tag>/error``, in the tab and in :meth:`table`. A change of a map by less than that is
-            no news. Of a drift, which is quadratic in it, that is about the square of what both
-            maps may be off by together over twice the mean square of the map, its maximum being 1:
-            where that is 0.1, a drift of 0.05 from an exact map to one that is off by 0.1, and of
-            0.002 to one that is off by 0.02. Set an alarm on ``"drift"`` above that.
+            one once where savings pay for it; the last of a fit takes what is left. The log says
+            which, and each pass what it may be off by: ``<tag>/error``, in the tab and in
+            :meth:`table`. A change of a map by less than that is no news. Of a drift, which is
+            quadratic in it, that is about the square of what both maps may be off by together over
+            twice the mean square of the map, its maximum being 1: where that is 0.1, a drift of
+            0.05 from an exact map to one that is off by 0.1, and of 0.002 to one that is off by
+            0.02. Set an alarm on ``"drift"`` above that.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.

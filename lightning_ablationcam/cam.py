@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_ablationcam.engine.drops import Found, Within, find_drops, predicts
+from lightning_ablationcam.engine.experience import experience_of
 from lightning_ablationcam.engine.recorder import Forward
 from lightning_ablationcam.method.ablations import Ablation
 from lightning_ablationcam.method.balance import balance_of
@@ -21,7 +22,13 @@ from lightning_ablationcam.method.reading import Reading
 from lightning_ablationcam.method.scores import Classes, Score
 from lightning_ablationcam.method.wanted import Also, Wanted
 from lightning_ablationcam.method.weights import channel_weights
-from lightning_ablationcam.network.inputs import Inputs, count_of, plain, rows_of
+from lightning_ablationcam.network.inputs import (
+    Inputs,
+    count_of,
+    likeliest_picture,
+    plain,
+    rows_of,
+)
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import TargetLayer
 from lightning_ablationcam.network.memory import in_batches
@@ -257,29 +264,36 @@ def _tell_what_is_missing(
 
 def _explain(setting: Setting, inputs: Inputs, wanted: Wanted) -> AblationResult:
     """Explain some images: the first target, and in ``further`` the others."""
-    everything = ask(setting, inputs, wanted)
-    if _apart(setting, everything):
-        del everything  # Memory for the images one by one.
-        return joined(
-            in_batches(
-                count_of(inputs),
-                1,
-                lambda rows: _explain(setting.rows(rows), rows_of(inputs, rows), wanted.rows(rows)),
-            )
+    known = experience_of(setting.model, ("apart", *map(str, setting.targets)))
+    may_be_apart = _may_be_apart(setting, inputs)
+    if not (may_be_apart and known.apart):
+        everything = ask(setting, inputs, wanted)
+        known.apart = any(
+            predicts(asked.question, asked.tail, engine=setting.options.engine)
+            for asked in everything
+            if setting.options.tolerance is not None
         )
-    results = [_of_target(setting, asked) for asked in everything]
-    return replace(results[0], further=tuple(results[1:]))
+        if not (may_be_apart and known.apart):
+            results = [_of_target(setting, asked) for asked in everything]
+            return replace(results[0], further=tuple(results[1:]))
+        del everything  # Memory for the images one by one.
+    return joined(
+        in_batches(
+            count_of(inputs),
+            1,
+            lambda rows: _explain(setting.rows(rows), rows_of(inputs, rows), wanted.rows(rows)),
+        )
+    )
 
 
-def _apart(setting: Setting, everything: Sequence[Asked]) -> bool:
-    """Whether each image is to be explained alone, since each needs other channels computed.
+def _may_be_apart(setting: Setting, inputs: Inputs) -> bool:
+    """Whether each image is explained alone, where drops are predicted.
 
-    Where one image alone leaves the device idle, they share the channels instead.
+    Each then stops when its own map is within the tolerance. One image alone would leave most of a
+    GPU idle: there, they share the channels that are computed.
     """
-    options, activations = setting.options, everything[0].question.activations
-    if options.tolerance is None or len(activations) == 1 or activations.device.type != "cpu":
-        return False
-    return any(predicts(asked.question, asked.tail, engine=options.engine) for asked in everything)
+    on_cpu = likeliest_picture(inputs).device.type == "cpu"
+    return setting.options.tolerance is not None and on_cpu and count_of(inputs) > 1
 
 
 def _of_target(setting: Setting, asked: Asked) -> AblationResult:

@@ -81,20 +81,16 @@ def _gradients(program: Program, question: Question) -> list[Tensor]:
             results = run_node(_constant(node), values.__getitem__)
             named = zip(node.outputs, results, strict=True)
             values.update({index: result for index, result in named if index is not None})
-        scores = _scores(values[program.output], question)
+        output = values[program.output]
+        if question.columns is None:
+            scores = question.differentiable(output)
+        else:
+            scores = Columns(*question.columns)(output)
         count = scores.shape[1]
         return [
             torch.autograd.grad(scores[:, place].sum(), start, retain_graph=place + 1 < count)[0]
             for place in range(count)
         ]
-
-
-def _scores(output: Tensor, question: Question) -> Tensor:
-    if question.columns is not None:
-        return Columns(*question.columns)(output)
-    if question.linear is not None:
-        return question.linear(output)
-    return question.score_of(output, torch.arange(len(output), device=output.device))
 
 
 def _constant(node: Node) -> Node:
