@@ -224,6 +224,7 @@ CALLS = {
             "measures": {"[]"},
             "measure_every_n_passes": {"2**63", "10**5000"},
             "alarms": {"[]"},
+            "tolerance": {"None"},
         },
     ),
     Alarm: (
