@@ -92,7 +92,9 @@ def seconds(run: Callable[[], object]) -> float:
 def summary(layers: Sequence[str], rounds: Sequence[Sequence[float]]) -> list[str]:
     """Lines of prices in forward passes."""
     forward = statistics.median(first for first, *_ in rounds)
-    *alone, together = (statistics.median(each) / forward for each in list(zip(*rounds))[1:])
+    *alone, together = (
+        statistics.median(each) / forward for each in [*zip(*rounds, strict=True)][1:]
+    )
     shares = [100 * last / sum(each) for _, *each, last in rounds]
     lower, middle, upper = statistics.quantiles(shares, n=4)
     return [
