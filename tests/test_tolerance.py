@@ -13,11 +13,13 @@ from torch import nn
 from lightning_ablationcam import ablation_cam
 from lightning_ablationcam.engine.memory import PeakMemory
 from lightning_ablationcam.engine.predictor import first_order
+from lightning_ablationcam.engine.propagate import Propagation
 from lightning_ablationcam.engine.recorder import record_all
 from lightning_ablationcam.engine.work import work_of_forward, work_of_group
 from lightning_ablationcam.method import bounds
 from lightning_ablationcam.method.bounds import Predictor
 from lightning_ablationcam.network.calling import call
+from lightning_ablationcam.network.isolation import has_reduced_precision
 from lightning_ablationcam.network.targets import Target
 from tests.networks import seeded
 from tests.reference import ablation_cam_reference
@@ -252,6 +254,55 @@ def test_where_images_share_channels_all_are_within_the_tolerance(monkeypatch):
     assert (found.computed == found.computed[0]).all()
 
 
+def precisions():
+    """How float32 is multiplied on a GPU now."""
+    backends = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    return [backend.fp32_precision for backend in backends]
+
+
+def test_a_device_with_reduced_precision_predicts_by_it(monkeypatch):
+    # As a GPU does; on a CPU nothing is rounded, and predictions are what is computed.
+    monkeypatch.setattr("lightning_ablationcam.cam._may_be_apart", lambda *_: False)
+    for place in ("engine.drops.is_reducible", "engine.predictor.is_reducible"):
+        monkeypatch.setattr(f"lightning_ablationcam.{place}", lambda _: True)
+    for limit in ("REDUCED_WORK_WORTH_PREDICTING", "REDUCED_DENSITY_WORTH_PREDICTING"):
+        monkeypatch.setattr(f"lightning_ablationcam.engine.drops.{limit}", 0.0)
+    seen, right = [], Propagation.drops
+
+    def drops(self, groups=None):
+        seen.append((groups is None, precisions()))
+        return right(self, groups)
+
+    monkeypatch.setattr(Propagation, "drops", drops)
+    model, x = deep(activation=nn.GELU), pictures(4)
+    exact = ablation_cam(model, "1", x)
+    before = precisions()
+    seen.clear()
+    found = ablation_cam(model, "1", x, tolerance=0.05)
+    assert precisions() == before
+    assert [everything for everything, _ in seen] == [True, False]
+    assert seen[0][1] == ["tf32", "tf32"]
+    assert "tf32" not in seen[1][1]
+    assert found.computed.sum(1).tolist() == [16] * 4
+    torch.testing.assert_close(found.heatmaps, exact.heatmaps)
+    assert (found.error < 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "capability", "build", "expected"),
+    [
+        ("cuda", (9, 0), "13.0", True),
+        ("cuda", (7, 5), "13.0", False),
+        ("cuda", (9, 0), None, False),
+        ("cpu", (9, 0), "13.0", False),
+    ],
+)
+def test_which_devices_have_reduced_precision(kind, capability, build, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.version, "cuda", build)
+    assert has_reduced_precision(torch.device(kind)) is expected
+
+
 def test_every_class_asked_for_is_within_the_tolerance():
     model, x = deep(activation=nn.GELU, channels=128), pictures()
     exact = ablation_cam(model, "1", x, also=("rival", 3))
@@ -376,11 +427,8 @@ def test_memory_stays_within_the_budget():
 
 def test_a_wrong_rule_is_found_out_although_few_channels_are_computed(monkeypatch):
     model, x = deep(activation=nn.GELU), pictures(2)
-    drops = "lightning_ablationcam.engine.propagate.Propagation.drops"
-    from lightning_ablationcam.engine.propagate import Propagation
-
     right = Propagation.drops
-    monkeypatch.setattr(drops, lambda self, groups=None: 1.5 * right(self, groups))
+    monkeypatch.setattr(Propagation, "drops", lambda self, groups=None: 1.5 * right(self, groups))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = ablation_cam(model, "1", x, tolerance=0.1)
