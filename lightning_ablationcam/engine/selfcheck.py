@@ -39,7 +39,7 @@ def checked(drops: Tensor, replay: Replay, known: Experience, memory_budget: int
     pairs = _sample(drops.abs().amax(dim=2), question.changed & finite)
     if not len(pairs):
         return
-    expected = replay.in_batches(pairs, replay.pairs_within(memory_budget))
+    expected = replay.few_drops(pairs, memory_budget)
     found = drops[pairs[:, 0], pairs[:, 1]]
     rounding = (
         ROUNDING
