@@ -257,9 +257,13 @@ def _channelwise_drops(value: Channelwise, weight: Tensor, groups: Tensor) -> Te
 
 
 def _contracted(term: Sequence[Tensor], weight: Tensor, over: Sequence[int]) -> Tensor:
-    """(n or 1, N or 1) a term's weighted sum; the largest factors are multiplied in first."""
-    ordered = sorted(term, key=torch.Tensor.numel, reverse=True)
-    product, rest = weight[None], list(ordered)
+    """(n or 1, N or 1) a term's weighted sum.
+
+    What is the same for all groups is multiplied in first, then the largest factors: a dimension is
+    summed over as soon as no other factor has it, so that no product is written out for each group.
+    """
+    product = weight[None]
+    rest = sorted(term, key=lambda factor: (len(factor) > 1, -factor.numel()))
     while rest:
         factor = rest.pop(0)
         done = [
