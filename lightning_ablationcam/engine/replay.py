@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -227,5 +227,16 @@ def uses_batch_statistics(model: nn.Module) -> bool:
     """Whether a batch norm has no running statistics, so that a row depends on the others."""
     return any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
-        for module in model.modules()
+        for module in _modules_of(model)
     )
+
+
+def _modules_of(model: nn.Module) -> Iterable[nn.Module]:
+    """All its modules; ``model.modules()`` makes their names too, which takes much longer."""
+    found, left_over = {id(model): model}, [model]
+    while left_over:
+        for child in left_over.pop()._modules.values():
+            if child is not None and id(child) not in found:
+                found[id(child)] = child
+                left_over.append(child)
+    return found.values()
