@@ -150,7 +150,7 @@ def test_float32_is_computed_in_float32(precision):
 def test_settings_of_attention_and_compilation_come_back():
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with isolated(nn.Linear(1, 1)):
+        with isolated(nn.Linear(1, 1, device="meta")):
             assert torch.backends.cuda.math_sdp_enabled()
             assert not torch.backends.cuda.flash_sdp_enabled()
         assert not torch.backends.mha.get_fastpath_enabled()
@@ -158,6 +158,7 @@ def test_settings_of_attention_and_compilation_come_back():
         torch.backends.mha.set_fastpath_enabled(True)
     with isolated(nn.Linear(1, 1)):
         assert not torch.backends.mha.get_fastpath_enabled()
+        assert torch.backends.cuda.flash_sdp_enabled()
     assert torch.backends.mha.get_fastpath_enabled()
     assert torch.backends.cuda.flash_sdp_enabled()
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lightning_ablationcam import ablation_cam
+from lightning_ablationcam.engine import propagate
 from lightning_ablationcam.engine.memory import MIN_SHARE, PeakMemory, left
 from tests.tails import ChannelNorm, Residual, alive, images, network
 
@@ -59,3 +60,25 @@ def test_memory_stays_within_the_budget(engine, score):
     # at a time, and all its channels together need less than the largest budget.)
     assert engine == "replay" or peaks[6_000_000] > 6_000_000 / 2
     assert peaks[6_000_000] > peaks[1_600_000] > peaks[800_000]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_what_a_layer_norm_does_to_each_channel_is_never_written_out(monkeypatch, count):
+    channels, size = 32, 5
+    model = alive(network(ChannelNorm(channels), *NONLINEAR[-3:-1], nn.Linear(channels, 5),
+                          channels=channels)).double()  # fmt: skip
+    inputs, chunks = images(count, size=size).double(), []
+    run = propagate._Tail.run_mixed
+    monkeypatch.setattr(
+        propagate._Tail,
+        "run_mixed",
+        lambda self, groups: chunks.append(len(groups)) or run(self, groups),
+    )
+    expected = ablation_cam(model, "1", inputs, engine="replay").drops
+    ablation_cam(model, "1", inputs, engine="propagate")
+    chunks.clear()
+    with PeakMemory() as memory:
+        found = ablation_cam(model, "1", inputs, engine="propagate").drops
+    torch.testing.assert_close(found, expected)
+    assert chunks == [channels]
+    assert memory.peak < channels * inputs[:, :1].numel() * channels * 8

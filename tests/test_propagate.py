@@ -242,6 +242,30 @@ def test_a_wrong_rule_is_caught(monkeypatch, op):
     assert result.engine == "replay"
 
 
+@pytest.mark.parametrize("shut", [0, 24, 40])
+def test_units_that_stay_shut_are_left_out_of_products(monkeypatch, shut):
+    tail = (nn.Flatten(), nn.Linear(216, 40), nn.ReLU(), nn.Linear(40, 30), nn.Tanh())
+    model = network(*tail, nn.Linear(30, 5))
+    with torch.no_grad():
+        model[3].bias.fill_(1.0)[:shut] = -1e3
+    monkeypatch.setattr(rules.mixing, "MIN_PRODUCT", 1)
+    monkeypatch.setattr(rules.mixing, "GATHERED_BYTES", 16 * 8 * 12)
+    sizes = []
+    gathered = rules.mixing._gathered
+    monkeypatch.setattr(
+        rules.mixing,
+        "_gathered",
+        lambda matrix, live: sizes.append((len(live), matrix.shape[1])) or gathered(matrix, live),
+    )
+    if shut < 40:
+        agree(model, images())
+    else:
+        assert not ablation_cam(model, "1", images(), engine="propagate").drops.any()
+    assert {live for live, _ in sizes} == ({40 - shut} if shut else set())
+    # In blocks of the matrix, the last of which is smaller.
+    assert {width for _, width in sizes} >= ({12, 6} if shut == 24 else set())
+
+
 def test_a_program_is_checked_once(monkeypatch):
     from lightning_ablationcam.engine.replay import Replay
 
@@ -250,7 +274,7 @@ def test_a_program_is_checked_once(monkeypatch):
     monkeypatch.setattr(
         Replay,
         "pair_drops",
-        lambda self, pairs, run=Replay.pair_drops: calls.append(1) or run(self, pairs),
+        lambda self, *args, run=Replay.pair_drops: calls.append(1) or run(self, *args),
     )
     for _ in range(3):
         ablation_cam(model, "1", images(), engine="propagate")

@@ -236,3 +236,20 @@ def test_what_cuda_emits_has_rules(name, monkeypatch):
             if isinstance(leaf, torch.Tensor) and leaf.ndim:
                 assert leaf.device.type == "cuda"
                 assert leaf.dtype in (torch.float32, torch.int64)
+
+
+@pytest.mark.parametrize("target", ["1:activation", "1"])
+def test_attention_runs_op_by_op_from_the_target_on(target):
+    fused = []
+
+    def attention(x):
+        fused.append(torch.backends.cuda.flash_sdp_enabled())
+        return nn.functional.scaled_dot_product_attention(x, x, x)
+
+    layers = (Lambda(attention), nn.Conv2d(3, 6, 3), nn.ReLU(), Lambda(attention), *POOLED)
+    model = nn.Sequential(*layers).eval()
+    result = ablation_cam(model, target, images(), engine="propagate")
+    assert fused[:2] == [True, False]
+    assert torch.backends.cuda.flash_sdp_enabled()
+    replayed = ablation_cam(model, target, images(), engine="replay")
+    torch.testing.assert_close(result.drops, replayed.drops, rtol=1e-4, atol=1e-6)

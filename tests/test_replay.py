@@ -121,6 +121,45 @@ def test_what_comes_before_the_layer_is_computed_once_for_an_image():
     assert all("forward" not in module.__dict__ for module in model.modules())
 
 
+def test_a_check_computes_what_comes_before_the_layer_once_for_an_image():
+    rows, result = computed(seeded(Wide()), engine="propagate")
+    assert result.engine == "propagate"
+    # Three images to record the tail, and again for what comes before the pairs that are checked.
+    assert rows == {"first": 6, "second": 6, "block.0": 6}
+
+
+class Branched(nn.Module):
+    """What comes before the target reaches the score past it as well."""
+
+    def __init__(self, *, in_place):
+        super().__init__()
+        self.in_place = in_place
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.block = nn.Sequential(nn.Conv2d(6, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU())
+        self.head = nn.Linear(11, 4)
+
+    def forward(self, x):
+        x = self.first(x)
+        x = x.add_(1) if self.in_place else x + 1
+        return self.head(torch.cat([x, self.block(x)], dim=1).mean((2, 3)))
+
+
+@pytest.mark.parametrize("obstacle", ["in place", "hook", "stale", "memory"])
+def test_a_check_that_cannot_use_a_prefix_runs_the_whole_network(monkeypatch, obstacle):
+    # In place: what is stored is written to later, and would be once more.
+    model = seeded(Branched(in_place=obstacle == "in place"))
+    if obstacle == "hook":
+        model.first.register_forward_hook(lambda module, args, output: output * 0.5)
+    if obstacle == "stale":
+        _make_stale(monkeypatch)
+    if obstacle == "memory":
+        monkeypatch.setattr(Prefix, "standing_in", _out_of_memory)
+    rows, result = computed(model, engine="propagate")
+    assert result.engine == "propagate"
+    assert rows["first"] > 6
+    assert all("forward" not in module.__dict__ for module in model.modules())
+
+
 @pytest.mark.parametrize(
     ("obstacle", "again"),
     [
@@ -150,17 +189,25 @@ def test_a_prefix_that_cannot_be_kept_is_computed_again(obstacle, again):
         torch.testing.assert_close(result.drops.double(), reference.drops, rtol=1e-3, atol=1e-5)
 
 
+def _make_stale(monkeypatch):
+    fresh = Prefix.__init__
+
+    def outdated(self, *args):
+        fresh(self, *args)
+        self._results = [(module, result + 1) for module, result in self._results]
+
+    monkeypatch.setattr(Prefix, "__init__", outdated)
+
+
+def _out_of_memory(self, rows):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 def test_a_prefix_that_gives_another_score_is_not_used(monkeypatch):
     # The skip connection carries what comes before the layer past it.
     model = seeded(Skip())
     expected = ablation_cam(model, "conv", images(), engine="replay")
-    stale = Prefix.__init__
-
-    def outdated(self, *args):
-        stale(self, *args)
-        self._results = [(module, result + 1) for module, result in self._results]
-
-    monkeypatch.setattr(Prefix, "__init__", outdated)
+    _make_stale(monkeypatch)
     found = ablation_cam(model, "conv", images(), engine="replay")
     torch.testing.assert_close(found.drops, expected.drops, rtol=1e-4, atol=1e-6)
 

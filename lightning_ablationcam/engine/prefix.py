@@ -12,72 +12,83 @@ from torch import Tensor, nn
 
 from lightning_ablationcam.engine.recorder import Forward, run
 from lightning_ablationcam.engine.tap import tapped
-from lightning_ablationcam.network.inputs import Inputs
+from lightning_ablationcam.network.inputs import Inputs, count_of
 from lightning_ablationcam.network.targets import Target
 
 
 class Prefix:
-    """The results of the modules that finish before the target layer does, for one image.
+    """The results of the modules that finish before the target layer does, for some images.
 
-    These are modules that ran once, returned one tensor and have no hooks on or inside them: a
-    hook could keep or change something that is used later. The target layer is one of them.
+    These are modules that ran once, returned one tensor with a row for each image and have no hooks
+    on or inside them: a hook could keep or change something that is used later. The target layer is
+    one of them.
 
     Args:
         model: The model, in evaluation mode.
         target: The target, whose module counts among them where it is its output.
-        image: The model's input, for one image.
+        images: The model's inputs, for one image or several.
         forward: ``(model, inputs) -> output``.
 
     Attributes:
         output: What the model returned.
     """
 
-    def __init__(self, model: nn.Module, target: Target, image: Inputs, forward: Forward) -> None:
+    def __init__(self, model: nn.Module, target: Target, images: Inputs, forward: Forward) -> None:
         layer = target.module
-        # Modules are told apart by identity: a metric's == returns a metric, which is true.
-        finished: list[tuple[nn.Module, Any]] = []
-
-        def note(module: nn.Module, _args: Any, output: Any) -> None:
-            finished.append((module, output))
-
+        self._count = count_of(images)
         plain = {id(m) for m in model.modules() if _is_plain(m)}
         watched = [
             m
             for m in model.modules()
             if m is layer or (id(m) in plain and all(part is not layer for part in m.modules()))
         ]
-        before: list[int] = []
+        # Modules are told apart by identity: a metric's == returns a metric, which is true.
+        inside = {id(m): [id(part) for part in m.modules() if part is not m] for m in watched}
+        runs: Counter[int] = Counter()
+        finished: dict[int, Tensor] = {}
+        before: list[dict[int, Tensor]] = []
+
+        def note(module: nn.Module, _args: Any, output: Any) -> None:
+            runs[id(module)] += 1
+            if not before and id(module) in plain and self._is_by_row(output):
+                # It stands in for what is inside it, whose results need not be held any longer.
+                for part in inside[id(module)]:
+                    finished.pop(part, None)
+                finished[id(module)] = output
 
         def take(value: Any) -> Any:
-            before.append(len(finished))
+            before.append(dict(finished))
             return value
 
         handles = [module.register_forward_hook(note) for module in watched]
         try:
             # After the others, so that the target's module has finished when it returns.
             with tapped(target, take):
-                self.output = run(model, image, forward)
+                self.output = run(model, images, forward)
         finally:
             for handle in handles:
                 handle.remove()
-        runs = Counter(id(module) for module, _ in finished)
-        results = {
-            id(module): output
-            for module, output in finished[: before[0]]
-            if runs[id(module)] == 1 and id(module) in plain and _is_one_row(output)
-        }
+        results = {id_: output for id_, output in before[0].items() if runs[id_] == 1}
         self._results = [(m, results[id(m)]) for m in _outermost(model, layer, set(results))]
 
-    @contextmanager
-    def standing_in(self, rows: int) -> Iterator[None]:
-        """Make the modules return their stored results, for ``rows`` copies of the image.
+    @property
+    def nbytes(self) -> int:
+        """Memory of the results."""
+        return sum(result.nbytes for _, result in self._results)
 
-        The copies share memory, so that an op that writes into them raises.
+    @contextmanager
+    def standing_in(self, rows: Tensor) -> Iterator[None]:
+        """Make the modules return their stored results, row by row.
+
+        Copies of one image share memory, so that an op that writes into them raises.
+
+        Args:
+            rows: (R,) int64, which of the images each row is.
         """
         before = [(module, vars(module).get("forward")) for module, _ in self._results]
         try:
             for module, result in self._results:
-                module.__dict__["forward"] = _returning(result.expand(rows, *result.shape[1:]))
+                module.__dict__["forward"] = _returning(self._repeated(result, rows))
             yield
         finally:
             for module, forward in before:
@@ -85,6 +96,14 @@ class Prefix:
                     module.__dict__.pop("forward", None)
                 else:
                     module.__dict__["forward"] = forward
+
+    def _is_by_row(self, output: Any) -> bool:
+        return isinstance(output, Tensor) and output.ndim > 0 and len(output) == self._count
+
+    def _repeated(self, result: Tensor, rows: Tensor) -> Tensor:
+        if self._count == 1:
+            return result.expand(len(rows), *result.shape[1:])
+        return result[rows.to(result.device)]
 
 
 def _returning(result: Tensor) -> Any:
@@ -97,10 +116,6 @@ def _is_plain(module: nn.Module) -> bool:
         isinstance(part, torch.jit.ScriptModule) or part._forward_hooks or part._forward_pre_hooks
         for part in module.modules()
     )
-
-
-def _is_one_row(output: Any) -> bool:
-    return isinstance(output, Tensor) and output.ndim > 0 and len(output) == 1
 
 
 def _outermost(module: nn.Module, layer: nn.Module, known: set[int]) -> Iterator[nn.Module]:

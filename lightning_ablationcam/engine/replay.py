@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +54,39 @@ class Replay:
         drops[pairs[:, 0], pairs[:, 1]] = found
         return drops
 
-    def pair_drops(self, pairs: Tensor) -> Tensor:
+    def few_drops(self, pairs: Tensor, memory_budget: int) -> Tensor:
+        """(P, Q) the drops of a few pairs, with the prefix of their images computed in one batch.
+
+        Where that fails, the whole network runs for every pair.
+
+        Args:
+            pairs: (P, 2) pairs of an image and a group.
+            memory_budget: Bytes that a batch may use, by estimate.
+        """
+        asked = self.question
+        images = torch.unique(pairs[:, 0])
+        fed = rows_of(asked.inputs, images)
+        try:
+            with PeakMemory() as memory:
+                prefix = Prefix(asked.model, asked.tap.target, fed, asked.forward)
+            # A row of the whole network takes more than one of what follows the prefix.
+            each = memory.peak // len(images) + 2 * asked.activations[:1].nbytes
+            kept = asked.activations.nbytes + asked.ablated.nbytes + prefix.nbytes
+            size = self._pairs_in(left(memory_budget, kept) // each)
+            return _batched(lambda some: self.pair_drops(some, (prefix, images)), pairs, size)
+        except (_PrefixError, RuntimeError, MemoryError):
+            prefix = None  # Its memory is needed.
+        return self.in_batches(pairs, self.pairs_within(memory_budget))
+
+    def pair_drops(self, pairs: Tensor, known: tuple[Prefix, Tensor] | None = None) -> Tensor:
         """(P, Q) the drops of (P, 2) (image, group) pairs, in one batch.
 
         The intact images run in the same batch: kernels are chosen by batch size, and a score from
         another batch would differ by rounding, which is as large as a small drop.
+
+        Args:
+            pairs: The pairs.
+            known: A prefix and the sorted images that it is of, these pairs' among them.
         """
         asked = self.question
         images, inverse = torch.unique(pairs[:, 0], return_inverse=True)
@@ -71,8 +100,12 @@ class Replay:
             mine, asked.ablated[pairs[:, 0]], replaced[len(images) :]
         )
         del mine
-        scores = self._scores(rows, replaced)
-        return scores[: len(images)][inverse] - scores[len(images) :]
+        with _standing_in(known, rows):
+            scores = self._scores(rows, replaced)
+        intact = scores[: len(images)]
+        if known is not None and not _is_same(intact, asked.scores[images]):
+            raise _PrefixError
+        return intact[inverse] - scores[len(images) :]
 
     def _scores(self, images: Tensor, replacement: Tensor, inputs: Inputs = None) -> Tensor:
         asked = self.question
@@ -130,9 +163,9 @@ class Replay:
             mine = owner_map == along(groups, ndim, 0)
             replaced[1:] = torch.where(mine, asked.ablated[row], replaced[1:])
             del mine
-            with prefix.standing_in(len(rows)):
+            with prefix.standing_in(torch.zeros_like(rows)):
                 scores = self._scores(rows, replaced, repeated(fed, len(rows)))
-            if not torch.allclose(scores[:1], intact, rtol=SAME_SCORE, atol=0, equal_nan=True):
+            if not _is_same(scores[:1], intact):
                 raise _PrefixError
             return scores[:1] - scores[1:]
 
@@ -164,6 +197,19 @@ class _PrefixError(Exception):
     """The network's score changes when stored results stand in for its prefix."""
 
 
+def _standing_in(known: tuple[Prefix, Tensor] | None, rows: Tensor) -> AbstractContextManager[None]:
+    """Let a prefix stand in for some images' own, if there is one."""
+    if known is None:
+        return nullcontext()
+    prefix, images = known
+    return prefix.standing_in(torch.searchsorted(images, rows))
+
+
+def _is_same(found: Tensor, intact: Tensor) -> bool:
+    """Whether scores are those of the intact network, up to rounding."""
+    return torch.allclose(found, intact, rtol=SAME_SCORE, atol=0, equal_nan=True)
+
+
 def _batched(compute: Callable[[Tensor], Tensor], items: Tensor, size: int) -> Tensor:
     return torch.cat(in_batches(len(items), size, lambda rows: compute(items[rows])))
 
@@ -181,5 +227,16 @@ def uses_batch_statistics(model: nn.Module) -> bool:
     """Whether a batch norm has no running statistics, so that a row depends on the others."""
     return any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
-        for module in model.modules()
+        for module in _modules_of(model)
     )
+
+
+def _modules_of(model: nn.Module) -> Iterable[nn.Module]:
+    """All its modules; ``model.modules()`` makes their names too, which takes much longer."""
+    found, left_over = {id(model): model}, [model]
+    while left_over:
+        for child in left_over.pop()._modules.values():
+            if child is not None and id(child) not in found:
+                found[id(child)] = child
+                left_over.append(child)
+    return found.values()

@@ -43,7 +43,7 @@ def checked(
     pairs = _sample(drops.abs().amax(dim=2), compared)
     if not len(pairs):
         return
-    expected = replay.in_batches(pairs, replay.pairs_within(memory_budget))
+    expected = replay.few_drops(pairs, memory_budget)
     found = drops[pairs[:, 0], pairs[:, 1]]
     rounding = (
         ROUNDING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
@@ -24,12 +25,15 @@ from lightning_ablationcam.engine.program import (
     mapped_leaves,
     pruned,
 )
+from lightning_ablationcam.network.isolation import plain_attention
 
 _VALUE_READERS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the program of a tail; a mode to be entered when its first value exists.
+
+    While it is on, attention runs op by op.
 
     At an op that cannot be recorded faithfully, recording stops, the model runs on undisturbed and
     :meth:`program` raises the reason.
@@ -57,7 +61,17 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._writes: dict[StorageWeakRef, int] = {}
         self._versions: list[tuple[Tensor, int]] = []
         self._refusal: PropagationError | None = None
+        self._settings = ExitStack()
         self._define(start)
+
+    def __enter__(self) -> Tape:
+        self._settings.enter_context(plain_attention())
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        with self._settings:
+            super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def program(self, output: Any) -> Program:
         """The recorded program.

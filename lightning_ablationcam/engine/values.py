@@ -123,8 +123,9 @@ class Factored:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the factors."""
-        return sum(factor.nbytes for factors in self.terms for factor in factors)
+        """Memory of the factors that there are more of with more counterfactuals."""
+        factors = [factor for factors in self.terms for factor in factors]
+        return sum(factor.nbytes for factor in factors if len(factor) > 1)
 
     def counterfactuals(self, base: Tensor) -> Tensor:
         """(n, *shape) the changed values themselves."""

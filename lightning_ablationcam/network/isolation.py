@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,12 @@ def isolated(model: nn.Module, tell: Callable[[str], None] = warn) -> Iterator[N
 
     Inside: every module is in evaluation mode, no gradients are recorded, inference mode and
     autocast are off, float32 is computed as such (no TF32, no bfloat16 in its place), compiled code
-    runs eagerly and attention op by op. Afterwards, also after an exception, each module's
-    ``training`` flag is what it was (a frozen submodule stays frozen), what its forward wrote is
-    undone (see :func:`~lightning_ablationcam.network.module_state.kept_state`), the settings are
-    the user's again, and the random number generators of Python, NumPy, torch and the devices in
-    use go on as if nothing had been drawn. A lazy layer that the pass reaches raises a
+    runs eagerly, encoder layers run module by module and attention, except on a CPU, op by op.
+    Afterwards, also after an exception, each module's ``training`` flag is what it was (a frozen
+    submodule stays frozen), what its forward wrote is undone (see
+    :func:`~lightning_ablationcam.network.module_state.kept_state`), the settings are the user's
+    again, and the random number generators of Python, NumPy, torch and the devices in use go on as
+    if nothing had been drawn. A lazy layer that the pass reaches raises a
     :class:`NotInitialisedError`: only the run may initialise it.
 
     Args:
@@ -63,7 +64,10 @@ def isolated(model: nn.Module, tell: Callable[[str], None] = warn) -> Iterator[N
         stack.enter_context(without_autocast({"cpu"} | {device.type for device in devices}))
         stack.enter_context(_full_precision())
         stack.enter_context(_eager())
-        stack.enter_context(_plain_attention())
+        stack.enter_context(_plain_encoders())
+        # On a CPU fused attention is as exact as any, and until the target layer it is welcome.
+        if any(device.type != "cpu" for device in devices):
+            stack.enter_context(plain_attention())
         yield
 
 
@@ -246,15 +250,20 @@ def _eager() -> Iterator[None]:
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Attention runs op by op: fused kernels can be neither recorded nor batched."""
+def _plain_encoders() -> Iterator[None]:
+    """Encoder layers run module by module: the fast path calls no hooks inside them."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+        yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+def plain_attention() -> AbstractContextManager[None]:
+    """Attention runs op by op: fused kernels can be neither recorded nor batched."""
+    found: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+    return found
 
 
 def _devices(modules: Iterable[nn.Module]) -> set[torch.device]:

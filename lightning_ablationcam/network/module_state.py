@@ -218,8 +218,9 @@ class _Kept:
         if id(tensor) in self._seen or is_lazy(tensor):
             return
         self._seen.add(id(tensor))
-        # The type first: nn.Parameter's own isinstance check is slow.
-        if type(tensor) is nn.Parameter or isinstance(tensor, nn.Parameter):
+        # The type first: nn.Parameter's own isinstance check is slow, most of all for a no.
+        kind = type(tensor)
+        if kind is nn.Parameter or (kind is not Tensor and isinstance(tensor, nn.Parameter)):
             gradient = tensor.grad
             self._flags.append((place, tensor, tensor.requires_grad, gradient))
             if gradient is not None:

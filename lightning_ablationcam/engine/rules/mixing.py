@@ -23,6 +23,15 @@ aten = torch.ops.aten
 RULES = Rules()
 
 PRODUCTS = (aten.mm.default, aten.bmm.default, aten.addmm.default, aten.baddbmm.default)
+MIN_SKIPPED = 0.25
+"""Columns of zeros are left out of a product if they are at least this share of all."""
+
+MIN_PRODUCT = 2**28
+"""Multiplications below which a product is not looked through for columns of zeros."""
+
+GATHERED_BYTES = 2**21
+"""Most bytes of a matrix that are gathered at a time: fresh memory for more costs page faults."""
+
 WITH_BIAS = {aten.addmm.default: aten.mm.default, aten.baddbmm.default: aten.bmm.default}
 
 
@@ -184,9 +193,49 @@ def _multiplied(term: tuple[Tensor, ...]) -> Tensor:
 
 def _folded(rows: Tensor, matrix: Tensor) -> Tensor:
     """(n, ..., r, t) times (..., t, c), without a copy of the matrix for each of the n."""
-    if matrix.ndim == 2 or matrix.ndim == rows.ndim:
+    if matrix.ndim == 2:
+        return _rows_times_matrix(rows, matrix)
+    if matrix.ndim == rows.ndim:
         return torch.matmul(rows, matrix)
     n, _, r, t = rows.shape
     batch = matrix.shape[0]
     stacked = rows.expand(n, batch, r, t).transpose(0, 1).reshape(batch, n * r, t)
     return torch.bmm(stacked, matrix).view(batch, n, r, -1).transpose(0, 1)
+
+
+def _rows_times_matrix(rows: Tensor, matrix: Tensor) -> Tensor:
+    """(..., t) times (t, c), without what is zero in all rows.
+
+    Behind a rectifier, units that stay shut under all counterfactuals do not change.
+    """
+    live = _live_columns(rows, matrix.shape[1])
+    if live is None:
+        return torch.matmul(rows, matrix)
+    # The gathered rows take no more than what made the zeros has just freed.
+    rows = rows.index_select(-1, live)
+    step = max(1, GATHERED_BYTES // max(1, len(live) * matrix.element_size()))
+    result = rows.new_empty(*rows.shape[:-1], matrix.shape[1])
+    for place in range(0, matrix.shape[1], step):
+        part = _gathered(matrix[:, place : place + step], live)
+        result[..., place : place + step] = torch.matmul(rows, part)
+    return result
+
+
+def _live_columns(rows: Tensor, width: int) -> Tensor | None:
+    """The columns that are not zero in all rows; None if there is little to be saved."""
+    flat = rows.flatten(0, -2)
+    # Elsewhere a question about values would wait for the device.
+    if rows.device.type != "cpu" or flat.numel() * width < MIN_PRODUCT:
+        return None
+    most = (1 - MIN_SKIPPED) * flat.shape[1]
+    if flat[0].count_nonzero() > most:  # Most values have no zeros, and one row shows it.
+        return None
+    live = flat.abs().amax(dim=0).nonzero().flatten()
+    return live if len(live) <= most else None
+
+
+def _gathered(matrix: Tensor, live: Tensor) -> Tensor:
+    """Rows of a matrix, which often is a transposed one that is faster to read the other way."""
+    if matrix.stride(0) == 1:
+        return matrix.t().index_select(1, live).t()
+    return matrix.index_select(0, live)
