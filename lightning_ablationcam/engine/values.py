@@ -15,6 +15,9 @@ from torch import Tensor
 
 from lightning_ablationcam.engine.owners import NOBODY, varying
 
+CHANNELS_LAST = (torch.float32, torch.float64)
+"""Where convolutions with channels last are known to be faster."""
+
 
 @dataclass(frozen=True, eq=False)
 class Channelwise:
@@ -151,9 +154,11 @@ class Dense:
 
     Attributes:
         delta: (n, *shape) counterfactual value minus intact value.
+        own: Whether nothing else uses its memory.
     """
 
     delta: Tensor
+    own: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -163,6 +168,17 @@ class Dense:
 
 Change: TypeAlias = Factored | Dense
 """The change of a value that mixes channels, for one chunk of counterfactuals."""
+
+
+def laid_out(tensor: Tensor) -> Tensor:
+    """Maps in the order in which convolutions on a CPU are fast: channels last.
+
+    Args:
+        tensor: (N, C, h, w); of another shape, or elsewhere, it is returned as it is.
+    """
+    if tensor.ndim != 4 or tensor.device.type != "cpu" or tensor.dtype not in CHANNELS_LAST:
+        return tensor
+    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def written_out(value: Channelwise | Factored | Dense, groups: Tensor) -> Tensor:
