@@ -72,7 +72,7 @@ def _with_padding(pad: Node, convolution: Node) -> Node | None:
     spatial = weight.ndim - 2 if isinstance(weight, Tensor) else 0
     margins = [*margins, *[0] * (2 * spatial - len(margins))]
     even = margins[::2] == margins[1::2] and min(margins, default=-1) >= 0
-    if not is_ref(value) or transposed or not even or len(margins) != 2 * spatial:
+    if not is_ref(value) or transposed or not even or len(margins) != 2 * len(padding):
         return None
     both = [a + b for a, b in zip(padding, margins[::-2], strict=True)]
     args = (pad.args[0], weight, None, stride, both, dilation, transposed, *rest)

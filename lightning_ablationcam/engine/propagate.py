@@ -285,8 +285,8 @@ def _is_plain_convolution(node: Node) -> bool:
         return False
     if not is_ref(node.args[0]) or len(node.refs()) > 1:
         return False
-    _, weight, _, stride, _, dilation, transposed, _, groups = node.args
-    plain = list(stride) == list(dilation) == [1, 1]
+    _, weight, _, stride, padding, dilation, transposed, _, groups = node.args
+    plain = list(stride) == list(dilation) == [1, 1] and len(padding) == 2
     return plain and weight.ndim == 4 and not transposed and groups == 1
 
 

@@ -170,15 +170,17 @@ Change: TypeAlias = Factored | Dense
 """The change of a value that mixes channels, for one chunk of counterfactuals."""
 
 
-def laid_out(tensor: Tensor) -> Tensor:
-    """Maps in the order in which convolutions on a CPU are fast: channels last.
+def goes_channels_last(tensor: Tensor) -> bool:
+    """Whether these are maps, (N, C, h, w), that convolutions are faster on with channels last."""
+    on_cpu = tensor.device.type == "cpu"
+    return tensor.ndim == 4 and on_cpu and tensor.dtype in CHANNELS_LAST
 
-    Args:
-        tensor: (N, C, h, w); of another shape, or elsewhere, it is returned as it is.
-    """
-    if tensor.ndim != 4 or tensor.device.type != "cpu" or tensor.dtype not in CHANNELS_LAST:
-        return tensor
-    return tensor.contiguous(memory_format=torch.channels_last)
+
+def laid_out(tensor: Tensor) -> Tensor:
+    """The tensor in the order in memory in which convolutions are fast."""
+    if goes_channels_last(tensor):
+        return tensor.contiguous(memory_format=torch.channels_last)
+    return tensor
 
 
 def written_out(value: Channelwise | Factored | Dense, groups: Tensor) -> Tensor:

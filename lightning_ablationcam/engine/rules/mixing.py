@@ -15,6 +15,7 @@ from lightning_ablationcam.engine.values import (
     Channelwise,
     Dense,
     Factored,
+    goes_channels_last,
     laid_out,
     written_out,
 )
@@ -141,7 +142,7 @@ def _channel_through_convolution(node: Node, context: Context) -> Change | None:
     n = len(entries.index)
     d = entries.masked(entries.take(changing.change, 1), 1)
     kernels = entries.take(weight, 1)
-    if laid_out(d[0]).is_contiguous(memory_format=torch.channels_last) and d.ndim == 5:
+    if goes_channels_last(changing.base):
         return _patches_times_kernels(d, kernels, node, context)
     d = d.transpose(0, 1).flatten(1, 2)
     kernels = kernels.flatten(0, 1)
