@@ -107,6 +107,22 @@ def check_memory_budget(memory_budget: object) -> None:
         )
 
 
+def check_tolerance(tolerance: object) -> None:
+    """Check what a heatmap may be off by.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is no share.
+    """
+    expected = "expected None, which is exact, or a share of a heatmap's maximum such as 0.02"
+    if tolerance is None:
+        return
+    if not is_number(tolerance):
+        raise TypeError(f"tolerance={shown(tolerance)}; {expected}")
+    if not 0 < tolerance < 1:  # type: ignore[operator]
+        raise ValueError(f"tolerance={shown(tolerance)}; {expected}")
+
+
 def is_number(value: object) -> bool:
     """Whether ``value`` is a finite real number, as a float could be, and no bool."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):

@@ -35,11 +35,12 @@ from lightning_ablationcam.run.fit import Fit
 from lightning_ablationcam.run.history import SCALES, History, Scale
 from lightning_ablationcam.run.logged import log_values
 from lightning_ablationcam.run.measuring import Measuring
-from lightning_ablationcam.run.notices import Notices, started
+from lightning_ablationcam.run.notices import Notices, exactness, started
 from lightning_ablationcam.run.passes import Passes
 from lightning_ablationcam.run.ranks import Ranks
 from lightning_ablationcam.run.schedule import Schedule, ends_fit
 from lightning_ablationcam.run.table import table
+from lightning_ablationcam.run.tolerance import check_asked_tolerance, share_computed
 
 MAX_TAG_LENGTH = 200
 """Characters of a tag; it is part of every record and of the keys of metrics."""
@@ -67,6 +68,8 @@ class AblationCAMMonitor(Callback):
     * ``<tag>/mask_heat`` and ``<tag>/pointing_game``: its share inside the probes' masks, and how
       often the hottest place is inside, 0 ... 1; where the probes have masks,
     * ``<tag>/balance``: the share of the channels' influence that speaks for the class, 0 ... 1,
+    * ``<tag>/error``, how far any place of a map may be off, as a share of the map's maximum, with
+      99 % confidence, 0 ... 1; where a ``tolerance`` is set,
     * ``<tag>/average_drop``, ``<tag>/increase``, ``<tag>/average_gain``, ``<tag>/insertion`` and
       ``<tag>/deletion``, how faithful the maps are, 0 ... 1; those that ``measures`` names,
     * ``<tag>/score``: the class score,
@@ -75,9 +78,10 @@ class AblationCAMMonitor(Callback):
 
     All but the last two are means over the probes. Where a pass was skipped or failed, or did not
     measure something, the last values are logged again. Before the first, loggers get nothing, and
-    callbacks the worst: 1 of drifts, ``average_drop`` and ``deletion``, the picture's diagonal of a
-    shift (1e6 while no picture is known, as at the first validation of a ``probes=<number>``), 0.1
-    of concentration and 0 of the others; but the even 0.36 of border heat and 0.5 of balance.
+    callbacks the worst: 1 of drifts, ``error``, ``average_drop`` and ``deletion``, the picture's
+    diagonal of a shift (1e6 while no picture is known, as at the first validation of a
+    ``probes=<number>``), 0.1 of concentration and 0 of the others; but the even 0.36 of border heat
+    and 0.5 of balance.
 
     The training is left alone: modes, random numbers and gradients are what they would be without
     the monitor. A checkpoint holds the history, so that a resumed run goes on with it. With several
@@ -120,7 +124,8 @@ class AblationCAMMonitor(Callback):
         on_error: What a failed pass does: ``"warn"`` once for each kind of error and go on
             training, or ``"raise"``.
         max_overhead: Share of the training's wall time that passes may take, for example 0.05;
-            passes beyond it are skipped, but never the first and the last. Default no limit.
+            passes beyond it are skipped, but never the first and the last. Default no limit. With
+            ``tolerance="auto"`` they are less exact first.
         tag: First part of all tags. Two monitors in one Trainer need two.
         pictures: Whether to draw pictures for TensorBoard's Images. The tab does not need them, and
             they are nearly all of what a monitor writes.
@@ -143,6 +148,18 @@ class AblationCAMMonitor(Callback):
             the next pass tries again.
         alarms: When to warn, such as ``[Alarm("border_heat", above=0.5, for_passes=3)]``; see
             :class:`~lightning_ablationcam.Alarm`. What they need is measured.
+        tolerance: How far any place of a map may be off, as a share of the map's maximum, with 99 %
+            confidence, as in :func:`~lightning_ablationcam.ablation_cam`; default None, exact maps.
+            ``"auto"`` spends the budget of ``max_overhead``, which it needs, on exactness before
+            passes are skipped: the first pass takes 0.1, and the others the finest of 0.1, 0.05,
+            0.02, 0.01 and exact that the time between two validations affords, and tries each finer
+            one once where savings pay for it; the last of a fit takes what is left. The log says
+            which, and each pass what it may be off by: ``<tag>/error``, in the tab and in
+            :meth:`table`. A change of a map by less than that is no news. Of a drift, which is
+            quadratic in it, that is about the square of what both maps may be off by together over
+            twice the mean square of the map, its maximum being 1: where that is 0.1, a drift of
+            0.05 from an exact map to one that is off by 0.1, and of 0.002 to one that is off by
+            0.02. Set an alarm on ``"drift"`` above that.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
@@ -185,7 +202,9 @@ class AblationCAMMonitor(Callback):
         measures: Sequence[str] = (),
         measure_every_n_passes: int = 1,
         alarms: Sequence[Alarm] = (),
+        tolerance: float | Literal["auto"] | None = None,
     ) -> None:
+        check_asked_tolerance(tolerance, max_overhead)
         self.options = Options(
             score=score,
             ablation=ablation,
@@ -198,6 +217,7 @@ class AblationCAMMonitor(Callback):
             output=output,
             task=task,
             embeddings=embeddings,
+            tolerance=None if isinstance(tolerance, str) else tolerance,
         )
         check_choice("scale", scale, SCALES)
         check_choice("on_error", on_error, ("warn", "raise"))
@@ -214,7 +234,10 @@ class AblationCAMMonitor(Callback):
         self.tag = tag.strip("/ ")
         self.result: AblationResult | None = None
         self._every, self._max_overhead = every_n_validations, max_overhead
-        self._measuring = Measuring(measures, measure_every_n_passes, alarms)
+        self.tolerance = tolerance
+        self._measuring = Measuring(
+            measures, measure_every_n_passes, alarms, tolerant=tolerance is not None
+        )
         self._measuring.check_options(self.options)
         self._fit = Fit(
             ProbeSource(
@@ -242,7 +265,7 @@ class AblationCAMMonitor(Callback):
         return Explainer(self.target_layer, self.classes, self.options, ranks)
 
     def _schedule(self) -> Schedule:
-        return Schedule(self._every, self._max_overhead)
+        return Schedule(self._every, self._max_overhead, self.tolerance)
 
     def _new_publisher(self) -> Publisher:
         score = score_name(self.score)
@@ -365,6 +388,7 @@ class AblationCAMMonitor(Callback):
             ranks,
             of=(weakref.ref(trainer), weakref.ref(pl_module)),
             signed=self.signed,
+            told_tolerance=before.told_tolerance,
         )
         if not goes_on:
             self.result = None
@@ -575,23 +599,50 @@ class AblationCAMMonitor(Callback):
         last: bool = False,
     ) -> None:
         fit, began, faults = self._fit, time.perf_counter(), list[Exception]()
-        fit.passes.forwards_took = 0.0
+        passes, share = fit.passes, 1.0
+        passes.forwards_took = passes.explaining_took = 0.0
+        self._choose_tolerance(last=last)
         try:
             result = fit.look(trainer, module, epoch, last=last, faults=faults)
             first, self.result = self.result is None, result
+            share = share_computed(result)
             if show and trainer.is_global_zero:
                 loggers: list[Any] = trainer.loggers
                 self._publisher.publish(loggers, fit.probes(), self.history, trainer.global_step)
         finally:
             seconds = time.perf_counter() - began
-            fit.schedule.took(seconds, fit.passes.forwards_took)
-            fit.passes.scalars.note("seconds", seconds)
+            fit.schedule.took(
+                seconds,
+                passes.forwards_took,
+                explaining=passes.explaining_took,
+                tolerance=fit.explainer.tolerance,
+                share=share,
+            )
+            passes.scalars.note("seconds", seconds)
+        self._tell(result, seconds, trainer.global_step, first=first)
+        for fault in faults:
+            self._attempt(partial(_raise, fault), "no measures of faithfulness")
+
+    def _choose_tolerance(self, *, last: bool) -> None:
+        """Have the next pass at the tolerance that the budget affords; the first rank decides."""
+        fit = self._fit
+        if fit.schedule.is_auto:
+            forwards = fit.passes.takes_forwards
+            fit.explainer.tolerance = fit.ranks.share(
+                lambda: fit.schedule.tolerance(forwards=forwards, last=last)
+            )
+
+    def _tell(self, result: AblationResult, seconds: float, step: int, *, first: bool) -> None:
+        """Say in the log what the first pass found, and when the tolerance is another one."""
+        fit, taken = self._fit, self._fit.explainer.tolerance
+        exact = None if self.tolerance is None else exactness(result, taken)
         if first:
             places = ", ".join(self._publisher.places)
             where = f"; pictures under '{self.tag}' in {places}" if places else ""
-            rank_zero_info(f"{started(result, seconds, fit.explainer.says)}{where}")
-        for fault in faults:
-            self._attempt(partial(_raise, fault), "no measures of faithfulness")
+            rank_zero_info(f"{started(result, seconds, fit.explainer.says, exact)}{where}")
+        elif taken != fit.told_tolerance:
+            rank_zero_info(f"ablation_cam: from step {step} on {exact}, {seconds:.1f} s a pass")
+        fit.told_tolerance = taken
 
 
 def _raise(error: Exception) -> None:

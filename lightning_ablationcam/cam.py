@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_ablationcam.engine.drops import find_drops
+from lightning_ablationcam.engine.drops import Found, Within, find_drops, predicts
+from lightning_ablationcam.engine.experience import experience_of
 from lightning_ablationcam.engine.recorder import Forward
 from lightning_ablationcam.method.ablations import Ablation
 from lightning_ablationcam.method.balance import balance_of
@@ -21,9 +22,16 @@ from lightning_ablationcam.method.reading import Reading
 from lightning_ablationcam.method.scores import Classes, Score
 from lightning_ablationcam.method.wanted import Also, Wanted
 from lightning_ablationcam.method.weights import channel_weights
-from lightning_ablationcam.network.inputs import Inputs, plain
+from lightning_ablationcam.network.inputs import (
+    Inputs,
+    count_of,
+    likeliest_picture,
+    plain,
+    rows_of,
+)
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import TargetLayer
+from lightning_ablationcam.network.memory import in_batches
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
 from lightning_ablationcam.setting import (
@@ -63,6 +71,7 @@ def ablation_cam(
     task: AnyTask = "auto",
     embeddings: Embeddings = None,
     masks: Tensor | None = None,
+    tolerance: float | None = None,
 ) -> AblationResult:
     """Explain class scores by ablating every channel of one layer.
 
@@ -134,6 +143,13 @@ def ablation_cam(
         masks: (N, H, W), at any resolution, for segmentation: bool, the region over which the mean
             is taken, or int, the class at each place. Default where the model predicts the class.
             Where that is nowhere, the region is the whole image.
+        tolerance: What a heatmap may be off by anywhere, as a share of its maximum, such as 0.02;
+            None computes every channel. Far from the output, where every channel needs much of the
+            network run again, only those channels are then computed that the bound needs; the
+            drops of the others are predicted to first order, corrected by those that were
+            computed. ``result.error`` is the bound, ``result.computed`` says which channels were
+            computed. On a CPU each image is explained alone, and stops when its own map is within
+            the tolerance; on a GPU the images share the channels that are computed.
 
     Returns:
         The result, on the CPU; of a list of layers that of the first, and all in its ``layers``.
@@ -171,6 +187,7 @@ def ablation_cam(
         task,
         embeddings,
         keep_maps=True,
+        tolerance=tolerance,
     )
     result = explain_classes(model, target_layer, inputs, classes, options, warn, masks=masks)
     if result.fallback is not None:
@@ -247,35 +264,69 @@ def _tell_what_is_missing(
 
 def _explain(setting: Setting, inputs: Inputs, wanted: Wanted) -> AblationResult:
     """Explain some images: the first target, and in ``further`` the others."""
-    results = []
-    for asked in ask(setting, inputs, wanted):
-        drops, engine, fallback = find_drops(
-            asked.question,
-            asked.tail,
-            engine=setting.options.engine,
-            memory_budget=setting.options.memory_budget,
+    known = experience_of(setting.model, ("apart", *map(str, setting.targets)))
+    may_be_apart = _may_be_apart(setting, inputs)
+    if not (may_be_apart and known.apart):
+        everything = ask(setting, inputs, wanted)
+        known.apart = any(
+            predicts(asked.question, asked.tail, engine=setting.options.engine)
+            for asked in everything
+            if setting.options.tolerance is not None
         )
-        maps = asked.where.maps(asked.recording.activations)
-        how = {"engine": engine, "fallback": fallback}
-        named = [_of_role(asked, place, drops, maps, **how) for place in range(len(asked.roles))]
-        kept = setting.kept(maps)
-        results.append(replace(named[0], also=tuple(named[1:]), channel_maps=kept))
-    return replace(results[0], further=tuple(results[1:]))
+        if not (may_be_apart and known.apart):
+            results = [_of_target(setting, asked) for asked in everything]
+            return replace(results[0], further=tuple(results[1:]))
+        del everything  # Memory for the images one by one.
+    return joined(
+        in_batches(
+            count_of(inputs),
+            1,
+            lambda rows: _explain(setting.rows(rows), rows_of(inputs, rows), wanted.rows(rows)),
+        )
+    )
 
 
-def _of_role(asked: Asked, place: int, drops: Tensor, maps: Tensor, **how: Any) -> AblationResult:
+def _may_be_apart(setting: Setting, inputs: Inputs) -> bool:
+    """Whether each image is explained alone, where drops are predicted.
+
+    Each then stops when its own map is within the tolerance. One image alone would leave most of a
+    GPU idle: there, they share the channels that are computed.
+    """
+    on_cpu = likeliest_picture(inputs).device.type == "cpu"
+    return setting.options.tolerance is not None and on_cpu and count_of(inputs) > 1
+
+
+def _of_target(setting: Setting, asked: Asked) -> AblationResult:
+    """The result for one of the targets; for further classes in ``also``."""
+    options = setting.options
+    maps = asked.where.maps(asked.recording.activations)
+    found = find_drops(
+        asked.question,
+        asked.tail,
+        engine=options.engine,
+        memory_budget=options.memory_budget,
+        within=None if options.tolerance is None else Within(options.tolerance, maps),
+    )
+    named = [_of_role(asked, place, found, maps) for place in range(len(asked.roles))]
+    return replace(named[0], also=tuple(named[1:]), channel_maps=setting.kept(maps))
+
+
+def _of_role(asked: Asked, place: int, found: Found, maps: Tensor) -> AblationResult:
     """The result for one of the classes; of images that do not have it, it is not known."""
     question, reading, missing = asked.question, asked.reading, asked.absent[:, place]
     scores = question.scores[:, place].masked_fill(missing, torch.nan)
-    drops = drops[..., place].masked_fill(missing[:, None], torch.nan)
+    drops = found.drops[..., place].masked_fill(missing[:, None], torch.nan)
     return AblationResult(
         **_found(drops, question.owners, scores, maps),
         **_sayings(reading, place, asked.recording.output),
         classes=reading.classes[:, place].masked_fill(missing, -1).cpu(),
         layer=str(asked.recording.tap),
         role=asked.roles[place],
-        **how,
+        engine=found.engine,
+        fallback=found.fallback,
         task=reading.heads[place].task,
+        error=found.error[:, place].masked_fill(missing.cpu(), torch.nan),
+        computed=found.computed[:, question.owners.cpu()],
     )
 
 

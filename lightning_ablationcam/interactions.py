@@ -374,12 +374,10 @@ class _Interactions:
     def _drops(self, asked: Asked, question: Question) -> Tensor:
         """(N, G) drops; once one has to be replayed, so are all that follow."""
         budget = self._setting.options.memory_budget
-        drops, engine, fallback = find_drops(
-            question, asked.tail, engine=self._engine, memory_budget=budget
-        )
-        if fallback is not None:
-            self._engine, self._fallback = engine, fallback
-        return drops[..., 0]
+        found = find_drops(question, asked.tail, engine=self._engine, memory_budget=budget)
+        if found.fallback is not None:
+            self._engine, self._fallback = found.engine, found.fallback
+        return found.drops[..., 0]
 
 
 def _of_groups(

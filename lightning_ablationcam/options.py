@@ -9,7 +9,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from torch import Tensor, nn
 
-from lightning_ablationcam.arguments import check_callable, check_choice, check_memory_budget
+from lightning_ablationcam.arguments import (
+    check_callable,
+    check_choice,
+    check_memory_budget,
+    check_tolerance,
+)
 from lightning_ablationcam.engine.recorder import Forward
 from lightning_ablationcam.method.ablations import Ablation, check_ablation, check_reference
 from lightning_ablationcam.method.heads.meaning import AnyTask, check_task
@@ -46,6 +51,7 @@ class Options:
         embeddings: What the model's embeddings are compared with.
         keep_maps: Whether the result holds the channels' maps. The passes of a run do not: their
             maps would be moved off the device and between ranks for nothing.
+        tolerance: What a heatmap may be off by, as a share of its maximum; None for nothing.
 
     Raises:
         TypeError: If one is of the wrong kind.
@@ -70,6 +76,7 @@ class Options:
     task: AnyTask = "auto"
     embeddings: Embeddings = None
     keep_maps: bool = False
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         check_score(self.score)
@@ -79,6 +86,7 @@ class Options:
         check_layout(self.layout)
         check_choice("engine", self.engine, ENGINES)
         check_memory_budget(self.memory_budget)
+        check_tolerance(self.tolerance)
         check_output(self.output)
         check_embeddings(self.embeddings)
         check_task(self.task, self.embeddings)

@@ -64,6 +64,10 @@ class AblationResult:
             in those of ``also``, whose maps are the same.
         signed: (N, h, w) float32, likewise: the maps before the ReLU. Below 0 is what speaks
             against the class; ``heatmaps`` is ``signed.relu()``.
+        error: (N,) float64, what ``heatmaps`` may be off by anywhere, as a share of its maximum:
+            0 where every channel was computed; where some were predicted, because a ``tolerance``
+            allowed it, a bound that holds at 99 % confidence. NaN where nothing is explained.
+        computed: (N, K) bool, which channels' drops were computed; the others are predicted.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in
     float64 and for ``score="probability"``.
@@ -91,6 +95,8 @@ class AblationResult:
     further: tuple[AblationResult, ...] = ()
     channel_maps: Tensor | None = None
     signed: Tensor | None = None
+    error: Tensor | None = None
+    computed: Tensor | None = None
 
     @property
     def layers(self) -> tuple[AblationResult, ...]:

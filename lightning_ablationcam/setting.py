@@ -421,7 +421,8 @@ def _question(
         scores=scores,
         columns=columns,
         precise=options.score == "probability",
-        linear=reading.linear if columns is None and reading.is_affine else None,
+        linear=reading.of_intact if columns is None and reading.is_affine else None,
+        differentiable=reading.of_intact,
     )
 
 

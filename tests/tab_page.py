@@ -52,7 +52,7 @@ ALL_MEASURES = (
     axes.DELETION,
 )
 FAITHFUL = [axis.name for axis in ALL_MEASURES if axis.group == axes.FAITHFULNESS]
-NAMES = {axis.name for axis in ALL_MEASURES}
+NAMES = {axis.name for axis in (*ALL_MEASURES, axes.ERROR)}
 OTHERWISE = {"step", "wall_time", "top", "also", "against", "regions", *NAMES}
 """What a record holds under other names than a step of the page's data."""
 
@@ -153,6 +153,7 @@ def write_run(file: EventFile, made: Made, start: int = 0, stop: int | None = No
             role: FurtherRecord(
                 maps=made.also[role][i].tobytes(),
                 shape=made.also[role][i].shape,
+                error=further.get("error"),
                 **against_of(made, i, role, further),
                 **{k: v for k, v in further.items() if k not in OTHERWISE},
             )
@@ -368,6 +369,23 @@ def measured(made, every=5, alarms=(), masks=True, seed=1):
     data = {**made.data, "measures": listed, "alarms": list(alarms), "steps": steps}
     ring(data)
     return replace(made, data=data)
+
+
+def tolerant(made, since=2):
+    """The same run with a tolerance that became finer, after passes that state no error."""
+    steps, last = [], len(made.data["steps"]) - 1
+    for i, entry in enumerate(made.data["steps"]):
+        most = 0.0 if i == last else 0.1 / 2 ** (3 * i // last)
+        error = [most * share for share in np.linspace(1, 0.5, len(made.pictures))]
+        if i < since:
+            error = None
+        also = {
+            role: {**each, "error": error and [value / 2 for value in error]}
+            for role, each in entry["also"].items()
+        }
+        steps.append({**entry, "error": error, "also": also})
+    measures = [*made.data["measures"], vars(axes.ERROR)]
+    return replace(made, data={**made.data, "measures": measures, "steps": steps})
 
 
 def ring(data):

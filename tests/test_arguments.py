@@ -136,6 +136,7 @@ CALLS = {
             "ablation": {"0", "-1", "1.5", "2**63"},
             "groups": {"None"},
             "memory_budget": {"None", "1.5", "2**63"},
+            "tolerance": {"None"},
             "forward": {"None"},
             "also": {"[]"},
             "reference": {"None"},
@@ -223,6 +224,7 @@ CALLS = {
             "measures": {"[]"},
             "measure_every_n_passes": {"2**63", "10**5000"},
             "alarms": {"[]"},
+            "tolerance": {"None"},
         },
     ),
     Alarm: (

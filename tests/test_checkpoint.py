@@ -11,9 +11,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet
 from lightning_ablationcam.network.inputs import tensors
+from lightning_ablationcam.run import explainer
 from lightning_ablationcam.run.checkpoint import StateError, checked_state
 from tests.lightning import Module, loaders, trainer
 from tests.networks import images
+from tests.tolerances import Engine
 
 # Lightning's own warning: the checkpoint it goes on from is in another folder.
 pytestmark = [
@@ -57,8 +59,11 @@ def fit(folder, watching, epochs, checkpoint=None):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A checkpoint with two passes over probes that were kept from validation."""
-    return fit(tmp_path_factory.mktemp("whole"), monitor(probes=3), 2)[0]
+    """A checkpoint with two passes, of chosen tolerance, over probes kept from validation."""
+    watching = monitor(probes=3, tolerance="auto", max_overhead=0.9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explainer, "explain_classes", Engine())
+        return fit(tmp_path_factory.mktemp("whole"), watching, 2)[0]
 
 
 def state_of(path):
@@ -116,6 +121,8 @@ def test_whatever_is_missing_is_named(good):
     free |= {"masks", "shown", "batch", "signed", "regions", "task", "made", "owed", "alarms"}
     free |= {"rules"}
     ways = [way for way in places(good) if not isinstance(way[-1], int) and not free & {*way}]
+    ways.remove(("budget",))
+    assert ("budget", "ladder", "taken", 0, "share") in ways
     assert len(ways) > 20
     for way in ways:
         with pytest.raises(StateError, match=f"{way[-1]} is missing|it is of version None"):
@@ -123,7 +130,8 @@ def test_whatever_is_missing_is_named(good):
 
 
 def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
-    # Other valid contents: absent measures, any text, any number of validations.
+    # Other valid contents: absent measures and steps, any text, any number of validations or
+    # seconds.
     harmless = longest = 0
     for way in places(good):
         for junk in JUNK:
@@ -136,7 +144,7 @@ def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
                 harmless += 1
                 AblationCAMMonitor().history.from_state(checked["history"])
     assert longest < 300
-    assert harmless < 65
+    assert harmless < 80
 
 
 @pytest.mark.parametrize(
@@ -175,6 +183,19 @@ def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
             {"shape": (9, 1), "bits": torch.zeros(3, 1, dtype=torch.uint8)},
             r"regions.bits is a tensor .*; expected torch.uint8 of shape \(3, 2\)",
         ),
+        (
+            ("history", "passes", 0, "also", "rival", "error"),
+            torch.zeros(3),
+            "error is a tensor of torch.float32",
+        ),
+        (("budget",), [1], "budget is a list; expected a dict"),
+        (("budget", "spent"), -1.0, "budget.spent is -1.0; expected a number of at least 0"),
+        (("budget", "chances"), 2**63 - 1, "budget.chances is .*; expected 4611686018427387904 at"),
+        (("budget", "ladder", "at"), 5, "budget.ladder.at is 5; expected 4 at most"),
+        (("budget", "ladder", "at"), 0.5, "ladder.at is 0.5; expected a whole number"),
+        (("budget", "ladder", "taken"), [None], "ladder.taken has 1 entries; expected 5"),
+        (("budget", "ladder", "taken", 0, "share"), 1.5, r"taken\[0\].share is 1.5; expected .* 1"),
+        (("budget", "ladder", "taken", 0, "age"), -1, r"taken\[0\].age is -1; expected"),
         (("probes", "kept", "inputs"), torch.zeros(4, 3, 8, 8), "labels is a tensor"),
         (("scalars", "drift"), float("inf"), "scalars.'drift' is inf; expected a finite number"),
         (("scalars", "drift"), 10**400, "is a huge number"),
@@ -215,6 +236,7 @@ DAMAGED = {
         good, ("probes", "kept", "inputs"), torch.zeros(3, 3, 8, 8)
     ),
     "a history of later steps": lambda good: changed(good, ("history", "passes", 1, "step"), 10**9),
+    "a budget that is text": lambda good: changed(good, ("budget", "elapsed"), "long"),
     "probes without labels": lambda good: changed(good, ("probes", "kept", "labels"), None),
 }
 

@@ -54,7 +54,7 @@ def test_each_measure_stands_in_one_chart_with_those_of_its_unit():
     assert titles == {
         "a.b: Change": ["Drift, Drift from first", "Shift (px)"],
         "a.b: Focus": ["Concentration, Border heat, Heat in mask, Pointing game"],
-        "a.b: Evidence": ["Balance"],
+        "a.b: Evidence": ["Balance, Error"],
         "a.b: Faithfulness": [
             "Average drop, Increase in confidence, Average gain",
             "Insertion, Deletion",

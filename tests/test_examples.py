@@ -114,7 +114,7 @@ OBJECTS = {
 def ran(tmp_path, monkeypatch, capsys):
     """Runs an example: the module, what it said, its results and its picture."""
 
-    def run_it(name, picture):
+    def run_it(name, picture, *arguments, most_bytes=150_000):
         monkeypatch.syspath_prepend(ROOT / "examples")
         module, results = example(name), []
         explained = module.ablation_cam
@@ -124,11 +124,13 @@ def ran(tmp_path, monkeypatch, capsys):
             return results[-1]
 
         monkeypatch.setattr(module, "ablation_cam", ablation_cam)
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--out", str(tmp_path / "there")])
+        monkeypatch.setattr(
+            sys, "argv", [f"{name}.py", "--out", str(tmp_path / "there"), *arguments]
+        )
         module.main()
         said = capsys.readouterr().out
         assert f"wrote {tmp_path / 'there' / picture}" in said
-        assert (ROOT / "examples" / "pictures" / picture).stat().st_size < 150_000
+        assert (ROOT / "examples" / "pictures" / picture).stat().st_size < most_bytes
         with Image.open(tmp_path / "there" / picture) as drawn:
             return module, said, results, drawn.size
 
@@ -221,6 +223,31 @@ def test_explain_captions_finds_helmet_and_shuttle(ran):
     # Read off the photograph by eye.
     assert density(result.heatmaps[0], 0.58, 0.6, 1, 1) > 4
     assert density(result.heatmaps[1], 0.7, 0, 1, 0.6) > 4
+
+
+def test_compare_depths_draws_finer_maps_and_says_what_they_cost(ran):
+    depths, said, results, (width, height) = ran(
+        "compare_depths", "depths.jpg", "--rounds", "1", most_bytes=250_000
+    )
+    assert width > 5 * depths.TILE
+    assert height > 4 * depths.TILE
+    found = re.findall(r"^(\S+) +(\d+x\d+)? +(\d+\.\d) forward passes$", said, re.MULTILINE)
+    sides = ["7x7", "14x14", "28x28"]
+    assert [row[:2] for row in found] == [*zip(depths.LAYERS, sides, strict=True), ("together", "")]
+    assert all(float(price) > 0 for *_, price in found)
+    # What is drawn is what each layer gives alone, and every call of the measurement says the same.
+    together, *alone, again = results
+    for each, single, other in zip(together.layers, alone, again.layers, strict=True):
+        assert each.layer == single.layer == other.layer
+        assert each.engine == "propagate"
+        most = float(each.heatmaps.max())
+        torch.testing.assert_close(each.heatmaps, single.heatmaps, rtol=0, atol=1e-3 * most)
+    # The 7x7 map says that it is the cup; the fused one is denser on it too, read off by eye.
+    fused = together.fused()
+    assert fused.shape == (4, 28, 28)
+    for name, box in (("coffee", OBJECTS["coffee"]), ("rocket", OBJECTS["rocket"])):
+        place = ["cat", "astronaut", "coffee", "rocket"].index(name)
+        assert density(fused[place], *(side / 224 for side in box)) > 1.7, name
 
 
 @pytest.mark.filterwarnings("ignore")

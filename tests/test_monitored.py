@@ -776,7 +776,8 @@ def test_signals_volumes_and_large_maps_are_measured(sides):
     inside = torch.zeros(2, *sides, dtype=torch.bool)
     inside[..., : sides[-1] // 2] = True
     probes = ProbeSet(torch.rand(2, 1, *sides), [0, 1], masks=inside)
-    passes, explains = Passes(Measuring(FORWARDS)), Explainer("1", "label", Options())
+    passes = Passes(Measuring(FORWARDS, tolerant=True))
+    explains = Explainer("1", "label", Options(tolerance=0.1))
     for step in range(2):
         passes.look(model, probes, explains, Notices(), step=step, epoch=0)
         with torch.no_grad():

@@ -83,6 +83,19 @@ def test_a_measure_of_any_name_and_its_alarms_go_along():
     assert decode_heat(encode_heat(record)) == record
 
 
+def test_what_was_stated_of_further_classes_goes_along():
+    heatmaps, classes = np.ones((2, 3, 4), np.float32), np.array([1, -1])
+    rival = Further(heatmaps, classes, np.zeros(2), error=np.array([0.02, np.nan]))
+    plain = Further(heatmaps, classes, np.zeros(2))
+    record = heat_record(a_pass(also={"rival": rival, "plain": plain}), fingerprint="f")
+    assert record.also["rival"].error == (0.02, None)
+    assert record.also["plain"].error is None
+    assert decode_heat(encode_heat(record)) == record
+    with pytest.raises(RecordError, match="error has 1 entries for 2 probes"):
+        short = replace(rival, error=np.array([0.02]))
+        heat_record(a_pass(also={"rival": short}), fingerprint="f")
+
+
 def test_measures_and_rules_stand_in_the_probes_record():
     given = ProbeSet(torch.rand(1, 1, 2, 2))
     same = {"layer": "0", "scale": "map", "score": "logit"}

@@ -21,9 +21,11 @@ from torch import distributed
 from lightning_ablationcam.measures.registry import FORWARDS
 from lightning_ablationcam.run.measuring import Measuring
 from lightning_ablationcam.run.ranks import Ranks
+from lightning_ablationcam.run.tolerance import STEPS
 from tests.lightning import Module, fit
 from tests.test_callback import monitor
-from tests.two_ranks import ALARM, WATCHED
+from tests.tolerances import STATED
+from tests.two_ranks import ALARM, CHOSEN, WATCHED
 
 ROOT = Path(__file__).parent.parent
 WHOLE = [
@@ -35,6 +37,7 @@ WHOLE = [
     "batch_statistics",
     "whole_batch",
     "measured",
+    "tolerant",
 ]
 # The runs that end with an error come last: they leave the processes' group as it is.
 CASES = [
@@ -113,6 +116,8 @@ def scalars_of(case):
     names = set(Measuring().neutral(None))
     if case in WATCHED:
         names |= {*FORWARDS, ALARM, "mask_heat", "pointing_game"}
+    if case == "tolerant":
+        names.add("error")
     return {f"ablation_cam/{name}" for name in names}
 
 
@@ -145,6 +150,18 @@ def test_two_ranks_measure_what_one_measures_and_ring_together(ranks):
         assert state["in_a_row"].tolist() == [3] * 5
     assert [text.count("alarm 'concentration'") for text in first["told"]] == [1]
     assert second["told"] == []
+
+
+def test_the_first_rank_chooses_the_tolerance(ranks):
+    first, second = ranks["tolerant"]
+    assert first["asked"] == second["asked"] == list(CHOSEN)
+    # Three probes are the first rank's, two the second's.
+    shares = np.array([1, 1 / 2, 1 / 3, 1, 1 / 2])
+    expected = [STATED * (tolerance or 0) * shares for tolerance in CHOSEN]
+    for seen in (first, second):
+        np.testing.assert_allclose(seen["table"]["error"], np.concatenate(expected))
+    budgets = [seen["state"]["budget"]["ladder"] for seen in (first, second)]
+    assert budgets[0]["at"] == budgets[1]["at"] == STEPS.index(CHOSEN[-1])
 
 
 def test_an_alarm_ends_the_fit_on_both_ranks(ranks):

@@ -61,6 +61,7 @@ def heat_records(draw):
             scores=each(NUMBERS),
             probabilities=None,
             shape=shape,
+            error=draw(st.sampled_from([None, each(NUMBERS)])),
             **layers(h, w),
         )
 

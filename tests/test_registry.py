@@ -34,7 +34,7 @@ def masks(*sides):
 
 
 def all_of(*sides, picture):
-    given = {name: torch.linspace(0, 1, COUNT).double() for name in (*FORWARDS, "balance")}
+    given = {name: torch.linspace(0, 1, COUNT).double() for name in (*FORWARDS, "balance", "error")}
     return Maps(
         maps(*sides, seed=1),
         maps(*sides, seed=2),
@@ -119,7 +119,7 @@ def test_neutral_values_are_the_worst_or_say_nothing():
     assert NEUTRAL["border_heat"] == pytest.approx(border_heat(even).item())
     worst_low = {"mask_heat", "pointing_game", "increase", "average_gain", "insertion"}
     assert {NEUTRAL[name] for name in worst_low} == {0.0}
-    worst_high = {"drift", "drift_from_first", "average_drop", "deletion"}
+    worst_high = {"drift", "drift_from_first", "error", "average_drop", "deletion"}
     assert {NEUTRAL[name] for name in worst_high} == {1.0}
     assert NEUTRAL["shift"] == UNKNOWN_DIAGONAL
 
@@ -133,9 +133,25 @@ def test_what_is_logged_of_which_probes():
     more = Measuring(["insertion"], 1, [Alarm("deletion", above=0.5, name="gone")])
     assert more.neutral(plain).keys() == base | {"insertion", "deletion", "alarm_gone"}
     assert more.neutral(plain)["alarm_gone"] == 0
+    tolerant = Measuring(alarms=[Alarm("error", above=0.1)], tolerant=True)
+    assert tolerant.neutral(plain).keys() == base | {"error", "alarm_error"}
+    assert tolerant.neutral(plain)["error"] == 1
     assert Measuring().neutral(plain)["shift"] == 50
     assert Measuring().neutral(ProbeSet(torch.rand(2, 1, 1000)))["shift"] >= 1000
     assert Measuring().neutral(ProbeSet(torch.rand(2, 1, 2, 3, 6)))["shift"] == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "where"),
+    [
+        ({"measures": ["error"]}, "measures: 'error'"),
+        ({"alarms": [Alarm("error", above=0.1, name="off")]}, "alarms: 'off'"),
+    ],
+)
+def test_an_error_needs_a_tolerance(asked, where):
+    with pytest.raises(ValueError, match=f"{where} needs a tolerance.*give tolerance="):
+        Measuring(**asked)
+    assert Measuring(**asked, tolerant=True)
 
 
 def test_scalars_hold_what_is_expected_and_nothing_else():

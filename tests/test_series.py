@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_ablationcam.measures.axis import ERROR
 from lightning_ablationcam.records import series as series_room
 from lightning_ablationcam.records.format import RegionsRecord
 from lightning_ablationcam.records.regions import runs_of
@@ -215,6 +216,7 @@ def test_the_page_gets_what_was_agreed():
                         "probabilities": [0.125, 0.125],
                         "against": None,
                         "regions": None,
+                        "error": None,
                     }
                 },
                 "against": None,
@@ -229,6 +231,18 @@ def test_the_page_gets_what_was_agreed():
         "also_maps": {"rival": "r"},
         "against_maps": {},
     }
+
+
+def test_errors_go_to_the_page():
+    rival = replace(further(7), error=(0.04, None))
+    stated = {"measures": {"error": (0.0, 0.0123456789)}, "also": {"rival": rival}}
+    seen = [*stamped([7]), *stamped([8], start=200.0, **stated)]
+    of = probes(measures=(ERROR,))
+    series = assemble("run", "tag", [Stamped(0, 1.0, of)], seen)
+    before, after = json.loads(json.dumps(page_data(series, pictures=[], maps="")))["steps"]
+    assert before["error"] is None
+    assert after["error"] == [0, 0.0123457]
+    assert after["also"]["rival"]["error"] == [0.04, None]
 
 
 def test_alarms_and_who_is_beyond_go_to_the_page():

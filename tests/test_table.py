@@ -72,6 +72,21 @@ def test_a_fit_as_a_table(tmp_path):
     assert found["alarm_hot"] == [False] * 3 + [True] * 9
 
 
+def test_what_maps_may_be_off_by_is_a_column():
+    probes, history = ProbeSet(torch.rand(2, 1, 4, 4), [0, 1]), History()
+    for step, given in enumerate(({}, {"error": np.array([0.02, np.nan])})):
+        maps = np.ones((2, 2, 2), np.float32)
+        seen = Pass(step, 0, "l", maps, np.zeros(2, int), np.ones(2), measures=given)
+        history.append(seen)
+    # Also after a fit was resumed without a tolerance.
+    for measuring in (Measuring(tolerant=True), Measuring()):
+        found = table(history, probes, measuring)
+        assert plain(found)
+        assert found["error"] == [None, None, 0.02, None]
+    history.passes.pop()
+    assert "error" not in table(history, probes, Measuring())
+
+
 def test_what_is_not_known_is_none():
     several = [[True, False, True], [False, False, False]]
     probes = ProbeSet(torch.rand(2, 1, 4, 4), several, ["a", "b"], class_names=["x", "y", "z"])

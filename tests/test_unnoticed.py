@@ -22,7 +22,7 @@ from lightning_ablationcam import AblationCAMMonitor, Alarm, ProbeSet
 from lightning_ablationcam.measures.registry import FORWARDS
 from tests.lightning import Module, fit, trainer
 from tests.networks import images
-from tests.writers import WRITERS, Bounded, Parameters
+from tests.writers import WRITERS, Bounded, Parameters, Writer
 
 
 class Network(nn.Module):
@@ -42,6 +42,25 @@ class Network(nn.Module):
 
     def forward(self, x):
         return self.head(F.relu(self.norm(self.conv(self.stem(x)))).mean((2, 3)))
+
+
+class Deep(Writer):
+    """Many channels, far from the output, and dropout; it writes to itself, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 96, 3), nn.Conv2d(96, 32, 3, padding=1)
+        self.third, self.conv = nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 4, 1)
+        self.drop = nn.Dropout(0.2)
+        self.register_buffer("average", torch.zeros(4))
+
+    def write(self, mean):
+        self.average.mul_(0.9).add_(0.1 * mean)
+        return self.average
+
+    def forward(self, x):
+        x = self.drop(torch.tanh(self.second(torch.tanh(self.first(x)))))
+        return super().forward(torch.tanh(self.third(x)))
 
 
 class Augmented(Dataset):
@@ -210,6 +229,18 @@ def test_nor_does_one_that_was_trained_on_since_its_last_validation(tmp_path, en
     assert [seen.step for seen in monitor.history.passes] == [2, 10]
 
 
+@pytest.mark.parametrize("tolerance", [0.2, "auto"])
+def test_nor_does_one_of_which_drops_are_predicted(tmp_path, tolerance, monkeypatch):
+    # Otherwise a network as small as this is computed as a whole.
+    monkeypatch.setattr("lightning_ablationcam.engine.drops.WORK_WORTH_PREDICTING", 0.0)
+    monitor = watching("model.first", tolerance=tolerance, max_overhead=1.0)
+    assert same(trained(tmp_path, Deep, monitor), trained(tmp_path, Deep))
+    predicted = [(seen.measures["error"] > 0).any() for seen in monitor.history.passes]
+    assert len(predicted) == 2
+    assert predicted[0]
+    assert not monitor.result.drops.requires_grad
+
+
 def test_nor_does_one_that_only_another_monitors_forward_writes_to(tmp_path):
     def without_writing(module, inputs):
         model = module.model
@@ -285,6 +316,8 @@ def breaks_in_the_replay(module, inputs):
             "score": "probability",
         },
         {"embeddings": "own", "target_layer": ["model.conv", "model.norm:activation"]},
+        {"tolerance": 0.1, "also": ("rival", 2)},
+        {"tolerance": "auto", "max_overhead": 1.0},
     ],
     ids=[
         "no fault",
@@ -295,6 +328,8 @@ def breaks_in_the_replay(module, inputs):
         "noise of several labels",
         "every measure and alarms",
         "layers of embeddings",
+        "a tolerance",
+        "an automatic tolerance",
     ],
 )
 def test_a_run_does_not_notice(tmp_path, alone, options, captured):

@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -17,11 +20,16 @@ from torch import distributed
 
 from lightning_ablationcam import AblationCAMMonitor, Alarm, ProbeSet, ablation_cam, faithfulness
 from lightning_ablationcam.measures.registry import FORWARDS
+from lightning_ablationcam.run import explainer
+from lightning_ablationcam.run.schedule import Schedule
 from tests.lightning import Module, fit
 from tests.networks import BatchStatistics, Dropouts, images, seeded
+from tests.tolerances import Engine
 
 WATCHED = ("measured", "stopped", "no_probabilities")
 """The cases with every measure and an alarm."""
+CHOSEN = (0.1, 0.02, None)
+"""The tolerances that the first rank chooses; what another would choose is none."""
 ALARM = "alarm_concentration"
 
 RANK = int(os.environ.get("LOCAL_RANK", 0))
@@ -118,9 +126,25 @@ def monitor(case: str) -> AblationCAMMonitor:
         forward=broken_on_the_second if case == "fault_raised" else forwards.get(case),
         classes={"listed": [3, 2, 1, 0, 3], "no_probabilities": 0}.get(case, "label"),
         on_error="warn" if case in forwards else "raise",
-        max_overhead=1e-9 if case == "overhead" else None,
+        max_overhead={"overhead": 1e-9, "tolerant": 0.9}.get(case),
+        tolerance="auto" if case == "tolerant" else None,
         **measured,
     )
+
+
+@contextmanager
+def tolerances(case: str) -> Iterator[list[float | None]]:
+    """The tolerances that this rank was asked for; only the first may choose them."""
+    if case != "tolerant":
+        yield []
+        return
+    engine = Engine()
+    with (
+        mock.patch.object(explainer, "explain_classes", engine),
+        mock.patch.object(Schedule, "too_costly", return_value=False),
+        mock.patch.object(Schedule, "tolerance", side_effect=CHOSEN if RANK == 0 else [5, 5, 5]),
+    ):
+        yield engine.asked
 
 
 class Metrics(Callback):
@@ -151,28 +175,29 @@ def run(folder: Path, case: str) -> None:
     network = BatchStatistics() if case == "batch_statistics" else Dropouts()
     kind = OnBatches if case == "whole_batch" else Module
     watching, module = monitor(case), kind(seeded(network).train())
-    metrics, error = Metrics(watching), None
+    metrics, error, asked = Metrics(watching), None, list[float | None]()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            fit(
-                folder,
-                watching,
-                metrics,
-                *([Moves()] if case == "moved" else []),
-                *(
-                    callback
-                    for name in ("drift", *(["average_drop", ALARM] if case in WATCHED else []))
-                    for callback in (
-                        EarlyStopping(f"ablation_cam/{name}", patience=9),
-                        ModelCheckpoint(folder / name, monitor=f"ablation_cam/{name}"),
-                    )
-                ),
-                module=module,
-                devices=2,
-                strategy="ddp",
-                enable_checkpointing=True,
-            )
+            with tolerances(case) as asked:
+                fit(
+                    folder,
+                    watching,
+                    metrics,
+                    *([Moves()] if case == "moved" else []),
+                    *(
+                        callback
+                        for name in ("drift", *(["average_drop", ALARM] if case in WATCHED else []))
+                        for callback in (
+                            EarlyStopping(f"ablation_cam/{name}", patience=9),
+                            ModelCheckpoint(folder / name, monitor=f"ablation_cam/{name}"),
+                        )
+                    ),
+                    module=module,
+                    devices=2,
+                    strategy="ddp",
+                    enable_checkpointing=True,
+                )
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"
     told = [str(w.message) for w in caught if "ablation_cam:" in str(w.message)]
@@ -184,6 +209,7 @@ def run(folder: Path, case: str) -> None:
         "table": watching.table(),
         "told": told,
         "error": error,
+        "asked": asked,
         "inputs": None if watching.probes is None else watching.probes.inputs,
     }
     torch.save(seen, folder / f"rank{RANK}.pt")

@@ -17,11 +17,15 @@ class Experience:
         checked: Whether its drops were compared with replay, and were right.
         group_bytes: Peak memory of one more group in a chunk, or None before it is measured.
         live_bytes: The part of it in use between two ops, which has to fit into caches.
+        apart: Whether images are explained one by one within a tolerance.
+        work: The multiplications of a forward pass of one image, or None before they are counted.
     """
 
     checked: bool = False
     group_bytes: int | None = None
     live_bytes: int = 1
+    apart: bool = False
+    work: int | None = None
 
 
 # By identity: a module's own == and hash may say anything (a metric's hash changes).

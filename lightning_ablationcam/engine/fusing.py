@@ -31,22 +31,18 @@ def fused(nodes: Sequence[Node], kept: Set[int], most_bytes: int) -> tuple[list[
         Nodes that have the same changes, and the bytes of their scaled kernels.
     """
     single = {i for i, reading in readers(tuple(nodes)).items() if len(reading) == 1} - kept
-    # By the value they define; a joined node takes the place of the later one.
+    # By the first value they define; a joined node takes the place of the later one.
     result: dict[int, Node] = {}
     spent = 0
-    for place, node in enumerate(nodes):
-        before = result.get(_source(node))
-        joined = _joined(before, node) if before and _source(node) in single else None
-        if joined is None:
-            result[node.outputs[0] if node.outputs[0] is not None else -1 - place] = node
-            continue
-        scaled, size = joined
-        if spent + size > most_bytes:
-            result[node.defined()[0]] = node
-            continue
-        del result[_source(node)]
-        result[node.defined()[0]] = scaled
-        spent += size
+    for node in nodes:
+        source, defined = _source(node), node.defined()[0]
+        before = result.get(source) if source in single else None
+        joined, size = _joined(before, node) if before is not None else (None, 0)
+        if joined is not None and spent + size <= most_bytes:
+            del result[source]
+            spent += size
+            node = joined
+        result[defined] = node
     return list(result.values()), spent
 
 
@@ -56,14 +52,13 @@ def _source(node: Node) -> int:
     return read[0] if len(read) == 1 else -1
 
 
-def _joined(before: Node, node: Node) -> tuple[Node, int] | None:
-    """Two nodes as one, and the bytes of a kernel that was made for it."""
+def _joined(before: Node, node: Node) -> tuple[Node | None, int]:
+    """Two nodes as one, or None, and the bytes of a kernel that was made for it."""
     if node.op is aten.convolution.default and before.op is aten.constant_pad_nd.default:
-        padded = _with_padding(before, node)
-        return None if padded is None else (padded, 0)
+        return _with_padding(before, node), 0
     if node.op is aten.addcmul.default and before.op is aten.convolution.default:
         return _with_scale(before, node)
-    return None
+    return None, 0
 
 
 def _with_padding(pad: Node, convolution: Node) -> Node | None:
@@ -79,15 +74,15 @@ def _with_padding(pad: Node, convolution: Node) -> Node | None:
     return replace(convolution, args=args)
 
 
-def _with_scale(convolution: Node, norm: Node) -> tuple[Node, int] | None:
+def _with_scale(convolution: Node, norm: Node) -> tuple[Node | None, int]:
     shift, value, scale = norm.args
     source, weight, _, *rest = convolution.args
     constants = isinstance(weight, Tensor) and isinstance(scale, Tensor) and not is_ref(shift)
     if norm.kwargs or not is_ref(value) or not is_ref(source) or not constants:
-        return None
+        return None, 0
     of_channels = scale.ndim == weight.ndim and scale.numel() == scale.shape[1] == len(weight)
     if rest[3] or not of_channels or weight.dtype not in PRECISE or scale.dtype != weight.dtype:
-        return None
+        return None, 0
     scaled = weight * scale.view([-1] + [1] * (weight.ndim - 1))
     joined = replace(convolution, args=(source, scaled, None, *rest), outputs=norm.outputs)
     return joined, scaled.nbytes

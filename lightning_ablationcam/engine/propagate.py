@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -36,8 +36,9 @@ from lightning_ablationcam.engine.winograd import Winograd, suits
 from lightning_ablationcam.network.memory import is_out_of_memory
 
 CPU_WORKING_SET = 64 * 2**20
-"""Most bytes that a chunk uses on a CPU, where each op took as much memory as it could: in fact
-half of it or less, as most run in place. Larger chunks exceed the caches and are not faster."""
+"""Most bytes that a chunk uses on a CPU, if each op made copies of its own; as most run in place,
+it is about half. Larger chunks exceed the caches and are not faster, and copies of over 32 MiB are
+much slower: the system gives memory of that size back and takes it anew, page by page."""
 
 CHUNK_SHARE = 0.9
 """Share of the memory left that a chunk may use; the rest is for drops, weights and the like."""
@@ -49,17 +50,8 @@ WORTH_SKIPPING = 0.75
 """Groups that ablation does not change are skipped if at most this share of all remains."""
 
 
-def propagate_drops(
-    program: Program,
-    start: Channelwise,
-    readout: Readout,
-    changed: Tensor,
-    known: Experience,
-    count: int,
-    *,
-    memory_budget: int,
-) -> Tensor:
-    """Every group's drop, from one interpretation of the tail.
+class Propagation:
+    """Finds the drops of any groups, from one interpretation of the tail.
 
     Nodes that keep channels apart run twice, intact and with everything ablated, for all groups
     together. Nodes from where channels are mixed run on changes, in chunks of groups.
@@ -73,24 +65,54 @@ def propagate_drops(
         count: Q, the number of scores.
         memory_budget: Bytes that the pass may use. A chunk is halved when memory runs out.
 
-    Returns:
-        (N, G, Q) drops.
-
     Raises:
         PropagationError: If an op cannot be run on changes.
     """
-    tail = _Tail(program, readout, start)
-    tail.run_channelwise()
-    drops = tail.read(tail.channelwise, torch.arange(changed.shape[1]))
-    if tail.mixed:
-        tail.prepare(memory_budget)
-        for chunk, found in _chunked(tail, _live(changed), known, memory_budget):
-            if drops is None:
-                drops = found.new_zeros(*changed.shape, found.shape[-1])
-            drops[:, chunk.to(drops.device)] += found
-    if drops is None:
-        return torch.zeros(*changed.shape, count, device=changed.device)
-    return torch.where(changed[..., None], drops, 0)
+
+    def __init__(
+        self,
+        program: Program,
+        start: Channelwise,
+        readout: Readout,
+        changed: Tensor,
+        known: Experience,
+        count: int,
+        *,
+        memory_budget: int,
+    ) -> None:
+        self._tail = _Tail(program, readout, start)
+        self._changed, self._known = changed, known
+        self._count, self._budget = count, memory_budget
+        self._tail.run_channelwise()
+        self._tail.prepare(memory_budget)
+        self._apart = self._tail.read(self._tail.channelwise, torch.arange(changed.shape[1]))
+
+    @property
+    def mixed(self) -> Sequence[Node]:
+        """The nodes that run on the changes of each group."""
+        return self._tail.mixed
+
+    def drops(self, groups: Tensor | None = None) -> Tensor:
+        """(N, G, Q) the drops of some groups, or all; without meaning for others.
+
+        Args:
+            groups: (n,) int64, on the CPU.
+
+        Raises:
+            PropagationError: If an op cannot be run on changes.
+        """
+        drops, changed = self._apart, self._changed
+        if self._tail.mixed:
+            live = _live(changed) if groups is None else _live_of(changed, groups)
+            # Not in place: what is read off unmixed channels serves other groups too.
+            drops = None if drops is None else drops.clone()
+            for chunk, found in _chunked(self._tail, live, self._known, self._budget):
+                if drops is None:
+                    drops = found.new_zeros(*changed.shape, found.shape[-1])
+                drops[:, chunk.to(drops.device)] += found
+        if drops is None:
+            return torch.zeros(*changed.shape, self._count, device=changed.device)
+        return torch.where(changed[..., None], drops, 0)
 
 
 def _live(changed: Tensor) -> Tensor:
@@ -98,6 +120,11 @@ def _live(changed: Tensor) -> Tensor:
     live = changed.any(dim=0).nonzero().flatten().cpu()
     few_dead = 0 < len(live) > WORTH_SKIPPING * changed.shape[1]
     return torch.arange(changed.shape[1]) if few_dead else live
+
+
+def _live_of(changed: Tensor, groups: Tensor) -> Tensor:
+    """Those of some groups that ablation changes."""
+    return groups[changed.any(dim=0).cpu()[groups]]
 
 
 class _Tail:

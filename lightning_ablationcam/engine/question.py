@@ -42,6 +42,8 @@ class Question:
             score.
         linear: The Q scores of the output for the N images, (N, ...) -> (N, Q), differentiable,
             where they are affine in it and no sum of a few columns. None for any other score.
+        differentiable: The Q scores of the output for the N images, (N, ...) -> (N, Q), as a
+            function that gradients pass through, of any score.
         precise: Whether the score is to be read off in float64.
         alike: What stands for ``owners`` in what is remembered of the program, so that many
             questions of one kind are checked and measured once. None for the owners themselves.
@@ -62,6 +64,7 @@ class Question:
     score_of: ScoreOf
     scores: Tensor
     columns: tuple[Tensor, Tensor] | None
+    differentiable: Callable[[Tensor], Tensor]
     precise: bool
     linear: Callable[[Tensor], Tensor] | None = None
     alike: Hashable = None

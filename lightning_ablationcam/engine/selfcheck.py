@@ -19,11 +19,14 @@ ROUNDING = 64
 """Rounding allowed in a replayed drop, in units of the last place of the largest score."""
 
 
-def checked(drops: Tensor, replay: Replay, known: Experience, memory_budget: int) -> None:
+def checked(
+    drops: Tensor, computed: Tensor, replay: Replay, known: Experience, memory_budget: int
+) -> None:
     """Compare some drops with replay, once for each program of a model.
 
     Args:
         drops: (N, G, Q) what propagation found.
+        computed: (N, G) bool, which of them it computed; others are not compared.
         replay: The reference.
         known: What is known of the program; set to checked when the drops are right.
         memory_budget: Bytes that the replay may use.
@@ -36,7 +39,8 @@ def checked(drops: Tensor, replay: Replay, known: Experience, memory_budget: int
     question, scores = replay.question, replay.question.scores
     # Only finite drops are compared: NaN and infinity say nothing about the program.
     finite = drops.isfinite().all(dim=2) & scores.isfinite().all(dim=1)[:, None]
-    pairs = _sample(drops.abs().amax(dim=2), question.changed & finite)
+    compared = question.changed & finite & computed.to(drops.device)
+    pairs = _sample(drops.abs().amax(dim=2), compared)
     if not len(pairs):
         return
     expected = replay.in_batches(pairs, replay.pairs_within(memory_budget))

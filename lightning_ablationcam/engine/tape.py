@@ -12,11 +12,18 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lightning_ablationcam.engine.canonical import canonical, functional
-from lightning_ablationcam.engine.program import Node, Program, PropagationError, Ref, pruned
+from lightning_ablationcam.engine.program import (
+    Node,
+    Program,
+    PropagationError,
+    Ref,
+    leaves,
+    mapped_leaves,
+    pruned,
+)
 
 _VALUE_READERS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
@@ -101,7 +108,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _note_reads(self, arguments: Any) -> None:
-        for leaf in tree_leaves(arguments):
+        for leaf in leaves(arguments):
             known = self._values.get(leaf) if isinstance(leaf, Tensor) else None
             if known:
                 self.read_later.add(known[0])
@@ -112,8 +119,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Before the op runs: (op, args, kwargs, first only), or None if there is no node."""
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise PropagationError("draws random numbers")
-        leaves, structure = tree_flatten((args, kwargs))
-        reads = [self._read(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        tensors = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        reads = [self._read(tensor) for tensor in tensors]
         if not any(isinstance(read, Ref) for read in reads):
             return None
         if _VALUE_READERS.intersection(func.tags) and not _picks_constantly(func, args, self._read):
@@ -126,13 +133,19 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         op = func
         if func._schema.is_mutable:
             op = functional(func)
-            _check_same_dtype(args[0], leaves)
+            _check_same_dtype(args[0], tensors)
         call = canonical(op, args, kwargs)
-        leaves, structure = tree_flatten((call.args, call.kwargs))
         target = args[0] if func._schema.is_mutable else None
-        leaves = [self._keep(leaf, target) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        new_args, new_kwargs = tree_unflatten(leaves, structure)
-        return call.op, new_args, new_kwargs, call.first_only
+
+        def kept(leaf: Any) -> Any:
+            return self._keep(leaf, target) if isinstance(leaf, Tensor) else leaf
+
+        return (
+            call.op,
+            mapped_leaves(kept, call.args),
+            mapped_leaves(kept, call.kwargs),
+            call.first_only,
+        )
 
     def _commit(
         self, func: OpOverload, prepared: tuple[Any, ...], args: tuple[Any, ...], result: Any
@@ -211,9 +224,9 @@ def _storage(tensor: Tensor) -> StorageWeakRef:
     return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
 
 
-def _check_same_dtype(target: Tensor, leaves: list[Any]) -> None:
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
-    if any(tensor.dtype != target.dtype for tensor in tensors if tensor.is_floating_point()):
+def _check_same_dtype(target: Tensor, tensors: list[Tensor]) -> None:
+    floats = [tensor for tensor in tensors if tensor.ndim and tensor.is_floating_point()]
+    if any(tensor.dtype != target.dtype for tensor in floats):
         raise PropagationError("writes in place into another dtype")
 
 

@@ -115,6 +115,17 @@ BALANCE = Axis(
     "for it as against it. How strong the map is: may be compared over time, which heat may not",
     worse="low",
 )
+ERROR = Axis(
+    "error",
+    "Error",
+    0.0,
+    1.0,
+    percent=True,
+    group=EVIDENCE,
+    hint="How far any place of the map may be from that of the exact map, as a share of the map's "
+    "maximum, with 99 % confidence; what changes by less between two passes is no news",
+    worse="high",
+)
 AVERAGE_DROP = Axis(
     "average_drop",
     "Average drop",

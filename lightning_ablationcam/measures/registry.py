@@ -21,6 +21,7 @@ from lightning_ablationcam.measures.axis import (
     DELETION,
     DRIFT,
     DRIFT_FROM_FIRST,
+    ERROR,
     INCREASE,
     INSERTION,
     MASK_HEAT,
@@ -73,6 +74,7 @@ class Measure:
         compute: Returns (N,) float64 for a pass, or None where it is not known.
         forwards: Whether it costs forward passes, and so is only taken where it is asked for.
         masked: Whether it needs masks.
+        tolerant: Whether it needs a tolerance: maps are exact without one.
     """
 
     axis: Axis
@@ -80,6 +82,7 @@ class Measure:
     compute: Callable[[Maps], Tensor | None]
     forwards: bool = False
     masked: bool = False
+    tolerant: bool = False
 
     @property
     def name(self) -> str:
@@ -136,6 +139,7 @@ MEASURES = (
     Measure(MASK_HEAT, 0.0, partial(_in_masks, mask_heat), masked=True),
     Measure(POINTING_GAME, 0.0, partial(_in_masks, pointing_game), masked=True),
     Measure(BALANCE, 0.5, partial(_given, BALANCE.name)),
+    Measure(ERROR, 1.0, partial(_given, ERROR.name), tolerant=True),
     _of_forwards(AVERAGE_DROP, 1.0),
     _of_forwards(INCREASE, 0.0),
     _of_forwards(AVERAGE_GAIN, 0.0),

@@ -87,8 +87,8 @@ class Reading:
             and all(head.is_affine for head in self.heads)
         )
 
-    def linear(self, output: Tensor) -> Tensor:
-        """(N, Q) the scores of the intact rows, differentiable; where they are affine."""
+    def of_intact(self, output: Tensor) -> Tensor:
+        """(N, Q) the scores of the intact rows, differentiable."""
         return self._read(output, torch.arange(len(self.classes), device=output.device))
 
     @property

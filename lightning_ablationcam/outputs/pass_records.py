@@ -173,6 +173,7 @@ def _further(each: Further, shape_of_pass: tuple[int, ...]) -> FurtherRecord:
         against=against,
         against_maxima=against_maxima,
         regions=_regions(each.regions),
+        error=None if each.error is None else _numbers(each.error),
         maxima=_numbers(maxima),
         classes=_integers(each.classes),
         scores=_numbers(each.scores),

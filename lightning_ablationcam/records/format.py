@@ -261,6 +261,7 @@ class FurtherRecord:
         against: N x h x w bytes, or None, as in :class:`HeatRecord`.
         against_maxima: Their maxima.
         regions: The regions explained, where they are others than those of the pass.
+        error: N shares of their maximum that the maps may be off by; None where not stated.
     """
 
     maps: bytes
@@ -272,6 +273,7 @@ class FurtherRecord:
     against: bytes | None = None
     against_maxima: tuple[float | None, ...] | None = None
     regions: RegionsRecord | None = None
+    error: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -347,6 +349,8 @@ class HeatRecord:
             if shape[0] != self.shape[0]:
                 raise RecordError(f"{role[:80]!r} has maps of {shape[0]} of {self.shape[0]} probes")
             _check_explained(further, shape)
+            if further.error is not None:
+                _check_length("error", further.error, shape[0])
 
     @property
     def nbytes(self) -> int:
@@ -504,6 +508,7 @@ def encode_heat(record: HeatRecord) -> list[bytes]:
                 "scores": _finite(further.scores),
                 "probabilities": _finite(further.probabilities),
                 "shape": further.shape,
+                "error": _finite(further.error),
                 **_layers(further),
             }
             for role, further in record.also.items()
@@ -580,6 +585,7 @@ def decode_heat(strings: Sequence[bytes]) -> HeatRecord:
             further.one("role", _text): FurtherRecord(
                 **layer,
                 shape=_shape_or_none(further),
+                error=further.list_or_none("error", _optional(_number)),
                 maps=maps,
                 maxima=further.list_of("maxima", _optional(_number)),
                 classes=further.list_of("classes", _integer),

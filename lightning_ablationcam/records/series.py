@@ -366,7 +366,11 @@ def _step(series: Series, stamped: Stamped[HeatRecord], regions: _Regions) -> di
         "against": _rounded(record.against_maxima),
         "regions": regions.places(record.regions),
         "alarms": series.rings(record),
-        "also": {role: _further(each, regions) for role, each in also.items() if each is not None},
+        "also": {
+            role: _further(each, regions)
+            for role, each in also.items()
+            if isinstance(each, FurtherRecord)
+        },
     }
 
 
@@ -377,7 +381,7 @@ def _top(record: HeatRecord) -> dict[str, Any] | None:
     return {"classes": record.top_classes, "probabilities": likely}
 
 
-def _further(further: HeatRecord | FurtherRecord, regions: _Regions) -> dict[str, Any]:
+def _further(further: FurtherRecord, regions: _Regions) -> dict[str, Any]:
     return {
         "maxima": _rounded(further.maxima),
         "classes": further.classes,
@@ -385,6 +389,7 @@ def _further(further: HeatRecord | FurtherRecord, regions: _Regions) -> dict[str
         "probabilities": _rounded(further.probabilities),
         "against": _rounded(further.against_maxima),
         "regions": regions.places(further.regions),
+        "error": _rounded(further.error),
     }
 
 

@@ -17,6 +17,7 @@ from lightning_ablationcam.network.inputs import Inputs, count_of, tensors
 from lightning_ablationcam.run.history import MAX_PASSES
 from lightning_ablationcam.run.regions import MAX_SIDE
 from lightning_ablationcam.run.scalars import NEUTRAL
+from lightning_ablationcam.run.tolerance import STEPS
 
 T = TypeVar("T")
 
@@ -45,8 +46,8 @@ def checked_state(state: object) -> dict[str, Any]:
 
     Returns:
         The state in the same form, with known fields only and tensors on the CPU:
-        ``validations``, ``made``, ``owed``, ``scalars``, ``alarms``, ``history`` with ``passes``
-        and ``strongest``, and ``probes`` with ``fingerprint`` and ``kept``.
+        ``validations``, ``budget``, ``made``, ``owed``, ``scalars``, ``alarms``, ``history`` with
+        ``passes`` and ``strongest``, and ``probes`` with ``fingerprint`` and ``kept``.
 
     Raises:
         StateError: If it is anything else.
@@ -80,6 +81,8 @@ def checked_state(state: object) -> dict[str, Any]:
     return {
         "version": VERSION,
         "validations": _one(fields, "validations", _count),
+        # Missing in states from before there were tolerances.
+        "budget": _optional(_budget)("budget", fields.get("budget")),
         # Missing, as the alarms are, in states from before there were any.
         "made": _one(fields, "made", _count) if "made" in fields else len(passes),
         "owed": _optional(_flag)("owed", fields.get("owed")) or False,
@@ -172,7 +175,11 @@ def _further(count: int) -> Callable[[str, Any], dict[str, Any]]:
             if len(found[role]["heatmaps"]) != count:
                 raise StateError(f"{here} has {shape[0]} maps; expected {count}")
             # Missing in states from before they were kept.
-            later = {"signed": _signed(shape), "regions": _regions(count)}
+            later = {
+                "signed": _signed(shape),
+                "regions": _regions(count),
+                "error": _array(torch.float64, count),
+            }
             for name, each in later.items():
                 found[role][name] = _optional(each)(f"{here}.{name}", given.get(name))
         return found
@@ -242,6 +249,33 @@ def _alarms(count: int) -> Callable[[str, Any], dict[str, Any]]:
         return found
 
     return read
+
+
+def _budget(where: str, value: Any) -> dict[str, Any]:
+    """What passes of an automatic tolerance have cost."""
+    fields = _mapping(where, value)
+    found: dict[str, Any] = {
+        name: _one(fields, name, _seconds, f"{where}.{name}")
+        for name in ("spent", "elapsed", "other", "forwards")
+    }
+    found["chances"] = _one(fields, "chances", _up_to(MAX_COUNTED), f"{where}.chances")
+    return {**found, "ladder": _one(fields, "ladder", _ladder, f"{where}.ladder")}
+
+
+def _ladder(where: str, value: Any) -> dict[str, Any]:
+    """What the steps of an automatic tolerance have cost."""
+    fields = _mapping(where, value)
+    taken = _one(fields, "taken", _list, f"{where}.taken")
+    if len(taken) != len(STEPS):
+        raise StateError(f"{where}.taken has {len(taken)} entries; expected {len(STEPS)}")
+    each = [_optional(_step)(f"{where}.taken[{step}]", one) for step, one in enumerate(taken)]
+    return {"at": _one(fields, "at", _up_to(len(STEPS) - 1), f"{where}.at"), "taken": each}
+
+
+def _step(where: str, value: Any) -> dict[str, Any]:
+    fields = _mapping(where, value)
+    readers = {"seconds": _seconds, "share": _share, "age": _up_to(MAX_COUNTED)}
+    return {name: _one(fields, name, read, f"{where}.{name}") for name, read in readers.items()}
 
 
 def _counts(count: int) -> Callable[[str, Any], Tensor]:
@@ -409,6 +443,32 @@ def _count(where: str, value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
         raise _unlike(where, value, "a whole number of at least 0")
     return value
+
+
+def _up_to(most: int) -> Callable[[str, Any], int]:
+    """A reader of whole numbers from 0."""
+
+    def read(where: str, value: Any) -> int:
+        number = _count(where, value)
+        if number > most:
+            raise StateError(f"{where} is {_shown(value)}; expected {most} at most")
+        return number
+
+    return read
+
+
+def _seconds(where: str, value: Any) -> float:
+    number = _number(where, value)
+    if number < 0:
+        raise _unlike(where, value, "a number of at least 0")
+    return number
+
+
+def _share(where: str, value: Any) -> float:
+    number = _seconds(where, value)
+    if number > 1:
+        raise _unlike(where, value, "a number from 0 to 1")
+    return number
 
 
 def _flag(where: str, value: Any) -> bool:

@@ -39,6 +39,9 @@ class Explainer:
         options: The other arguments of ``ablation_cam``.
         ranks: The processes of the run.
 
+    Attributes:
+        tolerance: That of the options; it may be another one in each pass, on all ranks alike.
+
     Example:
         >>> import torch
         >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 4, 2))
@@ -61,6 +64,7 @@ class Explainer:
         self._classes = classes
         self._options = options
         self._ranks = Ranks() if ranks is None else ranks
+        self.tolerance = options.tolerance
 
     @property
     def says(self) -> str | None:
@@ -268,7 +272,13 @@ class Explainer:
                 self._layers,
                 execution.inputs(rows_of(way.fed(probes), rows)),
                 request.classes,
-                replace(self._options, forward=forward, also=request.also, reference=reference),
+                replace(
+                    self._options,
+                    forward=forward,
+                    also=request.also,
+                    reference=reference,
+                    tolerance=self.tolerance,
+                ),
                 tell,
                 labels=request.labels,
                 masks=request.masks,

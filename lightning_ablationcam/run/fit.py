@@ -38,6 +38,7 @@ class Fit:
         knows_writes: Whether a pass has found out what the module's forward writes to.
         of: Weak references to its Trainer and module, if it has them.
         signed: Whether what speaks against the classes is kept, too.
+        told_tolerance: The tolerance that the user was told of last.
     """
 
     source: ProbeSource
@@ -51,6 +52,7 @@ class Fit:
     knows_writes: bool = False
     of: tuple[weakref.ref[Trainer], weakref.ref[LightningModule]] | None = None
     signed: bool = False
+    told_tolerance: float | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what cannot be copied, so that a monitor can be copied during a fit."""
@@ -137,6 +139,7 @@ class Fit:
             "version": VERSION,
             "probes": self.source.state_dict(),
             "validations": self.schedule.validations,
+            "budget": self.schedule.state_dict(),
             **self.passes.state_dict(),
         }
 
@@ -150,6 +153,7 @@ class Fit:
             self._refuse(error)
             return
         self.schedule.validations = checked["validations"]
+        self.schedule.load_state_dict(checked["budget"])
         passes = checked["history"]["passes"]
         if not passes:
             return

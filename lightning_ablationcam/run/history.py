@@ -36,6 +36,7 @@ class Further:
         probabilities: (N,) probabilities of ``classes``, or None.
         signed: (N, h, w) float32, the maps before the ReLU, where they are kept.
         regions: The regions explained, where they are others than those of the pass.
+        error: (N,) float64, how far the maps may be off, where that was stated.
     """
 
     heatmaps: NDArray[np.float32]
@@ -44,6 +45,7 @@ class Further:
     probabilities: NDArray[np.float64] | None = None
     signed: NDArray[np.float32] | None = None
     regions: Regions | None = None
+    error: NDArray[np.float64] | None = None
 
     @property
     def nbytes(self) -> int:

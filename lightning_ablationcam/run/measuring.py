@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_ablationcam.arguments import check_choice, check_count, shown
+from lightning_ablationcam.measures.axis import ERROR
 from lightning_ablationcam.measures.registry import FORWARDS, MEASURES, Measure
 from lightning_ablationcam.options import Options
 from lightning_ablationcam.probes.probe_set import ProbeSet
@@ -23,6 +24,7 @@ class Measuring:
             alarm needs, are taken anyway.
         every: They are taken in the first pass and every so many after it.
         alarms: The alarms.
+        tolerant: Whether passes have a tolerance, and so an error to be stated.
 
     Raises:
         TypeError: If one is of the wrong kind.
@@ -39,12 +41,27 @@ class Measuring:
     measures: Sequence[str] = ()
     every: int = 1
     alarms: Sequence[Alarm] = ()
+    tolerant: bool = False
 
     def __post_init__(self) -> None:
         _check_measures(self.measures)
         object.__setattr__(self, "measures", tuple(self.measures))
         check_count("measure_every_n_passes", self.every)
         object.__setattr__(self, "alarms", check_alarms(self.alarms))
+        self._check_tolerant()
+
+    def _check_tolerant(self) -> None:
+        """Raise a ``ValueError`` where an error is asked for that no pass states."""
+        lost = {
+            "measures": [name for name in self.measures if name == ERROR.name],
+            "alarms": [alarm.called for alarm in self.alarms if alarm.measure == ERROR.name],
+        }
+        for where, names in lost.items():
+            if names and not self.tolerant:
+                raise ValueError(
+                    f"{where}: {', '.join(map(repr, names))} needs a tolerance, since maps are "
+                    "exact without one; give tolerance=, such as 0.05"
+                )
 
     @property
     def forwards(self) -> tuple[str, ...]:
@@ -57,7 +74,9 @@ class Measuring:
         return bool(self.forwards) and made % self.every == 0
 
     def taken(self, probes: ProbeSet | None) -> list[Measure]:
-        """The measures that passes over some probes have; those of masks only where there are any.
+        """The measures that passes over some probes have.
+
+        Those of masks only where there are any, and the error only where there is a tolerance.
 
         Args:
             probes: The probes, or None while they are not known.
@@ -67,7 +86,9 @@ class Measuring:
         return [
             measure
             for measure in MEASURES
-            if (masked or not measure.masked) and (measure.name in forwards or not measure.forwards)
+            if (masked or not measure.masked)
+            and (measure.name in forwards or not measure.forwards)
+            and (self.tolerant or not measure.tolerant)
         ]
 
     def judged(self, probes: ProbeSet | None) -> list[Alarm]:

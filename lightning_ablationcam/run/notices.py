@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_ablationcam.network.memory import is_out_of_memory
 from lightning_ablationcam.result import AblationResult
+from lightning_ablationcam.run.tolerance import share_computed
 
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")
 
@@ -53,22 +55,56 @@ class Notices:
             rank_zero_info(str(raised))
 
 
-def started(result: AblationResult, seconds: float, called: str | None) -> str:
+def started(result: AblationResult, seconds: float, called: str | None, exact: str | None) -> str:
     """What is said of the first pass.
 
     Args:
         result: What it found.
         seconds: How long it took.
         called: What of the module is called, where that is not plainly itself.
+        exact: How exact the maps are, see :func:`exactness`, where passes have a tolerance.
     """
     count, *sizes = result.heatmaps.shape
     return (
         f"ablation_cam: watching {count} probes at {result.layer!r} "
         f"({result.drops.shape[1]} channels, {'x'.join(map(str, sizes))}), {result.engine} "
         f"engine, {seconds:.1f} s a pass"
+        + (f"; {exact}" if exact else "")
         + (f"; its task is taken to be {result.task!r}" if result.task else "")
         + (f"; calls {called}" if called else "")
     )
+
+
+def exactness(result: AblationResult, tolerance: float | None) -> str:
+    """How exact the maps of a pass are, and how much was computed for that.
+
+    Args:
+        result: What it found.
+        tolerance: Its tolerance.
+
+    Example:
+        >>> import torch
+        >>> from types import SimpleNamespace
+        >>> computed = torch.tensor([[True, False, False, False]])
+        >>> drops, error = torch.ones(1, 4), torch.tensor([0.0213])
+        >>> result = SimpleNamespace(error=error, computed=computed, drops=drops)
+        >>> result.layers = [result]
+        >>> exactness(result, 0.05)
+        'tolerance 0.05: maps within 2.2 % of exact (99 %), 25 % of the drops computed'
+    """
+    taken = "no tolerance" if tolerance is None else f"tolerance {tolerance:g}"
+    largest = 0.0 if result.error is None else float(result.error.nan_to_num(0).amax())
+    if largest <= 0:
+        return f"{taken}: maps are exact"
+    share = share_computed(result)
+    within = f"{_at_least(100 * largest)} % of exact (99 %)"
+    return f"{taken}: maps within {within}, {100 * share:.0f} % of the drops computed"
+
+
+def _at_least(value: float) -> str:
+    """A number above 0 in two digits, rounded up: it is a bound."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / unit - 1e-6) * unit:.3g}"
 
 
 def _advice(error: Exception) -> str:

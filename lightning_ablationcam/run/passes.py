@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lightning_ablationcam.cam import replay_notice
+from lightning_ablationcam.measures.axis import ERROR
 from lightning_ablationcam.measures.registry import FORWARDS
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.result import AblationResult
@@ -50,6 +51,7 @@ class Passes:
         made: How many passes there were.
         owed: Whether a pass was to take the measures that cost forwards, and could not.
         forwards_took: How many seconds those forwards took in the newest pass.
+        explaining_took: How many seconds it took to explain the probes; 0 where that failed.
 
     Example:
         >>> import torch
@@ -67,7 +69,7 @@ class Passes:
         self.measuring = Measuring() if measuring is None else measuring
         self.made = 0
         self.owed = False
-        self.forwards_took = 0.0
+        self.forwards_took = self.explaining_took = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -120,8 +122,10 @@ class Passes:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
         self.expect(probes)
-        self.forwards_took = 0.0
+        self.forwards_took = self.explaining_took = 0.0
+        began = time.perf_counter()
         result = explainer.explain(module, probes, execution, notices.once)
+        self.explaining_took = time.perf_counter() - began
         wrong: list[Exception] = []
         measures: Mapping[str, Tensor] = {}
         if last or self.takes_forwards:
@@ -165,7 +169,8 @@ class Passes:
         Raises:
             FloatingPointError: If no probe has a finite score and heatmap.
         """
-        seen = _as_pass(result, step, epoch, signed, measures or {})
+        tolerant = self.measuring.tolerant
+        seen = _as_pass(result, step, epoch, signed, tolerant, measures or {})
         if result.fallback is not None:
             notices.once(replay_notice(result.fallback))
         broken, count = int((~seen.finite).sum()), len(seen.scores)
@@ -279,7 +284,12 @@ def _role_of_layer(layer: str, taken: Container[str]) -> str:
 
 
 def _as_pass(
-    result: AblationResult, step: int, epoch: int, signed: bool, measures: Mapping[str, Tensor]
+    result: AblationResult,
+    step: int,
+    epoch: int,
+    signed: bool,
+    tolerant: bool,
+    measures: Mapping[str, Tensor],
 ) -> Pass:
     def array(values: Tensor | None) -> Any:
         return None if values is None else values.numpy()
@@ -298,6 +308,7 @@ def _as_pass(
             probabilities=array(each.probabilities),
             signed=_held(each.signed) if signed and each.signed is not None else None,
             regions=other_regions(each),
+            error=array(each.error) if tolerant else None,
         )
         return replace(found, **changes)
 
@@ -305,11 +316,13 @@ def _as_pass(
     for each in result.further:
         also[_role_of_layer(each.layer, also)] = further(each)
     if len({each.heatmaps.ndim for each in result.layers}) == 1 < len(result.layers):
-        also["fused"] = further(result, heatmaps=_held(result.fused()), signed=None)
+        also["fused"] = further(result, heatmaps=_held(result.fused()), signed=None, error=None)
 
     given = dict(measures)
     if result.balance is not None:
         given["balance"] = result.balance
+    if tolerant and result.error is not None:
+        given[ERROR.name] = result.error
     return Pass(
         step=step,
         epoch=epoch,

@@ -31,7 +31,7 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
 
 /**
  * What a pass found of a further class of each probe: `maxima`, `classes`, `scores`,
- * `probabilities`, `against` and `regions`, see Step.
+ * `probabilities`, `against`, `regions` and `error`, see Step.
  *
  * @typedef {Record<string, Values|null>} Further
  */
@@ -135,7 +135,11 @@ const NOTHING = {
   probabilities: null,
   against: null,
   regions: null,
+  error: null,
 };
+
+/** The measures that are known of a role, too. */
+const OF_ROLES = ["drift", "error"];
 
 /** What is explained there is a value: nothing is predicted, and no probability is known. */
 const TASKS_WITHOUT_CLASSES = ["regression", "similarity"];
@@ -287,7 +291,7 @@ export class Evolution {
       return { ...step, ...unknown, ...found, regions: found.regions ?? step.regions };
     });
     const shape = this.roles.includes(role) ? this.data.also_shapes[role] : this.data.shape;
-    const measures = this.measures.filter(({ name }) => name === "drift");
+    const measures = this.measures.filter(({ name }) => OF_ROLES.includes(name));
     return { ...this.data, steps, shape, measures, alarms: [] };
   }
 

@@ -4,7 +4,7 @@
 
 import { el, setText } from "./elements.js";
 import { measureFields, scoreLabel } from "./fields.js";
-import { decimals, number, percent, shorten } from "./text.js";
+import { decimals, exactness, number, percent, shorten } from "./text.js";
 
 /** @import { Scene, Side } from "./scene.js" */
 
@@ -156,6 +156,10 @@ export class Facts {
         isEmpty(side) ? "no heat" : balance.text(value);
       this.drawRow(balance.label, complete ? [] : of("balance", written), balance.hint);
     }
+    // Beside the map, as it says what of it, and of a change, may be trusted.
+    const error = measureFields(a.evolution).find(({ name }) => name === "error");
+    const isStated = error && sides.some((side) => side.at("error", probe) !== null);
+    this.drawRow("Map", isStated ? of("error", exactness) : [], error?.hint ?? "");
     this.drawRow("Largest heat", complete ? of("maxima", number) : []);
     this.drawRow("Drift A to B", b ? ["", decimals(scene.drift(probe))] : []);
     // Of another series, or of a role: it has fewer measures.

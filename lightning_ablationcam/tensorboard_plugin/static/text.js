@@ -40,6 +40,19 @@ export function percent(share) {
 }
 
 /**
+ * How exact a map is that may be off by a share of its maximum, which is a bound: rounded up.
+ *
+ * @param {number|null} error
+ */
+export function exactness(error) {
+  if (error === null) return UNKNOWN;
+  if (error <= 0) return "exact";
+  const unit = 10 ** (Math.floor(Math.log10(100 * error)) - 1);
+  const bound = Math.ceil((100 * error) / unit - 1e-6) * unit;
+  return `within ${Number(bound.toPrecision(2))} % (99 %)`;
+}
+
+/**
  * A value between 0 and 1: a fixed number of decimals keeps columns still.
  *
  * @param {number|null} value
