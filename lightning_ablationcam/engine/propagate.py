@@ -176,6 +176,8 @@ class _Tail:
         """Make the mixed part ready for many chunks: join nodes, transform kernels."""
         most = int(KERNELS_SHARE * memory_budget)
         self.mixed, self.kernel_bytes = fused(self.mixed, set(self.readout.reads), most)
+        used = {index for node in self.mixed for index in (*node.refs(), *node.defined())}
+        self.bases = {index: base for index, base in self.bases.items() if index in used}
         for node in self.mixed:
             if not _is_plain_convolution(node) or node.args[0].index in self.channelwise:
                 continue
