@@ -165,6 +165,7 @@ def _propagated(
         partly = Partly.whole(propagation.drops())
     else:
         partly = _within(program, question, propagation, within)
+    del propagation  # The check needs memory, too.
     partly = replace(partly, drops=partly.drops.to(question.scores))
     checked(partly.drops, partly.computed, replay, known, memory_budget)
     return partly

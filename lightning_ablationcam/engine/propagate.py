@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lightning_ablationcam.engine import owners as owner_maps
 from lightning_ablationcam.engine.experience import Experience
+from lightning_ablationcam.engine.fusing import fused
 from lightning_ablationcam.engine.memory import PeakMemory, left
 from lightning_ablationcam.engine.program import (
     Node,
     Program,
     PropagationError,
+    is_ref,
     run_node,
     substitute,
 )
@@ -26,15 +29,25 @@ from lightning_ablationcam.engine.values import (
     Channelwise,
     Dense,
     counterfactuals,
+    laid_out,
     written_out,
 )
+from lightning_ablationcam.engine.winograd import Winograd, suits
 from lightning_ablationcam.network.memory import is_out_of_memory
 
-CPU_WORKING_SET = 32 * 2**20
-"""Most bytes that a chunk uses on a CPU: larger chunks exceed the caches and are not faster."""
+CPU_WORKING_SET = 64 * 2**20
+"""Most bytes that a chunk uses on a CPU, if each op made copies of its own; as most run in place,
+it is about half. Larger chunks exceed the caches and are not faster, and copies of over 32 MiB are
+much slower: the system gives memory of that size back and takes it anew, page by page."""
 
 CHUNK_SHARE = 0.9
 """Share of the memory left that a chunk may use; the rest is for drops, weights and the like."""
+
+KERNELS_SHARE = 0.4
+"""Share of the memory budget that kernels may take which are made for the pass."""
+
+WORTH_TRANSFORMING = 32
+"""Kernels are transformed for more groups than these: for fewer it takes longer than it saves."""
 
 WORTH_SKIPPING = 0.75
 """Groups that ablation does not change are skipped if at most this share of all remains."""
@@ -73,13 +86,10 @@ class Propagation:
         self._tail = _Tail(program, readout, start)
         self._changed, self._known = changed, known
         self._count, self._budget = count, memory_budget
+        self._asked = 0
         self._tail.run_channelwise()
+        self._tail.join_nodes(memory_budget)
         self._apart = self._tail.read(self._tail.channelwise, torch.arange(changed.shape[1]))
-
-    @property
-    def mixed(self) -> Sequence[Node]:
-        """The nodes that run on the changes of each group."""
-        return self._tail.mixed
 
     def drops(self, groups: Tensor | None = None) -> Tensor:
         """(N, G, Q) the drops of some groups, or all; without meaning for others.
@@ -93,6 +103,9 @@ class Propagation:
         drops, changed = self._apart, self._changed
         if self._tail.mixed:
             live = _live(changed) if groups is None else _live_of(changed, groups)
+            self._asked += len(live)
+            if self._asked > WORTH_TRANSFORMING:
+                self._tail.transform_kernels(self._budget)
             # Not in place: what is read off unmixed channels serves other groups too.
             drops = None if drops is None else drops.clone()
             for chunk, found in _chunked(self._tail, live, self._known, self._budget):
@@ -127,6 +140,8 @@ class _Tail:
         self.start = start
         self.channelwise = {0: start}
         self.mixed: list[Node] = []
+        self.fast: dict[int, Winograd] = {}
+        self.kernel_bytes = 0
         self.most_bytes = 1
         self.last_uses = {
             index: place for place, node in enumerate(readout.nodes) for index in node.refs()
@@ -148,7 +163,7 @@ class _Tail:
                 needed.update(node.refs())
                 for index, result in zip(node.outputs, base, strict=True):
                     if index is not None:
-                        self.bases[index] = result
+                        self.bases[index] = laid_out(result)
                 needed.update(node.defined())
             else:
                 ablated = run_node(node, lambda index: self.channelwise[index].ablated)
@@ -159,24 +174,49 @@ class _Tail:
                 if self.last_uses[index] == place and index not in needed:
                     self.channelwise.pop(index, None)
 
+    def join_nodes(self, memory_budget: int) -> None:
+        """Make the mixed part of fewer nodes."""
+        most = int(KERNELS_SHARE * memory_budget)
+        self.mixed, self.kernel_bytes = fused(self.mixed, set(self.readout.reads), most)
+        used = {index for node in self.mixed for index in (*node.refs(), *node.defined())}
+        self.bases = {index: base for index, base in self.bases.items() if index in used}
+
+    def transform_kernels(self, memory_budget: int) -> None:
+        """Make large convolutions ready for many groups, once."""
+        most = int(KERNELS_SHARE * memory_budget)
+        for node in self.mixed:
+            if not _is_plain_convolution(node) or node.args[0].index in self.channelwise:
+                continue
+            value, weight, _, _, padding, *_ = node.args
+            size = Winograd.BYTES * weight.nbytes
+            fits = self.kernel_bytes + size <= most
+            known = node.defined()[0] in self.fast
+            if fits and not known and suits(weight, self.program.shapes[value.index][2:], padding):
+                self.fast[node.defined()[0]] = Winograd(weight, padding)
+                self.kernel_bytes += size
+
     def bytes_kept(self) -> int:
         """Memory of the values that stay for the mixed part, with their changes."""
         # The layer's output outlives its last use, as replay holds it too.
         values = {**self.channelwise, 0: self.start}.values()
         bases = sum(base.nbytes for base in self.bases.values())
-        return bases + sum(3 * value.base.nbytes for value in values)
+        return self.kernel_bytes + bases + sum(3 * value.base.nbytes for value in values)
 
     def run_mixed(self, groups: Tensor) -> Tensor | None:
         """(N, n, Q) the drops that come through mixed channels, for one chunk of groups."""
         chunk = _Chunk(self, groups)
         last_uses = {i: place for place, node in enumerate(self.mixed) for i in node.refs()}
         for place, node in enumerate(self.mixed):
+            chunk.ending = {
+                index
+                for index in node.refs()
+                if last_uses[index] == place and index not in self.readout.reads
+            }
             with _blaming(node):
                 chunk.run(node)
             self.most_bytes = max(self.most_bytes, chunk.bytes_used(node))
-            for index in node.refs():
-                if last_uses[index] == place and index not in self.readout.reads:
-                    chunk.values.pop(index, None)
+            for index in chunk.ending:
+                chunk.values.pop(index, None)
         return self.read(chunk.values, groups)
 
     def read(self, values: Mapping[int, Channelwise | Change], groups: Tensor) -> Tensor | None:
@@ -205,12 +245,20 @@ class _Chunk:
         self.program = tail.program
         self.groups = groups
         self.base = tail.base
+        self.fast: Mapping[int, Winograd] = tail.fast
         self.values: dict[int, Change] = {}
+        self.ending: set[int] = set()
         self._channelwise = tail.channelwise
 
     def value(self, index: int) -> Channelwise | Change:
         """A dependent value."""
         return self._channelwise[index] if index in self._channelwise else self.values[index]
+
+    def spare(self, index: int) -> Tensor | None:
+        """The written-out change, if the node is the last to need it, and may write over it."""
+        change = self.values.get(index)
+        may = isinstance(change, Dense) and change.own and index in self.ending
+        return change.delta if may else None  # type: ignore[union-attr]
 
     def run(self, node: Node) -> None:
         """Carry the changes through a node: in closed form, by its linear part, or written out."""
@@ -218,6 +266,8 @@ class _Chunk:
         node = linear or node
         rule = RULES.of_changes.get(node.op)
         change = rule(node, self) if rule else None
+        if not (isinstance(change, Dense) and change.own):
+            self._share(node.refs())
         if change is not None:
             index = node.outputs[0]
             assert index is not None
@@ -227,6 +277,13 @@ class _Chunk:
         for index, result in zip(node.outputs, results, strict=True):
             if index is not None:
                 self.values[index] = Dense(result)
+
+    def _share(self, indices: Iterable[int]) -> None:
+        """A result may be a view of these values."""
+        for index in indices:
+            value = self.values.get(index)
+            if isinstance(value, Dense):
+                self.values[index] = replace(value, own=False)
 
     def bytes_used(self, node: Node) -> int:
         """Bytes of the values now, and of the copies that the node that just ran wrote out."""
@@ -256,6 +313,17 @@ class _Chunk:
             result if index is None else _difference(result, self.base(index))
             for index, result in zip(node.outputs, results, strict=True)
         ]
+
+
+def _is_plain_convolution(node: Node) -> bool:
+    """Whether it runs in two dimensions, at every place, on all channels."""
+    if node.op is not torch.ops.aten.convolution.default:
+        return False
+    if not is_ref(node.args[0]) or len(node.refs()) > 1:
+        return False
+    _, weight, _, stride, padding, dilation, transposed, _, groups = node.args
+    plain = list(stride) == list(dilation) == [1, 1] and len(padding) == 2
+    return plain and weight.ndim == 4 and not transposed and groups == 1
 
 
 @contextmanager

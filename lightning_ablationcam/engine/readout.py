@@ -97,9 +97,7 @@ def _drops(value: Channelwise | Change, weight: Tensor, groups: Tensor) -> Tenso
     if isinstance(value, Channelwise):
         return _channelwise_drops(value, weight, groups)
     if isinstance(value, Dense):
-        # One number for each image is a value too, and has no dimension to flatten.
-        delta = value.delta.to(weight.dtype)[..., None].flatten(2)
-        return -_weighed(delta, weight[..., None].flatten(1))
+        return -_weighed(*_flat(value.delta.to(weight.dtype), weight))
     over = list(range(1, weight.ndim))
     factors = [[factor.to(weight.dtype) for factor in term] for term in value.terms]
     parts = [_contracted(term, weight, over) for term in factors]
@@ -115,6 +113,16 @@ def _weighed(delta: Tensor, weight: Tensor) -> Tensor:
         # Image by image: a batch of products with a vector takes ten times as long there.
         return torch.stack([delta[:, image] @ each for image, each in enumerate(weight)])
     return torch.einsum("gne,ne->ng", delta, weight)
+
+
+def _flat(delta: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, N, E) and (N, E), in the order in which the larger one lies in memory."""
+    if weight.ndim == 1:
+        # One number for each image is a value too, and has no dimension to flatten.
+        return delta[..., None], weight[..., None]
+    order = sorted(range(2, delta.ndim), key=delta.stride, reverse=True)
+    delta = delta.permute(0, 1, *order)
+    return delta.flatten(2), weight.permute(0, *[dim - 1 for dim in order]).flatten(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from lightning_ablationcam.engine.owners import NOBODY, varying
 
+CHANNELS_LAST = (torch.float32, torch.float64)
+"""Where convolutions with channels last are known to be faster."""
+
 
 @dataclass(frozen=True, eq=False)
 class Channelwise:
@@ -152,9 +155,11 @@ class Dense:
 
     Attributes:
         delta: (n, *shape) counterfactual value minus intact value.
+        own: Whether nothing else uses its memory.
     """
 
     delta: Tensor
+    own: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -164,6 +169,19 @@ class Dense:
 
 Change: TypeAlias = Factored | Dense
 """The change of a value that mixes channels, for one chunk of counterfactuals."""
+
+
+def goes_channels_last(tensor: Tensor) -> bool:
+    """Whether these are maps, (N, C, h, w), that convolutions are faster on with channels last."""
+    on_cpu = tensor.device.type == "cpu"
+    return tensor.ndim == 4 and on_cpu and tensor.dtype in CHANNELS_LAST
+
+
+def laid_out(tensor: Tensor) -> Tensor:
+    """The tensor in the order in memory in which convolutions are fast."""
+    if goes_channels_last(tensor):
+        return tensor.contiguous(memory_format=torch.channels_last)
+    return tensor
 
 
 def written_out(value: Channelwise | Factored | Dense, groups: Tensor) -> Tensor:

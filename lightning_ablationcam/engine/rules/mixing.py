@@ -15,6 +15,8 @@ from lightning_ablationcam.engine.values import (
     Channelwise,
     Dense,
     Factored,
+    goes_channels_last,
+    laid_out,
     written_out,
 )
 
@@ -117,10 +119,28 @@ def _product_of_changes(node: Node, context: Context) -> Change | None:
 
 
 @RULES.changes(aten.convolution.default)
+def _convolution_of_changes(node: Node, context: Context) -> Change | None:
+    """The copies are one large batch."""
+    value, weight, _, *how = node.args
+    if not is_ref(value) or len(node.refs()) != 1:
+        return None
+    change = _channel_through_convolution(node, context)
+    if change is not None:
+        return change
+    delta = written_out(context.value(value.index), context.groups)
+    if delta.ndim != weight.ndim + 1:
+        return None
+    maps = laid_out(delta.flatten(0, 1))
+    (output,) = node.outputs
+    fast = context.fast.get(output)  # type: ignore[arg-type]
+    mixed = fast(maps) if fast else torch.convolution(maps, weight, None, *how)
+    return Dense(mixed.view(*delta.shape[:2], *mixed.shape[1:]), own=True)
+
+
 def _channel_through_convolution(node: Node, context: Context) -> Change | None:
     """Each channel needs only its own slice of the kernel, so all together cost one convolution."""
     value, weight, _, stride, padding, dilation, transposed, _, groups = node.args
-    if not is_ref(value) or len(node.refs()) != 1 or transposed or groups != 1:
+    if transposed or groups != 1:
         return None
     changing = context.value(value.index)
     if not isinstance(changing, Channelwise):
@@ -130,12 +150,29 @@ def _channel_through_convolution(node: Node, context: Context) -> Change | None:
         return None
     n = len(entries.index)
     d = entries.masked(entries.take(changing.change, 1), 1)
+    kernels = entries.take(weight, 1)
+    if goes_channels_last(changing.base):
+        return _patches_times_kernels(d, kernels, node, context)
     d = d.transpose(0, 1).flatten(1, 2)
-    kernels = entries.take(weight, 1).flatten(0, 1)
+    kernels = kernels.flatten(0, 1)
     mixed = torch.convolution(
         d, kernels, None, stride, padding, dilation, False, [0] * len(stride), n
     )
-    return Dense(torch.unflatten(mixed, 1, (n, -1)).transpose(0, 1))
+    return Dense(torch.unflatten(mixed, 1, (n, -1)).transpose(0, 1), own=True)
+
+
+def _patches_times_kernels(d: Tensor, kernels: Tensor, node: Node, context: Context) -> Change:
+    """A convolution of (n, N, m, h, w) with (n, O, m, k, k) whose result has channels last."""
+    _, _, _, stride, padding, dilation, *_ = node.args
+    (output,) = node.outputs
+    assert output is not None
+    images, out, tall, wide = context.program.shapes[output]
+    sides = kernels.shape[-2:]
+    patches = torch.nn.functional.unfold(d.flatten(0, 1), sides, dilation, padding, stride)
+    patches = torch.unflatten(patches, 0, (len(d), images)).transpose(2, 3).flatten(1, 2)
+    rows = kernels.flatten(2).transpose(1, 2)
+    mixed = patches * rows if rows.shape[1] == 1 else torch.bmm(patches, rows)
+    return Dense(mixed.view(len(d), images, tall, wide, out).movedim(-1, 2), own=True)
 
 
 def _channel_times_matrix(index: int, matrix: Tensor, context: Context) -> Change | None:

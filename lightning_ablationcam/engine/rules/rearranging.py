@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 from lightning_ablationcam.engine import owners as owner_maps
 from lightning_ablationcam.engine.program import Node, is_ref
 from lightning_ablationcam.engine.rules.tables import Bound, Context, Rules, Shapes
-from lightning_ablationcam.engine.values import Change, Channelwise, Factored
+from lightning_ablationcam.engine.values import Change, Channelwise, Dense, Factored
 
 aten = torch.ops.aten
 
@@ -136,6 +136,18 @@ def _factors_moved(node: Node, context: Context) -> Change | None:
         for factors in change.terms
     ]
     return Factored(tuple(terms), shape)
+
+
+@RULES.changes(aten.constant_pad_nd.default)
+def _padded_copies(node: Node, context: Context) -> Change | None:
+    """The copies are one large batch, so that maps keep their order in memory."""
+    value, margins = node.args[:2]
+    change = context.value(value.index)
+    if not isinstance(change, Dense) or len(margins) > 2 * (change.delta.ndim - 2):
+        return None
+    padded = aten.constant_pad_nd(change.delta.flatten(0, 1), margins)
+    copies = padded.view(*change.delta.shape[:2], *padded.shape[1:])
+    return Dense(copies, own=any(margins))
 
 
 def moved(

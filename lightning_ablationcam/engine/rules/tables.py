@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from lightning_ablationcam.engine.program import Node, Program
 from lightning_ablationcam.engine.values import Change, Channelwise
+from lightning_ablationcam.engine.winograd import Winograd
 
 Shapes: TypeAlias = Mapping[int, torch.Size]
 
@@ -31,12 +32,16 @@ class Context(Protocol):
 
     program: Program
     groups: Tensor
+    fast: Mapping[int, Winograd]
 
     def value(self, index: int) -> Channelwise | Change:
         """A dependent value."""
 
     def base(self, index: int) -> Tensor:
         """The same in the intact network."""
+
+    def spare(self, index: int) -> Tensor | None:
+        """The written-out change, if the node is the last to need it, and may write over it."""
 
 
 @dataclass(frozen=True)
