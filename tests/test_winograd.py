@@ -70,6 +70,7 @@ TAIL = (
 @pytest.fixture
 def used(monkeypatch):
     """The shapes that were convolved, with kernels of any number of channels."""
+    monkeypatch.setattr(propagate, "WORTH_TRANSFORMING", 0)
     monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
     shapes, run = [], Winograd.__call__
     monkeypatch.setattr(
@@ -94,10 +95,10 @@ def test_only_plain_convolutions_of_a_pass_are_replaced(used):
 def test_kernels_are_kept_within_the_budget(used, monkeypatch):
     model = alive(network(*TAIL))
     tails = {}
-    prepare = propagate._Tail.transform_kernels
+    transform = propagate._Tail.transform_kernels
 
     def spied(self, budget):
-        prepare(self, budget)
+        transform(self, budget)
         tails[budget] = self
 
     monkeypatch.setattr(propagate._Tail, "transform_kernels", spied)
