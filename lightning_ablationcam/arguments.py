@@ -107,16 +107,25 @@ def check_memory_budget(memory_budget: object) -> None:
         )
 
 
-def check_tolerance(tolerance: object) -> None:
+def check_tolerance(tolerance: object, words: Sequence[str] = ()) -> None:
     """Check what a heatmap may be off by.
+
+    Args:
+        tolerance: What the user gave.
+        words: What may be given in place of a share.
 
     Raises:
         TypeError: If it is no number.
-        ValueError: If it is no share.
+        ValueError: If it is no share, or, where there are ``words``, a string that is none of them.
     """
-    expected = "expected None, which is exact, or a share of a heatmap's maximum such as 0.02"
-    if tolerance is None:
+    choices = ", ".join(["None, which is exact", *map(repr, words)])
+    expected = (
+        f"expected {choices}, or a share of a heatmap's maximum above 0 and below 1, such as 0.02"
+    )
+    if tolerance is None or (isinstance(tolerance, str) and tolerance in words):
         return
+    if words and isinstance(tolerance, str):
+        raise ValueError(f"tolerance={shown(tolerance)} is not known; {expected}")
     if not is_number(tolerance):
         raise TypeError(f"tolerance={shown(tolerance)}; {expected}")
     if not 0 < tolerance < 1:  # type: ignore[operator]

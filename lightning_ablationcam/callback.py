@@ -69,7 +69,8 @@ class AblationCAMMonitor(Callback):
       often the hottest place is inside, 0 ... 1; where the probes have masks,
     * ``<tag>/balance``: the share of the channels' influence that speaks for the class, 0 ... 1,
     * ``<tag>/error``, how far any place of a map may be off, as a share of the map's maximum, with
-      99 % confidence, 0 ... 1; where a ``tolerance`` is set,
+      99 % confidence, 0 ... 1; where a ``tolerance`` is set, and of the first target layer and the
+      class explained there, as the table is,
     * ``<tag>/average_drop``, ``<tag>/increase``, ``<tag>/average_gain``, ``<tag>/insertion`` and
       ``<tag>/deletion``, how faithful the maps are, 0 ... 1; those that ``measures`` names,
     * ``<tag>/score``: the class score,
@@ -152,14 +153,14 @@ class AblationCAMMonitor(Callback):
             confidence, as in :func:`~lightning_ablationcam.ablation_cam`; default None, exact maps.
             ``"auto"`` spends the budget of ``max_overhead``, which it needs, on exactness before
             passes are skipped: the first pass takes 0.1, and the others the finest of 0.1, 0.05,
-            0.02, 0.01 and exact that the time between two validations affords, and tries each finer
-            one once where savings pay for it; the last of a fit takes what is left. The log says
-            which, and each pass what it may be off by: ``<tag>/error``, in the tab and in
-            :meth:`table`. A change of a map by less than that is no news. Of a drift, which is
-            quadratic in it, that is about the square of what both maps may be off by together over
-            twice the mean square of the map, its maximum being 1: where that is 0.1, a drift of
-            0.05 from an exact map to one that is off by 0.1, and of 0.002 to one that is off by
-            0.02. Set an alarm on ``"drift"`` above that.
+            0.02, 0.01 and exact that the time between two validations affords, and tries the next
+            finer one once where savings pay for it; the last of a fit takes what is left. The log
+            says which, and the most that any map may be off by, and each pass what each may be:
+            ``<tag>/error``, in the tab and in :meth:`table`. A change of a map by less than that is
+            no news. Of a drift, which is quadratic in it, that is about the square of what both
+            maps may be off by together over twice the mean square of the map, its maximum being 1:
+            where that is 0.1, a drift of 0.05 from an exact map to one that is off by 0.1, and of
+            0.002 to one that is off by 0.02. Set an alarm on ``"drift"`` above that.
 
     Attributes:
         result: The newest :class:`~lightning_ablationcam.AblationResult`, or None.
@@ -599,7 +600,7 @@ class AblationCAMMonitor(Callback):
         last: bool = False,
     ) -> None:
         fit, began, faults = self._fit, time.perf_counter(), list[Exception]()
-        passes, share = fit.passes, 1.0
+        passes, share = fit.passes, None
         passes.forwards_took = passes.explaining_took = 0.0
         self._choose_tolerance(last=last)
         try:

@@ -193,7 +193,7 @@ def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
         (("budget", "chances"), 2**63 - 1, "budget.chances is .*; expected 4611686018427387904 at"),
         (("budget", "ladder", "at"), 5, "budget.ladder.at is 5; expected 4 at most"),
         (("budget", "ladder", "at"), 0.5, "ladder.at is 0.5; expected a whole number"),
-        (("budget", "ladder", "taken"), [None], "ladder.taken has 1 entries; expected 5"),
+        (("budget", "ladder", "taken"), 5, "ladder.taken is 5; expected a list"),
         (("budget", "ladder", "taken", 0, "share"), 1.5, r"taken\[0\].share is 1.5; expected .* 1"),
         (("budget", "ladder", "taken", 0, "age"), -1, r"taken\[0\].age is -1; expected"),
         (("probes", "kept", "inputs"), torch.zeros(4, 3, 8, 8), "labels is a tensor"),
@@ -204,6 +204,17 @@ def test_whatever_is_something_else_is_refused_or_the_same_for_later_code(good):
 def test_the_message_says_what_was_wrong(good, way, value, message):
     with pytest.raises(StateError, match=message):
         checked_state(changed(good, way, value))
+
+
+@pytest.mark.parametrize("taken", [[], [None], [None] * 7])
+def test_a_budget_of_other_steps_is_left_out_alone(good, taken):
+    state = changed(good, ("budget", "ladder", "taken"), taken)
+    state["budget"]["ladder"]["at"] = 6
+    checked = checked_state(state)
+    assert checked.pop("budget") is None
+    assert checked.keys() == good.keys() - {"budget"}
+    assert len(checked["history"]["passes"]) == 2
+    assert checked["validations"] == good["validations"]
 
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)

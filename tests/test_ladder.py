@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lightning_ablationcam import AblationCAMMonitor
 from lightning_ablationcam.measures.change import drift
+from lightning_ablationcam.options import Options
 from lightning_ablationcam.run.notices import exactness
 from lightning_ablationcam.run.tolerance import (
     PATIENCE,
@@ -21,6 +22,9 @@ from lightning_ablationcam.run.tolerance import (
 )
 
 FREE = st.floats(0.001, 1)
+
+SHARE = "or a share of a heatmap's maximum above 0 and below 1, such as 0.02"
+CHOICES = f"expected None, which is exact, 'auto', {SHARE}"
 
 
 def costs(ladder):
@@ -57,13 +61,22 @@ def test_what_was_taken_is_known_and_what_is_finer_and_too_long_ago_is_not():
         assert costs(ladder) == pytest.approx([2, 7, 16, 16, 16])
     ladder.took(0.1, seconds=2.0, share=0.125)
     assert costs(ladder) == pytest.approx([2, 2 * 2**1.5, 16, 16, 16])
-    # A coarser one stays what it was.
+    # A coarser one stays what it was, as that is less than what the newest took.
     for _ in range(2 * PATIENCE):
         ladder.took(0.02, seconds=9.0, share=0.5)
     assert costs(ladder) == pytest.approx([2, 7, 9, 9 * 2**0.756471, 18], rel=1e-4)
     untaken = Ladder()
     untaken.took(0.02, seconds=3.0, share=0.5)
     assert costs(untaken) == pytest.approx([3, 3, 3, 6, 6])
+
+
+def test_what_warms_up_in_the_first_pass_is_forgotten():
+    ladder = Ladder()
+    ladder.took(0.1, seconds=30.0, share=0.125)
+    ladder.took(0.05, seconds=2.0, share=0.25)
+    assert costs(ladder)[:2] == [2, 2]
+    ladder.took(0.02, seconds=9.0, share=0.5)
+    assert costs(ladder)[:3] == [9, 2, 9]
 
 
 def test_new_is_what_is_finer_and_was_never_taken():
@@ -128,23 +141,48 @@ def test_the_share_is_that_of_all_layers():
     ],
 )
 def test_a_bound_is_rounded_up(error, expected):
-    result = layer([True, False])
-    result.error, result.layers = torch.tensor([0.0, error]), [result]
-    assert exactness(result, 0.05) == expected
+    assert exactness(erring(layer([True, False]), 0.0, error), 0.05) == expected
+
+
+def erring(result, *error, also=(), further=()):
+    result.error, result.also = torch.tensor(error) if error else None, also
+    result.layers = [result, *further]
+    return result
+
+
+def test_the_bound_is_that_of_all_maps():
+    def text(first, rival, second, second_rival):
+        also = [erring(layer([True, False]), 0.0, each) for each in (rival, second_rival)]
+        further = erring(layer([True, False]), second, 0.0, also=also[1:])
+        return exactness(
+            erring(layer([True, False]), first, 0.0, also=also[:1], further=[further]), 0.05
+        )
+
+    nan = float("nan")
+    for errors in ((1, 2, 3, 4), (1, 4, 3, nan), (1, 2, 4, 3), (4, nan, 1, 1)):
+        said = text(*(each / 100 for each in errors))
+        assert said.startswith("tolerance 0.05: maps within 4 % of exact (99 %), 50 %")
+    assert text(0.01, float("inf"), 0.01, 0.01) == (
+        "tolerance 0.05: how exact maps are is not known, 50 % of the drops computed"
+    )
+
+
+def test_where_nothing_is_explained_nothing_is_known():
+    result = erring(layer([True, False]), float("nan"), float("nan"))
+    assert exactness(result, 0.05).startswith("tolerance 0.05: how exact maps are is not known, ")
 
 
 def test_an_exact_pass_says_so():
-    result = SimpleNamespace(error=None)
-    assert exactness(result, None) == "no tolerance: maps are exact"
+    assert exactness(erring(layer()), None) == "no tolerance: maps are exact"
 
 
 @pytest.mark.parametrize(
     ("tolerance", "error", "message"),
     [
-        (True, TypeError, "tolerance=True; expected None, 'auto' or a share above 0 and below 1"),
+        (True, TypeError, f"tolerance=True; {CHOICES}"),
         ([0.1], TypeError, r"tolerance=\[0.1\]; expected"),
         (float("nan"), TypeError, "tolerance=nan; expected"),
-        ("fast", ValueError, "tolerance='fast' is not known; expected None, 'auto' or a share"),
+        ("fast", ValueError, f"tolerance='fast' is not known; {CHOICES}"),
         ("0.1", ValueError, "tolerance='0.1' is not known"),
         (0, ValueError, "tolerance=0; expected"),
         (1, ValueError, "tolerance=1; expected"),
@@ -158,6 +196,14 @@ def test_what_is_no_tolerance_is_an_error_at_construction(tolerance, error, mess
         check_asked_tolerance(tolerance, None)
     with pytest.raises(error, match=message):
         AblationCAMMonitor(tolerance=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "error"), [("auto", TypeError), (True, TypeError), (0, ValueError)]
+)
+def test_maps_by_themselves_take_the_same_shares_but_no_auto(tolerance, error):
+    with pytest.raises(error, match=f"^tolerance=.*; expected None, which is exact, {SHARE}$"):
+        Options(tolerance=tolerance)
 
 
 @pytest.mark.parametrize("tolerance", [None, 0.02, 0.999, "auto"])

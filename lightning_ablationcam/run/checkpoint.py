@@ -251,23 +251,24 @@ def _alarms(count: int) -> Callable[[str, Any], dict[str, Any]]:
     return read
 
 
-def _budget(where: str, value: Any) -> dict[str, Any]:
-    """What passes of an automatic tolerance have cost."""
+def _budget(where: str, value: Any) -> dict[str, Any] | None:
+    """What passes of an automatic tolerance have cost; None where they had other steps."""
     fields = _mapping(where, value)
     found: dict[str, Any] = {
         name: _one(fields, name, _seconds, f"{where}.{name}")
         for name in ("spent", "elapsed", "other", "forwards")
     }
     found["chances"] = _one(fields, "chances", _up_to(MAX_COUNTED), f"{where}.chances")
-    return {**found, "ladder": _one(fields, "ladder", _ladder, f"{where}.ladder")}
+    ladder = _one(fields, "ladder", _ladder, f"{where}.ladder")
+    return None if ladder is None else {**found, "ladder": ladder}
 
 
-def _ladder(where: str, value: Any) -> dict[str, Any]:
-    """What the steps of an automatic tolerance have cost."""
+def _ladder(where: str, value: Any) -> dict[str, Any] | None:
+    """What the steps of an automatic tolerance have cost; None where there are more or fewer."""
     fields = _mapping(where, value)
     taken = _one(fields, "taken", _list, f"{where}.taken")
-    if len(taken) != len(STEPS):
-        raise StateError(f"{where}.taken has {len(taken)} entries; expected {len(STEPS)}")
+    if len(taken) != len(STEPS):  # Of another version: that a budget is new costs no history.
+        return None
     each = [_optional(_step)(f"{where}.taken[{step}]", one) for step, one in enumerate(taken)]
     return {"at": _one(fields, "at", _up_to(len(STEPS) - 1), f"{where}.at"), "taken": each}
 

@@ -78,6 +78,10 @@ def started(result: AblationResult, seconds: float, called: str | None, exact: s
 def exactness(result: AblationResult, tolerance: float | None) -> str:
     """How exact the maps of a pass are, and how much was computed for that.
 
+    The largest of all stated bounds, over the images, the layers and the further classes of each:
+    ``<tag>/error`` and the monitor's table are of the class explained at the first layer alone.
+    Images of which nothing is explained have none.
+
     Args:
         result: What it found.
         tolerance: Its tolerance.
@@ -87,22 +91,36 @@ def exactness(result: AblationResult, tolerance: float | None) -> str:
         >>> from types import SimpleNamespace
         >>> computed = torch.tensor([[True, False, False, False]])
         >>> drops, error = torch.ones(1, 4), torch.tensor([0.0213])
-        >>> result = SimpleNamespace(error=error, computed=computed, drops=drops)
+        >>> result = SimpleNamespace(error=error, computed=computed, drops=drops, also=())
         >>> result.layers = [result]
         >>> exactness(result, 0.05)
         'tolerance 0.05: maps within 2.2 % of exact (99 %), 25 % of the drops computed'
     """
     taken = "no tolerance" if tolerance is None else f"tolerance {tolerance:g}"
-    largest = 0.0 if result.error is None else float(result.error.nan_to_num(0).amax())
+    largest = _largest_error(result)
     if largest <= 0:
         return f"{taken}: maps are exact"
-    share = share_computed(result)
-    within = f"{_at_least(100 * largest)} % of exact (99 %)"
-    return f"{taken}: maps within {within}, {100 * share:.0f} % of the drops computed"
+    bound, share = _at_least(100 * largest), share_computed(result)
+    within = "how exact maps are is not known"
+    if bound is not None:
+        within = f"maps within {bound} % of exact (99 %)"
+    return f"{taken}: {within}, {100 * share:.0f} % of the drops computed"
 
 
-def _at_least(value: float) -> str:
-    """A number above 0 in two digits, rounded up: it is a bound."""
+def _largest_error(result: AblationResult) -> float:
+    """What any of the maps may be off by; 0 where none says so, NaN where nothing is explained."""
+    every = [each for layer in result.layers for each in (layer, *layer.also)]
+    stated = [each.error for each in every if each.error is not None]
+    if not stated:
+        return 0.0
+    known = [error[~error.isnan()] for error in stated]
+    return max((float(each.amax()) for each in known if each.numel()), default=math.nan)
+
+
+def _at_least(value: float) -> str | None:
+    """A number above 0 in two digits, rounded up: it is a bound; None where it is not finite."""
+    if not math.isfinite(value):
+        return None
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return f"{math.ceil(value / unit - 1e-6) * unit:.3g}"
 

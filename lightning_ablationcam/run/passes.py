@@ -308,7 +308,7 @@ def _as_pass(
             probabilities=array(each.probabilities),
             signed=_held(each.signed) if signed and each.signed is not None else None,
             regions=other_regions(each),
-            error=array(each.error) if tolerant else None,
+            error=array(_held_error(each)) if tolerant else None,
         )
         return replace(found, **changes)
 
@@ -321,8 +321,9 @@ def _as_pass(
     given = dict(measures)
     if result.balance is not None:
         given["balance"] = result.balance
-    if tolerant and result.error is not None:
-        given[ERROR.name] = result.error
+    error = _held_error(result) if tolerant else None
+    if error is not None:
+        given[ERROR.name] = error
     return Pass(
         step=step,
         epoch=epoch,
@@ -350,3 +351,27 @@ def _held(maps: Tensor) -> NDArray[np.float32]:
         return held
     smaller: NDArray[np.float32] = interpolate(maps[:, None], size, mode="area")[:, 0].numpy()
     return smaller
+
+
+def _held_error(result: AblationResult) -> Tensor | None:
+    """(N,) float64: what held maps may be off by, as shares of their own maxima.
+
+    A mean of an area is off by no more than the largest error in it, but the largest mean is less
+    than the largest heat. Of a map without heat the largest size of what speaks against it counts.
+    """
+    maps, error = result.heatmaps, result.error
+    if error is None or max(maps.shape[1:]) <= MAX_CELLS:
+        return error
+    times = _shrunk(maps)
+    if result.signed is not None:
+        heatless = maps.flatten(1).amax(1) <= 0
+        times = torch.where(heatless, _shrunk(result.signed), times)
+    return error * times
+
+
+def _shrunk(maps: Tensor) -> Tensor:
+    """(N,) float64: how many times the largest size of a map is that of the map held of it."""
+    native, held = (
+        each.flatten(1).abs().amax(1).double() for each in (maps, torch.from_numpy(_held(maps)))
+    )
+    return torch.where(held > 0, native / held, 1.0)  # NaN, too, has none.

@@ -14,6 +14,9 @@ from lightning_ablationcam.run.tolerance import STEPS, Ladder, Tolerance, check_
 MARGIN = 0.8
 """What of the allowance a finer step may cost by estimate."""
 
+DEAREST_TRIAL = 4
+"""How many times the allowance a step may cost by estimate that is tried for the first time."""
+
 
 class Schedule:
     """Counts the validations of a fit, from now on, and the time that passes take.
@@ -28,8 +31,9 @@ class Schedule:
       that a pass that exceeds the allowance is followed by coarser ones. A step that was too dear
       is not tried again while its cost is remembered, see :class:`~.tolerance.Ladder`.
     * What was saved so far has to cover it as well, and the fit's last pass at the coarsest step.
-      A finer step that was never taken needs no more than that: it is tried once, as what it costs
-      is not known otherwise, and exact maps may even be cheaper.
+      The next finer step than that of the pass before needs no more than that if it was never
+      taken and costs at most :data:`DEAREST_TRIAL` times the allowance by estimate: it is tried
+      once, as what it costs is not known otherwise, and a finer step may even be cheaper.
     * The last pass takes the finest step for which what was saved is enough.
     * Passes are skipped where even the coarsest step is too costly.
 
@@ -132,9 +136,11 @@ class Schedule:
             return self._covers(cost)
         allowance = self.max_overhead * self._elapsed / max(1, self._chances)
         margin = MARGIN if step > self._ladder.at else 1
-        sustained = self.cost(forwards=False, step=step) <= margin * allowance
-        tried = sustained or self._ladder.is_new(step)
-        return tried and self._covers(cost + self.cost(forwards=True))
+        alone = self.cost(forwards=False, step=step)
+        is_next = step == self._ladder.at + 1 and self._ladder.is_new(step)
+        is_tried = is_next and alone <= DEAREST_TRIAL * allowance
+        is_wanted = is_tried or alone <= margin * allowance
+        return is_wanted and self._covers(cost + self.cost(forwards=True))
 
     def took(
         self,
@@ -143,7 +149,7 @@ class Schedule:
         *,
         explaining: float = 0.0,
         tolerance: float | None = None,
-        share: float = 1.0,
+        share: float | None = None,
     ) -> None:
         """Note how long a pass took.
 
@@ -152,13 +158,15 @@ class Schedule:
             forwards: What of it the forwards of measures took.
             explaining: What of it explaining the probes took; 0 where that failed.
             tolerance: The tolerance that it had.
-            share: The share of the channels' drops that it computed.
+            share: The share of the channels' drops that it computed; None where the pass failed
+                before that was found, which says nothing of what the tolerance costs.
         """
         self._spent += seconds
+        explaining = 0.0 if self.is_auto and share is None else explaining
         if not explaining and self._ladder.knows:
             return  # What it costs where it does not fail is known.
         self._explaining, self._other = explaining, seconds - forwards - explaining
-        if self.is_auto and explaining:
+        if self.is_auto and explaining and share is not None:
             self._ladder.took(tolerance, seconds=explaining, share=share)
         if forwards:
             self._forwards = forwards

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
-from lightning_ablationcam.arguments import is_number, shown
+from lightning_ablationcam.arguments import check_tolerance
 from lightning_ablationcam.result import AblationResult
 
 Tolerance: TypeAlias = float | Literal["auto"] | None
@@ -18,7 +18,8 @@ STEPS: tuple[float | None, ...] = (0.1, 0.05, 0.02, 0.01, None)
 """The tolerances that ``"auto"`` goes through, from the cheapest to the exact."""
 
 PATIENCE = 8
-"""After so many passes, what a step has cost is forgotten: networks change while they train."""
+"""After so many passes, what a step has cost that is finer than the newest pass is forgotten:
+networks change while they train."""
 
 
 _STEEPEST = 1.5
@@ -47,11 +48,12 @@ class Taken:
 class Ladder:
     """The steps of :data:`STEPS`, and what explaining the probes costs at each.
 
-    A step costs what it did when it was last taken. Of one that was not taken, or is finer than the
-    newest pass and was not taken in the :data:`PATIENCE` passes before it, the cost is estimated
-    from the newest pass. A coarser step is taken to cost as much. A finer one costs as much more as
-    it has more channels to compute: all of them where it is exact, or else a share that grows with
-    a power of the tolerance, 1.5 until another step has shown how it does.
+    The step of the newest pass costs what that did. A coarser one is taken to cost as much, or what
+    it did when it was last taken if that was less: the first passes of a fit are slow, as whatever
+    warms up does so in them. A finer one costs what it did when it was last taken, for
+    :data:`PATIENCE` passes. After those, and if it was never taken, it costs as much more than the
+    newest pass as it has more channels to compute: all of them where it is exact, or else a share
+    that grows with a power of the tolerance, 1.5 until another step has shown how it does.
 
     Attributes:
         at: The step of the newest pass; the coarsest before any.
@@ -93,12 +95,12 @@ class Ladder:
     def cost(self, step: int) -> float:
         """How many seconds it takes to explain the probes at a step; 0 before any pass."""
         known, newest = self._taken[step], self._taken[self.at]
-        if known is not None and (step < self.at or known.age <= PATIENCE):
-            return known.seconds
         if newest is None:
             return 0.0
         if step < self.at:
-            return newest.seconds
+            return newest.seconds if known is None else min(known.seconds, newest.seconds)
+        if known is not None and known.age <= PATIENCE:
+            return known.seconds
         more, then = 1 / max(newest.share, _LEAST_SHARE), STEPS[step]
         if then is not None:
             more = min(more, _ratio(self.at, step) ** self._power())
@@ -159,19 +161,9 @@ def check_asked_tolerance(tolerance: object, max_overhead: object) -> None:
         TypeError: If it is of the wrong kind.
         ValueError: If it is out of range, or ``"auto"`` without ``max_overhead``.
     """
-    expected = "expected None, 'auto' or a share above 0 and below 1, such as 0.02"
-    if tolerance is None:
-        return
-    if isinstance(tolerance, str):
-        if tolerance != "auto":
-            raise ValueError(f"tolerance={shown(tolerance)} is not known; {expected}")
-        if max_overhead is None:
-            raise ValueError(
-                "tolerance='auto' needs max_overhead, the share of the training time that it may "
-                "spend: give max_overhead=, such as 0.05, or a tolerance, such as 0.02"
-            )
-        return
-    if not is_number(tolerance):
-        raise TypeError(f"tolerance={shown(tolerance)}; {expected}")
-    if not 0 < tolerance < 1:  # type: ignore[operator]
-        raise ValueError(f"tolerance={shown(tolerance)}; {expected}")
+    check_tolerance(tolerance, words=("auto",))
+    if isinstance(tolerance, str) and max_overhead is None:
+        raise ValueError(
+            "tolerance='auto' needs max_overhead, the share of the training time that it may "
+            "spend: give max_overhead=, such as 0.05, or a tolerance, such as 0.02"
+        )

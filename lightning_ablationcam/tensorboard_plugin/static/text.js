@@ -41,11 +41,12 @@ export function percent(share) {
 
 /**
  * How exact a map is that may be off by a share of its maximum, which is a bound: rounded up.
+ * Nothing where that is not known, as of a picture of which nothing is explained.
  *
  * @param {number|null} error
  */
 export function exactness(error) {
-  if (error === null) return UNKNOWN;
+  if (error === null || !Number.isFinite(error)) return "";
   if (error <= 0) return "exact";
   const unit = 10 ** (Math.floor(Math.log10(100 * error)) - 1);
   const bound = Math.ceil((100 * error) / unit - 1e-6) * unit;
