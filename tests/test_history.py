@@ -12,6 +12,7 @@ from lightning_ablationcam.options import Options
 from lightning_ablationcam.run.checkpoint import checked_state
 from lightning_ablationcam.run.explainer import Explainer
 from lightning_ablationcam.run.history import MAX_PASSES, MIN_PASSES, Further, History, Pass
+from lightning_ablationcam.run.measuring import Measuring
 from lightning_ablationcam.run.notices import Notices
 from lightning_ablationcam.run.passes import Passes, _held
 from lightning_ablationcam.run.regions import Regions
@@ -168,3 +169,27 @@ def test_passes_that_grow_leave_no_more_than_their_bound():
     large = {"rival": Further(np.ones((2, 1024, 1024), np.float32), *[np.ones(2)] * 2)}
     history.append(replace(seen(MAX_PASSES, 0.5, 0.5), also=large))
     assert len(history.passes) == MIN_PASSES
+
+
+def test_the_error_of_large_maps_is_a_share_of_what_is_held_of_them():
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
+    )
+    probes = ProbeSet(torch.rand(4, 3, 256, 256))
+    result = Explainer("0", 1, Options()).explain(model, probes, None, lambda text: None)
+    signed = torch.zeros(4, 256, 256)
+    signed[0] = 3.0  # As hot everywhere.
+    signed[1, 8, 8] = 4.0  # A mean of four is a quarter of it.
+    signed[1, 100:, 100:] = -9.0  # Beside heat this does not count.
+    signed[2, 8, 8:10] = -6.0
+    result = replace(
+        result, signed=signed, heatmaps=signed.relu(), error=torch.full((4,), 0.01).double()
+    )
+    result = replace(result, also=(replace(result, role="rival"),))
+    passes = Passes(Measuring(tolerant=True))
+    passes.add(result, 1, 0, Notices())
+    (seen,) = passes.history.passes
+    assert seen.measures["error"] == pytest.approx([0.01, 0.04, 0.02, 0.01])
+    assert seen.also["rival"].error == pytest.approx([0.01, 0.04, 0.02, 0.01])
+    off = np.abs(seen.heatmaps - _held(result.heatmaps * 1.01)).max((1, 2))
+    assert (off <= seen.measures["error"] * seen.heatmaps.max((1, 2)) + 1e-6).all()

@@ -144,12 +144,22 @@ def test_it_climbs_to_what_the_time_between_two_validations_affords_and_stays(mo
     # 10 % of 60 s are 6 s, and a little more as the passes count, too: exact maps take 18.
     run = Run(monkeypatch, by_share(18.0), SHARES, epochs=40)
     taken = run.go(40)
-    # Each finer step is tried once, when what was saved pays for it; 0.02 is what can be kept up.
-    assert taken[:10] == [0.1, 0.02, 0.01, 0.02, 0.02, 0.02, 0.02, 0.02, None, 0.02]
-    assert taken[10:-1] == [0.02] * 29
+    # The next finer step is tried once, when what was saved pays for it; 0.02 can be kept up.
+    assert taken[:-1] == [0.1, 0.05, 0.02, 0.01] + [0.02] * 35
     # What was saved goes to the last.
     assert taken[-1] is None
     assert run.overhead <= 0.1
+
+
+@pytest.mark.parametrize(("exact", "tried"), [(20.0, 1), (100.0, 0)])
+def test_a_step_that_costs_many_times_the_allowance_is_not_tried(monkeypatch, exact, tried):
+    # 0.01 can be kept up, and in an hour what is saved would pay for a pass of 100 s.
+    seconds = {0.1: 0.5, 0.05: 0.6, 0.02: 0.8, 0.01: 1.0, None: exact}
+    shares = {one: each / exact for one, each in seconds.items()}
+    run = Run(monkeypatch, seconds, shares)
+    assert run.go(PATIENCE).count(None) == tried
+    assert run.go(60).count(None) == tried
+    assert set(run.taken[-60:]) <= {0.01, None}
 
 
 @pytest.mark.parametrize("of_all", [1.0, 5.0, 8.0, 20.0, 40.0, 90.0, 400.0])
@@ -170,8 +180,8 @@ def test_a_pass_that_exceeds_the_allowance_is_followed_by_coarser_ones(monkeypat
     assert run.go(12)[-1] == 0.02
     run.seconds[0.02] = 12.0  # It was 4.5.
     taken = run.go(PATIENCE + 1)[12:]
-    # One that is too dear, then one that pays for it, and no second try so soon.
-    assert taken == [0.02, 0.1] + [0.05] * (PATIENCE - 1)
+    # One that is too dear, and no second try so soon.
+    assert taken == [0.02] + [0.05] * PATIENCE
     # After that it tries again, finds the same, and falls again: one pass in ten.
     again = run.go(3 * (PATIENCE + 2))[12 + PATIENCE + 1 :]
     assert again.count(0.02) == 3
@@ -236,5 +246,7 @@ def test_a_failed_pass_says_nothing_of_what_steps_cost(monkeypatch):
     run.go(5)
     before = run.schedule.state_dict()["ladder"]
     run.schedule.took(30.0, tolerance=None)
+    assert run.schedule.state_dict()["ladder"] == before
+    run.schedule.took(30.0, explaining=20.0, tolerance=0.02)  # It failed after that.
     assert run.schedule.state_dict()["ladder"] == before
     assert run.schedule.too_costly(forwards=False)  # It has cost what it has.

@@ -120,6 +120,10 @@ def test_two_sides_say_it_each(page, at, made):
     both = rows(card(page, 0))
     assert both[0] == "exact"
     assert len(both) == 2
+    # Of an older pass, or a picture of which nothing is explained, there is nothing to say.
+    step = made.data["steps"][0]["step"]
+    show(page, at, state(made, STEPS - 1, f"&compare=side&stepb={step}"))
+    assert rows(card(page, 0)) == ["exact", ""]
 
 
 def test_the_report_says_the_same(browser, made, tmp_path):
