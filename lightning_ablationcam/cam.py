@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,10 +28,11 @@ from lightning_ablationcam.network.inputs import (
     likeliest_picture,
     plain,
     rows_of,
+    shapes_of,
 )
 from lightning_ablationcam.network.isolation import isolated, warn
 from lightning_ablationcam.network.layers import TargetLayer
-from lightning_ablationcam.network.memory import in_batches
+from lightning_ablationcam.network.memory import in_batches, is_out_of_memory
 from lightning_ablationcam.options import Engine, Groups, Options
 from lightning_ablationcam.result import AblationResult, joined
 from lightning_ablationcam.setting import (
@@ -47,6 +48,9 @@ from lightning_ablationcam.setting import (
 
 MAX_TOP = 5
 """How many of the classes with the highest scores a result holds."""
+
+SAME = 1e-4
+"""Rounding allowed between an image alone and among others, as a share of the largest value."""
 
 VANISHING = 8
 """Drops of so many units in the last place of the score are its rounding, and no map."""
@@ -264,26 +268,32 @@ def _tell_what_is_missing(
 
 def _explain(setting: Setting, inputs: Inputs, wanted: Wanted) -> AblationResult:
     """Explain some images: the first target, and in ``further`` the others."""
-    known = experience_of(setting.model, ("apart", *map(str, setting.targets)))
-    may_be_apart = _may_be_apart(setting, inputs)
-    if not (may_be_apart and known.apart):
+    if not _may_be_apart(setting, inputs):
+        return _together(setting, ask(setting, inputs, wanted))
+    known = experience_of(setting.model, ("apart", *map(str, setting.targets), shapes_of(inputs)))
+    if not known.apart:
         everything = ask(setting, inputs, wanted)
-        known.apart = any(
-            predicts(asked.question, asked.tail, engine=setting.options.engine)
-            for asked in everything
-            if setting.options.tolerance is not None
-        )
-        if not (may_be_apart and known.apart):
-            results = [_of_target(setting, asked) for asked in everything]
-            return replace(results[0], further=tuple(results[1:]))
+        engine = setting.options.engine
+        spares = any(predicts(asked.question, asked.tail, engine=engine) for asked in everything)
+        known.apart = spares and _is_divisible(setting, inputs, wanted, everything)
+        if not known.apart:
+            return _together(setting, everything)
         del everything  # Memory for the images one by one.
     return joined(
         in_batches(
             count_of(inputs),
             1,
-            lambda rows: _explain(setting.rows(rows), rows_of(inputs, rows), wanted.rows(rows)),
+            lambda rows: _together(
+                setting.rows(rows),
+                ask(setting.rows(rows), rows_of(inputs, rows), wanted.rows(rows)),
+            ),
         )
     )
+
+
+def _together(setting: Setting, everything: Sequence[Asked]) -> AblationResult:
+    results = [_of_target(setting, asked) for asked in everything]
+    return replace(results[0], further=tuple(results[1:]))
 
 
 def _may_be_apart(setting: Setting, inputs: Inputs) -> bool:
@@ -293,19 +303,47 @@ def _may_be_apart(setting: Setting, inputs: Inputs) -> bool:
     GPU idle: there, they share the channels that are computed.
     """
     on_cpu = likeliest_picture(inputs).device.type == "cpu"
-    return setting.options.tolerance is not None and on_cpu and count_of(inputs) > 1
+    wanted = setting.options.tolerance is not None and setting.options.engine != "replay"
+    return wanted and on_cpu and count_of(inputs) > 1
+
+
+def _is_divisible(
+    setting: Setting, inputs: Inputs, wanted: Wanted, everything: Sequence[Asked]
+) -> bool:
+    """Whether an image alone is to the model, and to the ablation, what it is among the others."""
+    one = slice(1)
+    try:
+        alone = ask(setting.rows(one), rows_of(inputs, one), wanted.rows(one))
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return False  # Among the others, it was taken: so it is left among them.
+    return all(
+        _same(mine.question.scores, whole.question.scores[one])
+        and _same(mine.question.ablated, whole.question.ablated[one])
+        for mine, whole in zip(alone, everything, strict=True)
+    )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two results of a network are the same up to rounding."""
+    if one.shape != other.shape:
+        return False
+    finite = other[other.isfinite()]
+    within = SAME * float(finite.abs().max()) if finite.numel() else 0.0
+    return torch.allclose(one, other, rtol=SAME, atol=within, equal_nan=True)
 
 
 def _of_target(setting: Setting, asked: Asked) -> AblationResult:
     """The result for one of the targets; for further classes in ``also``."""
-    options = setting.options
+    options, tolerance = setting.options, setting.options.tolerance
     maps = asked.where.maps(asked.recording.activations)
     found = find_drops(
         asked.question,
         asked.tail,
         engine=options.engine,
         memory_budget=options.memory_budget,
-        within=None if options.tolerance is None else Within(options.tolerance, maps),
+        within=None if tolerance is None else Within(tolerance, maps, asked.absent),
     )
     named = [_of_role(asked, place, found, maps) for place in range(len(asked.roles))]
     return replace(named[0], also=tuple(named[1:]), channel_maps=setting.kept(maps))

@@ -66,7 +66,9 @@ class AblationResult:
             against the class; ``heatmaps`` is ``signed.relu()``.
         error: (N,) float64, what ``heatmaps`` may be off by anywhere, as a share of its maximum:
             0 where every channel was computed; where some were predicted, because a ``tolerance``
-            allowed it, a bound that holds at 99 % confidence. NaN where nothing is explained.
+            allowed it, a bound that holds at 99 % confidence, if the predictions' errors scatter as
+            those that were seen. Of a map without any heat, a share of the largest value against
+            the class. NaN where nothing is explained.
         computed: (N, K) bool, which channels' drops were computed; the others are predicted.
 
     ``drops``, ``weights`` and ``scores`` are float32, or float64 where the model computes in

@@ -304,7 +304,8 @@ def _called_scores(
         return None
     given = [known.first, *(each for _, each in known.also if each is not None)]
     given = [each.masked_fill(known.missing(each), 0) for each in given]
-    return torch.stack([called_score(score, output, each) for each in given], dim=1)
+    # Gradients of the user's own may be part of them.
+    return torch.stack([called_score(score, output, each).detach() for each in given], dim=1)
 
 
 def in_chunks(

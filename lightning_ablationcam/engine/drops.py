@@ -24,6 +24,8 @@ from lightning_ablationcam.engine.replay import Replay, uses_batch_statistics
 from lightning_ablationcam.engine.selfcheck import checked
 from lightning_ablationcam.engine.tolerance import Partly, drops_within
 from lightning_ablationcam.engine.work import work_of_forward, work_of_group
+from lightning_ablationcam.network.inputs import shapes_of
+from lightning_ablationcam.network.memory import is_out_of_memory
 
 FORWARDS_WORTH_PREDICTING = 2.0
 """Drops are predicted where computing them all takes more work than so many forward passes,"""
@@ -47,10 +49,12 @@ class Within:
     Attributes:
         tolerance: What they may be off by, as a share of their maximum.
         maps: (N, K, ...) the channels' maps.
+        absent: (N, Q) bool, where an image has no such class, and nothing is wanted.
     """
 
     tolerance: float
     maps: Tensor
+    absent: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +137,7 @@ def predicts(question: Question, tail: Program | PropagationError, *, engine: st
         images = len(question.activations)
         large = total * images > REDUCED_WORK_WORTH_PREDICTING
         return large and each > REDUCED_DENSITY_WORTH_PREDICTING * numbers
-    known = experience_of(question.model, ("forward", program.shapes[program.output][1:]))
+    known = experience_of(question.model, ("forward", shapes_of(question.inputs)))
     if known.work is None:
         known.work = work_of_forward(question.model, question.inputs, question.forward)
     return total > max(FORWARDS_WORTH_PREDICTING * known.work, WORK_WORTH_PREDICTING)
@@ -174,17 +178,23 @@ def _propagated(
 def _within(
     program: Program, question: Question, propagation: Propagation, within: Within
 ) -> Partly:
-    estimates = estimated_drops(program, question, propagation)
-    if estimates is None:
-        return Partly.whole(propagation.drops())
-    return drops_within(
-        propagation,
-        estimates,
-        change_sizes(question),
-        over_groups(within.maps.flatten(2), question),
-        question.changed,
-        within.tolerance,
-    )
+    try:
+        estimates = estimated_drops(program, question, propagation)
+        if estimates is not None:
+            return drops_within(
+                propagation,
+                estimates,
+                change_sizes(question),
+                over_groups(within.maps.flatten(2), question),
+                question.changed,
+                within.tolerance,
+                within.absent,
+            )
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Without estimates, or without the memory that they take.
+    return Partly.whole(propagation.drops())
 
 
 def _readout(program: Program, question: Question) -> Readout:

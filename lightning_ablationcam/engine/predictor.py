@@ -46,11 +46,11 @@ def first_order(program: Program, question: Question) -> Tensor | None:
     """(N, G, Q) the gradient of the scores times what ablation takes away, summed over each group.
 
     Returns:
-        None where the tail or the score has no derivative.
+        None where the tail or the score has no derivative: then every channel is computed.
     """
     try:
         gradients = _gradients(program, question)
-    except (RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # A score of the user's own may raise any.
         if is_out_of_memory(error):
             raise
         return None

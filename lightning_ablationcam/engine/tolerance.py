@@ -62,6 +62,7 @@ def drops_within(
     maps: Tensor,
     changed: Tensor,
     tolerance: float,
+    absent: Tensor | None = None,
 ) -> Partly:
     """Compute drops, the most telling first, until every heatmap is within the tolerance.
 
@@ -74,6 +75,7 @@ def drops_within(
         maps: (N, G, X) each group's own map.
         changed: (N, G) whether ablation changes a group at all.
         tolerance: What a heatmap may be off by, as a share of its maximum.
+        absent: (N, Q) bool, heatmaps that nobody wants.
 
     Returns:
         The drops, with what the heatmaps may be off by.
@@ -86,18 +88,20 @@ def drops_within(
         for estimate, size, each in zip(estimates, sizes, maps, strict=True)
     ]
     every = [heat for image in heats for heat in image]
+    left_out = [False] * len(every) if absent is None else absent.flatten().tolist()
+    asked = [heat for heat, out in zip(every, left_out, strict=True) if not out]
     drops = torch.zeros_like(estimates)
     known = ~changed.cpu().any(dim=0)
     order = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))
     missing = START
-    while not bool(known.all()):
-        chosen, unseen = _chosen(every, known, order, missing)
+    while asked and not bool(known.all()):
+        chosen, unseen = _chosen(asked, known, order, missing)
         drops[:, chosen] = _computed(propagation, chosen)
         known = known.index_fill(0, chosen, True)
         for image, found in zip(heats, drops, strict=True):
             for heat, of_class in zip(image, found.T, strict=True):
                 heat.learn(of_class, known, unseen)
-        missing = max(heat.missing(tolerance) for heat in every)
+        missing = max(heat.missing(tolerance) for heat in asked)
         if not missing:
             break
     predicted = torch.stack([torch.stack([heat.drops for heat in image], 1) for image in heats])
@@ -140,9 +144,9 @@ class _Heatmap:
         self.predictor = predictor
         self.maps = maps
         self.drops = predictor.features[:, 0] * predictor.unit
-        self.error = math.inf
+        self.error = math.inf if bool((predictor.spread > 0).any()) else 0.0
         self._forecast: Forecast | None = None
-        self._surprise = 0.0
+        self._misses = torch.zeros(0, dtype=torch.float64)
         self._known = torch.zeros(len(maps), dtype=torch.bool)
         self._moves = predictor.spread * maps.abs().amax(dim=1)
 
@@ -164,22 +168,29 @@ class _Heatmap:
             unseen: Those drawn at random among the newly computed, to check the predictions by.
         """
         if self._forecast is not None:
-            self._surprise = self._forecast.misfit(drops, unseen)
+            self._misses = torch.cat([self._misses, self._forecast.misses(drops, unseen)])
         self._known = known
         self._forecast = self.predictor.forecast(drops, known)
         self.drops = torch.where(known, drops, self._forecast.drops)
-        if bool(known.all()):
-            self.error = 0.0
-            return
-        safety = SAFETY * (1 + START / int(known.sum()))
-        variance = max(self._forecast.variance, self._surprise)
-        bound = safety * self._forecast.largest_error(self.maps, ~known, variance)
-        peak = self._peak()
-        if peak > bound:
-            self.error = bound / (peak - bound)
-        else:
-            # That there is no heat at all may be just as certain.
-            self.error = 0.0 if peak < -bound else math.inf
+        unknown = ~known & (self.predictor.spread > 0)
+        self.error = self._bounded(unknown, int(known.sum())) if bool(unknown.any()) else 0.0
+
+    def _bounded(self, unknown: Tensor, count: int) -> float:
+        """The bound as a share of the heatmap's maximum.
+
+        Of a map that certainly has no heat it is a share of the largest value against the class.
+        """
+        assert self._forecast is not None
+        surprise = float(self._misses.square().mean()) if len(self._misses) else 0.0
+        variance = max(self._forecast.variance, surprise)
+        bound = self._forecast.largest_error(self.maps, unknown, variance)
+        bound *= SAFETY * (1 + START / count)
+        values = self.drops.to(self.maps) @ self.maps
+        # A place where no predicted channel is active has an error of exactly zero.
+        moved = (self.maps[unknown] != 0).any(dim=0)
+        highest = values + torch.where(moved, bound, 0)
+        peak = float(values.max() if bool((highest > 0).any()) else -values.min())
+        return bound / (peak - bound) if peak > bound else math.inf
 
     def missing(self, tolerance: float) -> int:
         """How many groups to compute next: 0 where the map is within the tolerance."""

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_ablationcam.engine.program import Node, Program, is_ref
 from lightning_ablationcam.engine.recorder import Forward, run
-from lightning_ablationcam.network.inputs import Inputs, rows_of
+from lightning_ablationcam.network.inputs import Inputs, count_of
 
 aten = torch.ops.aten
 
@@ -19,11 +19,12 @@ _PRODUCTS = (aten.mm.default, aten.bmm.default, aten.addmm.default, aten.baddbmm
 
 
 def work_of_forward(model: nn.Module, inputs: Inputs, forward: Forward) -> int:
-    """The multiplications of a forward pass of one image, counted in one."""
+    """The multiplications of a forward pass for each image, counted in one of all of them."""
     counter = FlopCounterMode(display=False)
     with counter:
-        run(model, rows_of(inputs, slice(1)), forward)
-    return int(counter.get_total_flops()) // 2  # A multiplication and an addition are two.
+        run(model, inputs, forward)
+    # A multiplication and an addition are two.
+    return int(counter.get_total_flops()) // (2 * count_of(inputs))
 
 
 def work_of_group(program: Program, nodes: Sequence[Node]) -> tuple[int, int]:

@@ -28,6 +28,9 @@ SPREAD_POWER = 1.5
 """Errors of first order scatter with the size of the change, to this power: between 1, where units
 switch at random, and 2, the next order of a smooth network. Measured in ``bench_depth``."""
 
+USUAL = 2.5
+"""How many standard deviations the largest of some dozens of normal errors is."""
+
 PRIOR = 1e-2
 """Weight, in computed drops, of what is expected before any: that first order is right."""
 
@@ -79,10 +82,15 @@ class Predictor:
         precision = rows.T @ rows + PRIOR * torch.eye(len(expected), dtype=rows.dtype)
         covariance = torch.linalg.inv(precision)
         coefficients = covariance @ (rows.T @ seen + PRIOR * expected)
+        missed = seen - rows @ coefficients
         freedom = max(len(seen) - len(expected), 1)
-        variance = float((seen - rows @ coefficients).square().sum()) / freedom
         return Forecast(
-            self, self.features @ coefficients * self.unit, covariance, variance, freedom
+            self,
+            drops=self.features @ coefficients * self.unit,
+            covariance=covariance,
+            variance=float(missed.square().sum()) / freedom,
+            freedom=freedom,
+            largest=float(missed.abs().max()) if len(missed) else 0.0,
         )
 
 
@@ -96,6 +104,7 @@ class Forecast:
         covariance: (P, P) of the regression's coefficients, up to ``variance``.
         variance: Of the errors, in units of the predictor's spread.
         freedom: How many computed drops the variance was found from, less the coefficients.
+        largest: The largest error of a computed drop, in the same units.
     """
 
     predictor: Predictor
@@ -103,20 +112,19 @@ class Forecast:
     covariance: Tensor
     variance: float
     freedom: int
+    largest: float
 
-    def misfit(self, drops: Tensor, groups: Tensor) -> float:
-        """The mean square of the errors of some predictions, in units of the predictor's spread.
+    def misses(self, drops: Tensor, groups: Tensor) -> Tensor:
+        """(n',) the errors of some predictions, in units of the predictor's spread.
 
         Args:
             drops: (G,) drops; only those of the groups are read.
-            groups: (n,) groups that the regression has not seen.
+            groups: (n,) groups that the regression has not seen; those that ablation does not
+                change are left out.
         """
         spread = self.predictor.spread[groups]
         groups, spread = groups[spread > 0], spread[spread > 0]
-        if not len(groups):
-            return 0.0
-        missed = (drops[groups].double() - self.drops[groups]) / self.predictor.unit / spread
-        return float(missed.square().mean())
+        return (drops[groups].double() - self.drops[groups]) / self.predictor.unit / spread
 
     def largest_error(self, maps: Tensor, unknown: Tensor, variance: float) -> float:
         """How far the sum of maps can be off anywhere, at the confidence stated.
@@ -128,6 +136,10 @@ class Forecast:
             maps: (G, X) float32, the groups' maps.
             unknown: (G,) bool, the groups whose drops are predicted.
             variance: Of the errors, in units of the predictor's spread.
+
+        Note:
+            Errors are drawn from a normal distribution. Where those seen have a heavier tail, the
+            bound is wider by as much as the largest of them exceeds what is usual.
         """
         own = self.predictor.spread[unknown, None].to(maps)
         shared = (self.predictor.features[unknown] @ _root(self.covariance).T).to(maps)
@@ -138,7 +150,9 @@ class Forecast:
         for places in torch.split(maps[unknown], PLACES, dim=1):
             largest = torch.maximum(largest, (errors @ places).abs().amax(dim=1))
         quantile = float(torch.quantile(largest, CONFIDENCE))
-        scale = _student(self.freedom) / _NORMAL_QUANTILE * math.sqrt(variance)
+        deviation = math.sqrt(variance)
+        tail = max(1.0, self.largest / (USUAL * deviation)) if deviation else 1.0
+        scale = _student(self.freedom) / _NORMAL_QUANTILE * deviation * tail
         return quantile * scale * self.predictor.unit
 
 

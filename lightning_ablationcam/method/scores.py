@@ -41,8 +41,7 @@ def called_score(score: Callable[[Any, Tensor], Tensor], output: Any, classes: T
             f"the score callable returned {got}; expected a tensor of shape "
             f"{tuple(classes.shape)}, one score for each image"
         )
-    # Gradients of the user's own may be part of them.
-    return at_least_float32(scores.detach())
+    return at_least_float32(scores)
 
 
 def resolve_classes(

@@ -165,6 +165,17 @@ def count_of(inputs: Inputs) -> int:
     return next(len(tensor) for _, tensor in tensors(inputs) if tensor.ndim)
 
 
+def shapes_of(inputs: Inputs) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The shape of each tensor, without the number of images, and where it is.
+
+    Example:
+        >>> import torch
+        >>> shapes_of(torch.zeros(2, 3, 8, 8))
+        (('', (3, 8, 8)),)
+    """
+    return tuple((path, tuple(tensor.shape[1:])) for path, tensor in tensors(inputs))
+
+
 def rows_of(inputs: Inputs, rows: slice | Tensor) -> Inputs:
     """Some of the images."""
     return mapped(inputs, lambda tensor: tensor[rows] if tensor.ndim else tensor)
