@@ -302,7 +302,7 @@ def test_the_real_engine_keeps_to_it(tmp_path, monkeypatch):
     module = Module(seeded(Quiet()).train())
     monitors = [
         AblationCAMMonitor("model.first", monitor().probes, tag=tag, tolerance=tolerance)
-        for tag, tolerance in (("near", 0.2), ("whole", None))
+        for tag, tolerance in (("near", 0.4), ("whole", None))
     ]
     fit(tmp_path, *monitors, module=module, max_epochs=2)
     near, whole = (watching.history.passes for watching in monitors)
@@ -312,7 +312,7 @@ def test_the_real_engine_keeps_to_it(tmp_path, monkeypatch):
         share = error / other.heatmaps.max(axis=(1, 2))
         some += int((share > 1e-4).sum())
         assert (share <= one.measures["error"] + 1e-5).all()
-        assert (one.measures["error"] <= 0.2).all()
+        assert (one.measures["error"] <= 0.4).all()
     assert some  # They are not exact by chance.
     assert not monitors[0].result.computed.all()
 

@@ -233,6 +233,7 @@ def test_nor_does_one_that_was_trained_on_since_its_last_validation(tmp_path, en
 def test_nor_does_one_of_which_drops_are_predicted(tmp_path, tolerance, monkeypatch):
     # Otherwise a network as small as this is computed as a whole.
     monkeypatch.setattr("lightning_ablationcam.engine.drops.WORK_WORTH_PREDICTING", 0.0)
+    monkeypatch.setattr("lightning_ablationcam.engine.tolerance.SAFETY", 0.05)
     monitor = watching("model.first", tolerance=tolerance, max_overhead=1.0)
     assert same(trained(tmp_path, Deep, monitor), trained(tmp_path, Deep))
     predicted = [(seen.measures["error"] > 0).any() for seen in monitor.history.passes]
