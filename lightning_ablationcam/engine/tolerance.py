@@ -22,9 +22,6 @@ CAUTION = 0.6
 """Share of the groups that seem to be missing that is computed next: computing a few too often
 costs less than computing many too many."""
 
-HOPELESS = 0.9
-"""Where more than so much of the rest seems to be missing, all of it is computed at once."""
-
 UNSEEN = 0.25
 """Share of the groups computed that is drawn at random: their drops check the predictions that were
 made without them. The others are those whose predictions matter most."""
@@ -201,11 +198,10 @@ class _Heatmap:
             return 0
         left = (~self._known).nonzero().flatten()
         if math.isinf(self.error):
-            return max(LEAST, len(left) // 3)
+            return max(LEAST, len(left) // 4)
         # What remains of the errors' variance when the first of the rest are computed.
         left = left[self._moves[left].argsort()]
         variances = (self.predictor.spread[left, None] * self.maps[left]).square().cumsum(0)
         remaining = variances.amax(dim=1).sqrt()
         enough = int((remaining <= remaining[-1] * tolerance / self.error).sum())
-        lacking = len(left) - enough
-        return len(left) if lacking > HOPELESS * len(left) else max(LEAST, round(CAUTION * lacking))
+        return max(LEAST, round(CAUTION * (len(left) - enough)))
