@@ -150,10 +150,13 @@ def ablation_cam(
         tolerance: What a heatmap may be off by anywhere, as a share of its maximum, such as 0.02;
             None computes every channel. Far from the output, where every channel needs much of the
             network run again, only those channels are then computed that the bound needs; the
-            drops of the others are predicted to first order, corrected by those that were
-            computed. ``result.error`` is the bound, ``result.computed`` says which channels were
-            computed. On a CPU each image is explained alone, and stops when its own map is within
-            the tolerance; on a GPU the images share the channels that are computed.
+            drops of the others are predicted, from their first order or, on a GPU, in TF32, and
+            corrected by those that were computed. ``result.error`` is the bound of the heatmap
+            (none is known for single drops and weights, and the balance that is made of them);
+            ``result.computed`` says which channels were computed: all where predicting would spare
+            nothing or is not possible. Where drops are predicted on a CPU each image is run alone,
+            if that is nothing else to the model, and stops when its own map is within the
+            tolerance; on a GPU the images share the channels that are computed.
 
     Returns:
         The result, on the CPU; of a list of layers that of the first, and all in its ``layers``.

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lightning_ablationcam import ablation_cam
-from lightning_ablationcam.network.isolation import isolated, kept_random_state
+from lightning_ablationcam.network.isolation import isolated, kept_random_state, reduced_precision
 from tests.networks import Dropouts, images, seeded
 
 
@@ -198,6 +198,9 @@ def test_what_follows_the_setting_for_everything_goes_on_following_it():
     try:
         with isolated(nn.Linear(1, 1)):
             assert backends.cuda.matmul.fp32_precision == "ieee"
+        assert backends.cuda.matmul.fp32_precision == "tf32"
+        with reduced_precision():
+            assert backends.cuda.matmul.fp32_precision == "tf32"
         assert backends.cuda.matmul.fp32_precision == "tf32"
         backends.fp32_precision = "ieee"
         assert backends.cuda.matmul.fp32_precision == "ieee"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.board import Board
-from tests.browser import card, chromium, expect, needs_browser, opened, pixels, settled, watched
+from tests.browser import card, expect, needs_browser, opened, pixels, settled, watched
 from tests.tab_events import TAG, EventFile, heat, probes
 from tests.tab_page import evolution, write_run
 from tests.test_tab_page import HOSTILE, assert_close, expected
@@ -18,12 +18,6 @@ WRITTEN = 6
 LONG = 3000
 # Messages of TensorBoard's own scripts.
 THEIRS = "Three.js"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from lightning_ablationcam import write_report
 from lightning_ablationcam.measures.axis import FAITHFULNESS, FOCUS
 from lightning_ablationcam.records.format import encode_heat, encode_probes
-from tests.browser import chromium, expect, needs_browser, opened, settled, show, watched
+from tests.browser import expect, needs_browser, settled, show, watched
 from tests.tab_events import EventFile, heat, probes
 from tests.tab_page import (
     ALL_MEASURES,
@@ -40,28 +40,6 @@ UNKNOWN = "\N{EN DASH}"
 BORDER = an_alarm("border_heat", above=0.5, for_passes=2)
 ANY_BORDER = an_alarm("border_heat", above=0.5, for_passes=2, of="any")
 MASK = an_alarm("mask_heat", HOSTILE, below=0.3, for_passes=2, of="any")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def shared(browser):
-    with opened(browser) as page_and_said:
-        yield page_and_said
-
-
-@pytest.fixture
-def page(shared):
-    page, said = shared
-    yield page
-    page.emulate_media(color_scheme="light")
-    wrong = said.copy()
-    said.clear()
-    assert wrong == []
 
 
 @pytest.fixture(scope="module")

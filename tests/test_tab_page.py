@@ -17,10 +17,8 @@ from lightning_ablationcam import write_report
 from lightning_ablationcam.render import overlay
 from tests.browser import (
     card,
-    chromium,
     expect,
     needs_browser,
-    opened,
     pixels,
     settled,
     show,
@@ -31,29 +29,6 @@ from tests.tab_page import CLASSES, Made, Tab, evolution, served, with_addresses
 
 pytestmark = needs_browser
 HOSTILE = '<img src=x onerror="document.title=1"> & "quotes" \N{ROCKET} \u202egnirts'
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def shared(browser):
-    with opened(browser) as page_and_said:
-        yield page_and_said
-
-
-@pytest.fixture
-def page(shared):
-    """One page for all: a new address is shown much sooner than a new page."""
-    page, said = shared
-    yield page
-    page.emulate_media(color_scheme="light")
-    wrong = said.copy()
-    said.clear()
-    assert wrong == []
 
 
 @pytest.fixture(scope="module")

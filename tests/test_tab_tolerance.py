@@ -10,19 +10,13 @@ import pytest
 from lightning_ablationcam import write_report
 from lightning_ablationcam.measures.axis import ERROR
 from lightning_ablationcam.records.format import encode_heat, encode_probes
-from tests.browser import chromium, needs_browser, opened, show, watched
+from tests.browser import needs_browser, show, watched
 from tests.tab_events import EventFile, further, heat, probes
 from tests.tab_page import Tab, evolution, served, tolerant, write_run
 
 pytestmark = needs_browser
 
 STEPS = 13
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +34,6 @@ def plain():
 def at(made, plain):
     with served(Tab().put(made, plain)) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def shared(browser):
-    with opened(browser) as page_and_said:
-        yield page_and_said
-
-
-@pytest.fixture
-def page(shared):
-    page, said = shared
-    yield page
-    wrong = said.copy()
-    said.clear()
-    assert wrong == []
 
 
 def words(error):

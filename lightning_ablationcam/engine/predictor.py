@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
-from lightning_ablationcam.engine.program import Node, Program, run_node
+from lightning_ablationcam.engine.program import Program, run_node
 from lightning_ablationcam.engine.propagate import Propagation
 from lightning_ablationcam.engine.question import Question
-from lightning_ablationcam.engine.readout import Columns
+from lightning_ablationcam.engine.readout import Columns, for_autograd
 from lightning_ablationcam.network.isolation import has_reduced_precision, reduced_precision
 from lightning_ablationcam.network.memory import is_out_of_memory
 
@@ -80,7 +79,7 @@ def _gradients(program: Program, question: Question) -> list[Tensor]:
         start = question.activations.detach().clone().requires_grad_()
         values = {0: start}
         for node in program.nodes:
-            results = run_node(_constant(node), values.__getitem__)
+            results = run_node(for_autograd(node), values.__getitem__)
             named = zip(node.outputs, results, strict=True)
             values.update({index: result for index, result in named if index is not None})
         output = values[program.output]
@@ -93,22 +92,3 @@ def _gradients(program: Program, question: Question) -> list[Tensor]:
             torch.autograd.grad(scores[:, place].sum(), start, retain_graph=place + 1 < count)[0]
             for place in range(count)
         ]
-
-
-def _constant(node: Node) -> Node:
-    """The node with its parameters as constants that autograd may save."""
-
-    def constant(leaf: object) -> object:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        leaf = leaf.detach()
-        return leaf.clone() if leaf.is_inference() else leaf
-
-    return Node(
-        node.op,
-        tree_map(constant, node.args),
-        tree_map(constant, node.kwargs),
-        node.outputs,
-        node.several,
-        node.module,
-    )

@@ -8,15 +8,14 @@ counterfactual scores are needed, and no two nearly equal scores are subtracted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from lightning_ablationcam.engine import owners as owner_maps
-from lightning_ablationcam.engine.program import Node, Program, readers, run_node
+from lightning_ablationcam.engine.program import Node, Program, mapped_leaves, readers, run_node
 from lightning_ablationcam.engine.rules import linear_part
 from lightning_ablationcam.engine.rules.reducing import summed_product
 from lightning_ablationcam.engine.values import Change, Channelwise, Dense, written_out
@@ -211,7 +210,7 @@ def _adjoint(
         }
         leaves = [values[index] for index in cut]
         for node in parts:
-            node = _in_dtype(node, dtype)
+            node = for_autograd(node, dtype)
             is_last = node.defined() == [program.output]
             if is_last and isinstance(score_of, Columns) and _is_product_with_constant(node):
                 left, weight = node.args
@@ -233,18 +232,24 @@ def _is_product_with_constant(node: Node) -> bool:
     return node.op is torch.ops.aten.mm.default and isinstance(node.args[1], Tensor)
 
 
-def _in_dtype(node: Node, dtype: torch.dtype) -> Node:
-    """The node with its constants in a wider dtype, and fit for autograd."""
+def for_autograd(node: Node, dtype: torch.dtype | None = None) -> Node:
+    """The node with constants that autograd may save.
 
-    def wide(leaf: object) -> object:
-        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+    Args:
+        node: A node whose constants may be parameters, or tensors made in inference mode.
+        dtype: What its floats are to be; by default what they are.
+    """
+
+    def constant(leaf: object) -> object:
+        if not isinstance(leaf, Tensor):
             return leaf
-        leaf = leaf.detach().to(dtype)
+        leaf = leaf.detach()
+        if dtype is not None and leaf.is_floating_point():
+            leaf = leaf.to(dtype)
         return leaf.clone() if leaf.is_inference() else leaf
 
-    return Node(
-        node.op, tree_map(wide, node.args), tree_map(wide, node.kwargs), node.outputs, False
-    )
+    args, kwargs = mapped_leaves(constant, (node.args, node.kwargs))
+    return replace(node, args=args, kwargs=kwargs)
 
 
 def _channelwise_drops(value: Channelwise, weight: Tensor, groups: Tensor) -> Tensor:

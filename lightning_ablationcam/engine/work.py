@@ -11,11 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_ablationcam.engine.program import Node, Program, is_ref
 from lightning_ablationcam.engine.recorder import Forward, run
+from lightning_ablationcam.engine.rules.mixing import PRODUCTS
 from lightning_ablationcam.network.inputs import Inputs, count_of
 
 aten = torch.ops.aten
-
-_PRODUCTS = (aten.mm.default, aten.bmm.default, aten.addmm.default, aten.baddbmm.default)
 
 
 def work_of_forward(model: nn.Module, inputs: Inputs, forward: Forward) -> int:
@@ -56,7 +55,7 @@ def work_of_group(program: Program, nodes: Sequence[Node]) -> tuple[int, int]:
 def _mixes(node: Node, program: Program) -> bool:
     if node.op is aten.convolution.default:
         return _shape(node.args[1], program)[1] > 1  # Not depthwise.
-    return node.op in _PRODUCTS
+    return node.op in PRODUCTS
 
 
 def _multiplications(node: Node, program: Program) -> int:

