@@ -7,10 +7,13 @@ import { Curves } from "./charts.js";
 import { el, setAttribute, setText } from "./elements.js";
 import { Facts } from "./facts.js";
 import { fieldsOnCard } from "./fields.js";
+import { panesOnCard } from "./panes.js";
 import { CARD } from "./pictures.js";
 import { shorten } from "./text.js";
 
 /** @import { Evolution } from "./data.js" */
+/** @import { Pane } from "./panes.js" */
+/** @import { Picture } from "./pictures.js" */
 /** @import { Scene, Side, Verbs } from "./scene.js" */
 
 /** A probe in the gallery. */
@@ -23,14 +26,14 @@ class Card {
   constructor({ show, seek }, probe, name) {
     this.probe = probe;
     this.visible = false;
-    this.canvases = [el("canvas"), el("canvas", { hidden: true })];
+    /** @type {HTMLCanvasElement[]} One for each pane, and those that were needed before. */
+    this.canvases = [];
     this.open = el(
       "button",
       {
         className: "picture",
         on: { click: () => show({ probe: String(probe) }) },
       },
-      ...this.canvases,
     );
     this.alarm = el("span", { className: "in-alarm", hidden: true });
     this.facts = new Facts(false);
@@ -56,8 +59,7 @@ class Card {
    */
   draw(scene) {
     const { probe } = this;
-    const { a, b, compare } = scene;
-    const [canvas, second] = this.canvases;
+    const { a, b } = scene;
     setAttribute(
       this.open,
       "aria-label",
@@ -66,19 +68,30 @@ class Card {
     this.tellAlarms(b ? [a, b] : [a]);
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
-    const missing = scene.lacks(probe);
-    this.node.classList.toggle("missing", missing);
-    second.hidden = compare !== "side";
+    this.node.classList.toggle("missing", scene.lacks(probe));
     const picture = scene.pictures.get(a.evolution, probe);
-    if (!picture) return false;
-    if (b && compare === "difference" && !missing)
-      scene.difference(canvas, picture, CARD, b, probe);
-    else scene.overlay(canvas, picture, CARD, a, probe);
-    if (b && compare === "side") {
-      if (missing) Object.assign(second, { width: canvas.width, height: canvas.height });
-      else scene.overlay(second, picture, CARD, b, probe);
+    this.drawPanes(panesOnCard(scene, probe), picture);
+    return picture !== null;
+  }
+
+  /**
+   * @param {Pane[]} panes
+   * @param {Picture|null} picture
+   */
+  drawPanes(panes, picture) {
+    while (this.canvases.length < panes.length) {
+      const canvas = el("canvas");
+      this.canvases.push(canvas);
+      this.open.append(canvas);
     }
-    return true;
+    this.canvases.forEach((canvas, i) => {
+      canvas.hidden = i >= panes.length;
+      if (!picture || canvas.hidden) return;
+      // An empty place, as large as its neighbour.
+      const { width, height } = this.canvases[0];
+      if (panes[i].missing) Object.assign(canvas, { width, height });
+      else panes[i].draw(canvas, picture, CARD);
+    });
   }
 
   /** @param {Side[]} sides */

@@ -4,147 +4,19 @@
 
 import { ofSides, ringText, ringsOf } from "./alarms.js";
 import { CurveGroups } from "./curve_groups.js";
-import { el, iconButton, liveText, setAttribute, setText } from "./elements.js";
+import { el, iconButton, liveText, setText } from "./elements.js";
 import { Facts } from "./facts.js";
+import { Figure } from "./figure.js";
 import { Legend } from "./legend.js";
 import { FlipMarks, LikeliestClasses, flipsOf } from "./likeliest.js";
-import { FRAME, LARGE } from "./pictures.js";
-import { whole } from "./text.js";
+import { panesOf } from "./panes.js";
 import { RoleSwitch } from "./role_switch.js";
+import { Strip } from "./strip.js";
 import { Transport } from "./transport.js";
 
 /** @import { Evolution } from "./data.js" */
 /** @import { Picture } from "./pictures.js" */
 /** @import { Scene, Side, Verbs } from "./scene.js" */
-
-/** A step in the strip. */
-class StripFrame {
-  /**
-   * @param {Verbs} verbs
-   * @param {number} step
-   * @param {number} index
-   */
-  constructor({ seek }, step, index) {
-    this.index = index;
-    this.title = `Step ${whole(step)}`;
-    this.visible = false;
-    /** Stands for what it shows. */
-    this.drawn = "";
-    this.canvas = el("canvas", { width: 1, height: 1 });
-    this.node = el(
-      "button",
-      {
-        tabIndex: -1,
-        "data-index": index,
-        "aria-label": `Step ${step}`,
-        title: this.title,
-        on: { click: () => seek("a", index) },
-      },
-      this.canvas,
-      el("span", {}, whole(step)),
-    );
-  }
-
-  /** @param {string} text How the prediction changed here, or "". */
-  mark(text) {
-    this.node.classList.toggle("flipped", text !== "");
-    this.node.title = text || this.title;
-    setAttribute(this.node, "aria-description", text);
-  }
-
-  /**
-   * @param {Scene} scene
-   * @param {number} probe
-   * @param {Picture} picture
-   * @param {string} look Stands for the scene but for its step.
-   */
-  draw(scene, probe, picture, look) {
-    if (!this.visible || this.drawn === look) return;
-    this.drawn = look;
-    const then = scene.at(this.index);
-    then.overlay(this.canvas, picture, FRAME, then.a, probe);
-  }
-}
-
-/** All steps of the probe, one of them the current one. */
-class Strip {
-  /**
-   * @param {Verbs} verbs
-   * @param {Element} scroller What it is scrolled in.
-   */
-  constructor(verbs, scroller) {
-    this.verbs = verbs;
-    this.node = el("div", { className: "strip", role: "group", "aria-label": "All steps" });
-    /** @type {StripFrame[]} */
-    this.frames = [];
-    /** @type {StripFrame|null} */
-    this.current = null;
-    /** @type {Evolution|null} */
-    this.evolution = null;
-    /** @type {number|null} */
-    this.probe = null;
-    this.seen = new IntersectionObserver(
-      (entries) => {
-        for (const { target, isIntersecting } of entries) {
-          const { index } = /** @type {HTMLElement} */ (target).dataset;
-          this.frames[Number(index)].visible = isIntersecting;
-        }
-        verbs.show();
-      },
-      { root: scroller, rootMargin: "100px" },
-    );
-  }
-
-  /**
-   * @param {Scene} scene
-   * @param {number} probe
-   * @param {Picture} picture
-   */
-  draw(scene, probe, picture) {
-    const { evolution, index } = scene.a;
-    const focused = this.node.contains(document.activeElement);
-    if (this.evolution !== evolution) {
-      this.evolution = evolution;
-      this.seen.disconnect();
-      this.frames = evolution.steps.map(({ step }, i) => new StripFrame(this.verbs, step, i));
-      this.node.replaceChildren(...this.frames.map(({ node }) => node));
-      for (const { node } of this.frames) this.seen.observe(node);
-      this.current = null;
-      this.probe = null;
-    }
-    if (this.probe !== probe) {
-      this.probe = probe;
-      const texts = new Map(flipsOf(evolution, probe).map(({ index, text }) => [index, text]));
-      this.frames.forEach((frame) => frame.mark(texts.get(frame.index) ?? ""));
-    }
-    const beside = scene.b && [scene.b.evolution.run, scene.b.evolution.tag];
-    const look = JSON.stringify([probe, scene.tables.key, scene.scale, scene.signed, beside]);
-    for (const frame of this.frames) frame.draw(scene, probe, picture, look);
-    const current = this.frames[index];
-    if (this.current === current) return;
-    if (this.current) Object.assign(this.current.node, { tabIndex: -1, ariaCurrent: null });
-    this.current = current;
-    Object.assign(current.node, { tabIndex: 0, ariaCurrent: "step" });
-    if (focused) current.node.focus();
-  }
-}
-
-/** @param {Side} side */
-function captionOf({ entry }) {
-  return `Step ${whole(entry.step)}, epoch ${entry.epoch}`;
-}
-
-/**
- * A canvas with a caption.
- *
- * @param {string} kind
- * @param {string} label
- */
-function figure(kind, label) {
-  const canvas = el("canvas", { "data-kind": kind, role: "img", "aria-label": label });
-  const caption = el("figcaption");
-  return { node: el("figure", {}, canvas, caption), canvas, caption };
-}
 
 export class LargeView {
   /** @param {Verbs} verbs */
@@ -153,9 +25,9 @@ export class LargeView {
     /** @type {Scene|null} The one that was drawn last. */
     this.scene = null;
     this.title = el("h2", { id: "large-title", dir: "auto" });
-    this.a = figure("a", "Heatmap");
-    this.b = figure("b", "Heatmap of B");
-    this.difference = figure("difference", "Difference map");
+    /** @type {Figure[]} One for each pane, and those that were needed before. */
+    this.figures = [];
+    this.place = el("div", { className: "panes" });
     this.time = new Transport(verbs, "a", { series: false });
     this.timeOfB = new Transport(verbs, "b", { series: false });
     this.time.slider.autofocus = true;
@@ -173,12 +45,11 @@ export class LargeView {
     this.legend = new Legend();
     this.body = el("div", { className: "large-body" });
     this.strip = new Strip(verbs, this.body);
-    const figures = [this.a, this.b, this.difference].map(({ node }) => node);
     this.body.append(
       el(
         "div",
         { className: "stage" },
-        el("div", { className: "figures" }, ...figures, this.legend.node, this.alarms),
+        el("div", { className: "figures" }, this.place, this.legend.node, this.alarms),
         this.facts.node,
         el("div", { className: "plots-of-all" }, this.likeliest.node, this.curves.node),
       ),
@@ -254,6 +125,24 @@ export class LargeView {
 
   /**
    * @param {Scene} scene
+   * @param {number} probe
+   * @param {Picture|null} picture
+   */
+  drawFigures(scene, probe, picture) {
+    const panes = panesOf(scene, probe);
+    while (this.figures.length < panes.length) {
+      const figure = new Figure();
+      this.figures.push(figure);
+      this.place.append(figure.node);
+    }
+    this.figures.forEach((figure, i) => {
+      figure.node.hidden = i >= panes.length;
+      if (panes[i]) figure.draw(panes[i], picture);
+    });
+  }
+
+  /**
+   * @param {Scene} scene
    * @returns {boolean} Whether all of it is there.
    */
   draw(scene) {
@@ -265,7 +154,6 @@ export class LargeView {
     }
     if (!this.node.open) this.node.showModal();
     setText(this.title, a.evolution.probes[probe].name);
-    this.b.node.hidden = this.difference.node.hidden = !b || scene.lacks(probe);
     this.time.draw(scene);
     this.timeOfB.draw(scene);
     this.node.classList.toggle("comparing", b !== null);
@@ -276,16 +164,9 @@ export class LargeView {
     this.role.draw(scene);
     this.markFlips(a.evolution, probe);
     this.legend.draw(scene, false);
-    setText(this.a.caption, (b ? "A: " : "") + captionOf(a));
     const picture = scene.pictures.get(a.evolution, probe);
+    this.drawFigures(scene, probe, picture);
     if (!picture) return false;
-    scene.overlay(this.a.canvas, picture, LARGE, a, probe);
-    if (b && !scene.lacks(probe)) {
-      setText(this.b.caption, `B: ${captionOf(b)}`);
-      setText(this.difference.caption, "A − B: amber is more in A, blue more in B");
-      scene.overlay(this.b.canvas, picture, LARGE, b, probe);
-      scene.difference(this.difference.canvas, picture, LARGE, b, probe);
-    }
     this.strip.draw(scene, probe, picture);
     return true;
   }
