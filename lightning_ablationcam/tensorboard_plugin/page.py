@@ -11,6 +11,7 @@ MODULES = (
     "colors.js",
     "maps.js",
     "outlines.js",
+    "steps.js",
     "data.js",
     "pictures.js",
     "scene.js",

@@ -204,8 +204,8 @@ export class Page {
     this.note(this.session.notes);
     this.empty.hidden = scene.order.length > 0;
     if (!scene.order.length) this.offerAll();
-    const arrived = !scene.pictures.busy;
     const complete = [this.gallery.draw(scene), this.large.draw(scene)].every(Boolean);
+    const arrived = !scene.pictures.busy && !this.session.source.waits;
     if ((arrived && complete) || trouble !== null) this.ready();
   }
 

@@ -283,6 +283,17 @@ export class Scene {
   }
 
   /**
+   * Whether the maps that one side shows are here: they come as they are needed.
+   *
+   * @param {Side} side
+   */
+  arrived({ evolution, index }) {
+    const arrived = evolution.arrived(index, this.signed);
+    if (!arrived) evolution.wish(index, this.signed);
+    return arrived;
+  }
+
+  /**
    * Draw one side's overlay of a probe.
    *
    * @param {HTMLCanvasElement} canvas
@@ -292,11 +303,15 @@ export class Scene {
    * @param {number} probe
    */
   overlay(canvas, picture, longest, side, probe) {
+    const arrived = this.arrived(side);
+    canvas.classList.toggle("waiting", !arrived);
     const fill = (
       /** @type {number} */ height,
       /** @type {number} */ width,
       /** @type {Uint32Array} */ pixels,
     ) => {
+      // No heat, rather than none that looks like it.
+      if (!arrived) return void pixels.fill(0);
       const values = this.shares(side, probe, height, width);
       const table = this.signed ? this.tables.signed : this.tables.heat;
       const [zero, scale] = this.signed ? [128, 127.5] : [0.5, 255];
@@ -318,11 +333,14 @@ export class Scene {
    * @param {number} probe
    */
   difference(canvas, picture, longest, b, probe) {
+    const arrived = [this.a, b].map((side) => this.arrived(side)).every(Boolean);
+    canvas.classList.toggle("waiting", !arrived);
     drawOverlay(
       canvas,
       picture,
       longest,
       (height, width, pixels) => {
+        if (!arrived) return void pixels.fill(0);
         const [ofA, ofB] = [this.a, b].map((side) => this.shares(side, probe, height, width));
         const table = this.tables.difference;
         const least = this.signed ? -1 : 0;

@@ -2,7 +2,7 @@
  * What is loaded, what of it is to be shown, and the three verbs that change this.
  */
 
-import { Problem } from "./data.js";
+import { Problem } from "./steps.js";
 import { announce } from "./elements.js";
 import { onHostReload } from "./host.js";
 import { nearestIndex } from "./numbers.js";
@@ -75,6 +75,14 @@ export class Session {
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.poll = undefined;
     address.watch((text) => this.open(text));
+    source.watcher = {
+      arrived: () => this.changed(),
+      outdated: () => void this.load(),
+      failed: (error) => {
+        this.complain(error);
+        this.changed();
+      },
+    };
   }
 
   // Loading ------------------------------------------------------------------------------------
@@ -125,15 +133,21 @@ export class Session {
       this.series = series;
       this.trouble = null;
       this.take(first, second, message, lost);
+      this.source.fill([...new Set([this.a, this.b])]);
     } catch (error) {
       if (ticket !== this.ticket) return;
-      if (!(error instanceof Problem)) console.error(error);
-      const reason = error instanceof Error ? error.message : String(error);
-      this.trouble =
-        error instanceof Problem ? reason : `The page could not show this data (${reason}).`;
+      this.complain(error);
     }
     this.loaded = true;
     this.changed();
+  }
+
+  /** @param {unknown} error */
+  complain(error) {
+    if (!(error instanceof Problem)) console.error(error);
+    const reason = error instanceof Error ? error.message : String(error);
+    this.trouble =
+      error instanceof Problem ? reason : `The page could not show this data (${reason}).`;
   }
 
   /**
