@@ -29,6 +29,8 @@ from lightning_ablationcam.tensorboard_plugin.recent import Kept, RecentSeries
 # Long, because a picture's address contains a digest of its content.
 _PICTURE_EXPIRES = 24 * 60 * 60
 
+_BYTES = "application/octet-stream"
+
 _Answer = Callable[[Request], Response]
 
 
@@ -128,11 +130,12 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         if role not in roles.get(side, ()):
             raise _RefusedError(404, "There are no such maps.")
         maps = series.maps_from(start, role, against=side == "against", stop=stop)
-        return _respond(request, maps, "application/octet-stream")
+        return _respond(request, maps, _BYTES)
 
     def _numbers(self, request: Request) -> Response:
         series, start, stop = self._part(request)
-        return _respond(request, series.numbers(start, stop), "application/octet-stream")
+        # Digits of numbers hardly compress, and there are many.
+        return _respond(request, series.numbers(start, stop), _BYTES, compress=False)
 
     def _part(self, request: Request) -> tuple[Series, int, int]:
         """The series, while the steps of a key are the same, and which of them are asked for."""
@@ -277,14 +280,16 @@ class _Unchanged(Response):
         return headers
 
 
-def _respond(request: Request, content: bytes, kind: str, **options: Any) -> Response:
+def _respond(
+    request: Request, content: bytes, kind: str, *, compress: bool = True, **options: Any
+) -> Response:
     tag = _digest(content)
     response: Response
     if request.if_none_match.contains_weak(tag):
         headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
         response = _Unchanged(status=304, content_type=kind, headers=headers)
     else:
-        if kind == "application/octet-stream":
+        if kind == _BYTES and compress:
             # TensorBoard compresses text itself, and decompresses this for clients without gzip.
             content, options["content_encoding"] = gzip.compress(content, 1, mtime=0), "gzip"
         response = http_util.Respond(request, content, kind, **options)

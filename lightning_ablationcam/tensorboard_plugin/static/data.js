@@ -593,6 +593,10 @@ function alsoOf(rest, known) {
   return Object.fromEntries(roles.map(([role, own]) => [role, { ...known?.also[role], ...own }]));
 }
 
+/** How many bytes of series are kept, and about how many the numbers of a probe take at a step. */
+const ROOM = 2 ** 29;
+const BYTES_OF_NUMBERS = 60;
+
 /** How many bytes of numbers are asked for at once. */
 const RANGE = 2 ** 22;
 
@@ -641,6 +645,8 @@ export class Server {
     this.base = new URL("./", import.meta.url);
     this.live = true;
     this.watcher = NOBODY;
+    /** @type {Map<string, Evolution>} What was loaded last of each series, the latest at the end. */
+    this.kept = new Map();
     /** @type {Evolution[]} Whose maps are loaded, those on show. */
     this.filled = [];
     this.filling = false;
@@ -692,6 +698,7 @@ export class Server {
    * @param {boolean} signed
    */
   async load({ run, tag }, known, role, signed) {
+    known ??= this.kept.get(JSON.stringify([run, tag])) ?? null;
     const keys = [known?.data.maps_key, known?.data.stem].filter(Boolean).join(".");
     // A live run may grow between the two requests; then the maps no longer fit the steps.
     for (let tries = 0; tries < 4; tries++) {
@@ -699,9 +706,26 @@ export class Server {
       const etag = answer.headers.get("ETag");
       const same = known && etag && etag === known.etag;
       const evolution = same ? known : await this.newer(await this.parsed(answer), etag, known);
-      if (evolution && (await this.begin(evolution, role, signed))) return evolution;
+      if (evolution && (await this.begin(evolution, role, signed))) return this.keep(evolution);
     }
     throw new Problem("The run grows faster than it can be read. Wait a moment and reload.");
+  }
+
+  /**
+   * Keep a series for when it is asked for again, and as many of those before as there is room for.
+   *
+   * @param {Evolution} evolution
+   */
+  keep(evolution) {
+    const key = JSON.stringify([evolution.run, evolution.tag]);
+    this.kept.delete(key);
+    this.kept.set(key, evolution);
+    let room = ROOM;
+    for (const [name, { length, probes, cells }] of [...this.kept].reverse()) {
+      room -= length * probes.length * (cells + BYTES_OF_NUMBERS);
+      if (room < 0 && name !== key) this.kept.delete(name);
+    }
+    return evolution;
   }
 
   /**

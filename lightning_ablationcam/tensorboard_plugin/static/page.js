@@ -17,6 +17,9 @@ import { Transport } from "./transport.js";
 /** @import { Scene, SideName } from "./scene.js" */
 /** @import { Session } from "./session.js" */
 
+/** When a step has come to rest, in ms. */
+const REST = 250;
+
 export const PAGE_TITLE = "Ablation-CAM";
 
 const EXAMPLE =
@@ -70,6 +73,10 @@ export class Page {
     this.empty = el("div", { className: "empty", role: "status" });
     /** @type {number|null} */
     this.planned = null;
+    /** @type {{index: number, evolution: Evolution|null}} The step that the cards show. */
+    this.drawn = { index: -1, evolution: null };
+    /** @type {ReturnType<typeof setTimeout>|undefined} */
+    this.rest = undefined;
     const top = el(
       "header",
       { className: "top" },
@@ -204,9 +211,29 @@ export class Page {
     this.note(this.session.notes);
     this.empty.hidden = scene.order.length > 0;
     if (!scene.order.length) this.offerAll();
-    const complete = [this.gallery.draw(scene), this.large.draw(scene)].every(Boolean);
+    const complete = [this.drawGallery(scene), this.large.draw(scene)].every(Boolean);
     const arrived = !scene.pictures.busy && !this.session.source.waits;
     if ((arrived && complete) || trouble !== null) this.ready();
+  }
+
+  /**
+   * Draw the cards; behind the large view only when its step comes to rest.
+   *
+   * @param {Scene} scene
+   */
+  drawGallery(scene) {
+    const { index, evolution } = scene.a;
+    const same = this.drawn.index === index || this.drawn.evolution !== evolution;
+    clearTimeout(this.rest);
+    if (scene.probe === null || same) {
+      this.drawn = { index, evolution };
+      return this.gallery.draw(scene);
+    }
+    this.rest = setTimeout(() => {
+      this.drawn = { index: -1, evolution: null };
+      this.plan();
+    }, REST);
+    return true;
   }
 
   /**
