@@ -21,6 +21,7 @@ MODULES = (
     "state.js",
     "host.js",
     "elements.js",
+    "runs.js",
     "charts.js",
     "curve_groups.js",
     "likeliest.js",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -40,6 +41,9 @@ MAX_BYTES = 240 * 2**20
 # More records than any series has, so that the provider leaves none out; 0 would ask for none.
 _ALL = 2**30
 
+# More digits than any number has that is counted up; Python refuses to convert thousands of them.
+_DIGITS = re.compile("([0-9]{1,18})")
+
 _Record = TypeVar("_Record", ProbesRecord, HeatRecord)
 
 
@@ -59,13 +63,30 @@ class Source:
 
 
 def list_series(source: Source) -> list[tuple[str, str]]:
-    """The run and tag of each monitor that wrote probes and heat, sorted."""
-    return sorted(
-        (run, tag.removesuffix(HEAT_TAG))
+    """The run and tag of each monitor that wrote probes and heat, those that wrote last first."""
+    found = [
+        (_age(series.max_wall_time), run, tag.removesuffix(HEAT_TAG))
         for run, tags in _listed(source).items()
-        for tag in tags
+        for tag, series in tags.items()
         if tag.endswith(HEAT_TAG) and tag.removesuffix(HEAT_TAG) + PROBES_TAG in tags
-    )
+    ]
+    # The monitors of a run stand together.
+    newest: dict[str, float] = {}
+    for age, run, _ in found:
+        newest[run] = min(age, newest.get(run, math.inf))
+    found.sort(key=lambda each: (newest[each[1]], _natural(each[1]), _natural(each[2])))
+    return [(run, tag) for _, run, tag in found]
+
+
+def _age(wall_time: float) -> float:
+    return -float(wall_time) if math.isfinite(wall_time) else math.inf
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """What a name is sorted by: "run 2" before "run 10"."""
+    parts = _DIGITS.split(name)
+    # Every second part is a number.
+    return [(i % 2, int(part) if i % 2 else 0, part) for i, part in enumerate(parts)]
 
 
 def read_series(source: Source, run: str, tag: str) -> Series:

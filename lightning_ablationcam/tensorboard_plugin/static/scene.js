@@ -188,6 +188,7 @@ function clip(share, least = 0) {
  * @property {Side|null} b Null where nothing is compared.
  * @property {number[]} order The probes in the gallery, in their order there.
  * @property {SeriesName[]} series All that can be chosen.
+ * @property {number} hidden How many more there are that TensorBoard does not show.
  * @property {Pictures} pictures
  * @property {boolean} playing
  * @property {string} role Whose maps are shown; "" for the classes explained.
@@ -198,12 +199,13 @@ function clip(share, least = 0) {
 /** The state, both sides, colours and scale; and how heat is drawn with them. */
 export class Scene {
   /** @param {SceneParts} parts */
-  constructor({ state, a, b, order, series, pictures, playing, role, signed, tied }) {
+  constructor({ state, a, b, order, series, hidden, pictures, playing, role, signed, tied }) {
     this.state = state;
     this.a = a;
     this.b = b;
     this.order = order;
     this.series = series;
+    this.hidden = hidden;
     this.pictures = pictures;
     this.playing = playing;
     this.role = role;

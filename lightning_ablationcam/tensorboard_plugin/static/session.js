@@ -7,6 +7,7 @@ import { announce } from "./elements.js";
 import { onHostReload } from "./host.js";
 import { nearestIndex } from "./numbers.js";
 import { Pictures } from "./pictures.js";
+import { selectedSeries } from "./runs.js";
 import { Scene, Side } from "./scene.js";
 import { selectProbes } from "./selection.js";
 import { PLUGIN, stateToText, textToState } from "./state.js";
@@ -45,6 +46,8 @@ export class Session {
     this.state = textToState(address.read());
     /** @type {SeriesName[]} */
     this.series = [];
+    /** How many more there are that TensorBoard does not show. */
+    this.hidden = 0;
     /** @type {Evolution|null} */
     this.a = null;
     /** @type {Evolution|null} */
@@ -124,13 +127,16 @@ export class Session {
     const ticket = ++this.ticket;
     try {
       const { series, message } = await this.source.list();
-      const { a, b, lost } = this.named(series);
+      const selected = selectedSeries(series, this.address.host);
+      const { a, b, lost } = this.named(series, selected);
       const load = (/** @type {SeriesName} */ name) =>
         this.source.load(name, this.known(name), this.state.role, this.wantsSigned);
       const first = a && (await load(a));
       const second = b && b !== a ? await load(b) : b && first;
       if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
-      this.series = series;
+      // What an address names can be chosen, whatever TensorBoard shows.
+      this.series = series.filter((one) => selected.includes(one) || one === a || one === b);
+      this.hidden = series.length - this.series.length;
       this.trouble = null;
       this.take(first, second, message, lost);
       this.source.fill([...new Set([this.a, this.b])]);
@@ -154,16 +160,17 @@ export class Session {
    * The series that the state names, or others where there are no such.
    *
    * @param {SeriesName[]} series
+   * @param {SeriesName[]} selected Those that TensorBoard shows.
    * @returns {{a: SeriesName|null, b: SeriesName|null, lost: string[]}} `lost` says which are not there.
    */
-  named(series) {
+  named(series, selected) {
     /** @type {string[]} */
     const lost = [];
     const find = (/** @type {string} */ run, /** @type {string} */ tag) => {
       const found = series.find((one) => one.run === run && (!tag || one.tag === tag));
       if (!found && run && series.length)
         lost.push(`There is no run “${run}” with tag “${tag || PLUGIN}”; this is another one.`);
-      return found ?? series[0] ?? null;
+      return found ?? selected[0] ?? null;
     };
     const { run, tag, brun, btag, compare } = this.state;
     const a = find(run, tag);
@@ -256,7 +263,8 @@ export class Session {
     // While playing the cards stay where they are: nobody can watch a moving card.
     if (!playing || !this.order.length) this.order = selectProbes(state, a, b);
     const { order } = this;
-    return new Scene({ state, a, b, order, series, pictures, playing, role, signed, tied });
+    const { hidden } = this;
+    return new Scene({ state, a, b, order, series, hidden, pictures, playing, role, signed, tied });
   }
 
   // The verbs ----------------------------------------------------------------------------------
