@@ -33,6 +33,7 @@ MODULES = (
     "figure.js",
     "strip.js",
     "gallery.js",
+    "run_grid.js",
     "large_view.js",
     "share.js",
     "panel.js",

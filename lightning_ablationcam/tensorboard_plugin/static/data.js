@@ -137,8 +137,8 @@ import { UNKNOWN, noneOf, shorten } from "./text.js";
  *   Promise<Evolution>} load With the maps of a role, if it is given and there are such, and with what
  *   speaks against it, if both signs are wanted.
  * @property {(address: string) => string} picture The address at which a picture can be loaded.
- * @property {(evolutions: (Evolution|null)[]) => void} fill Load the maps of these that are not here,
- *   and of no others.
+ * @property {(evolutions: (Evolution|null)[], glanced?: Evolution[]) => void} fill Load the maps of
+ *   these that are not here, of those glanced at the ones that are to be seen, and of no others.
  * @property {boolean} waits Whether maps that are to be seen are on their way.
  * @property {Watcher} watcher
  */
@@ -649,6 +649,8 @@ export class Server {
     this.kept = new Map();
     /** @type {Evolution[]} Whose maps are loaded, those on show. */
     this.filled = [];
+    /** @type {Evolution[]} Of which only some steps are to be seen. */
+    this.glanced = [];
     this.filling = false;
   }
 
@@ -812,10 +814,14 @@ export class Server {
     return true;
   }
 
-  /** @param {(Evolution|null)[]} evolutions */
-  fill(evolutions) {
+  /**
+   * @param {(Evolution|null)[]} evolutions
+   * @param {Evolution[]} [glanced]
+   */
+  fill(evolutions, glanced = []) {
     this.filled = evolutions.filter((one) => one !== null);
-    if (!this.filling) this.pump();
+    this.glanced = glanced;
+    if (!this.filling && this.next()) this.pump();
   }
 
   get waits() {
@@ -832,10 +838,11 @@ export class Server {
         if (waited) this.watcher.arrived();
         if (waited !== null) continue;
         this.filled = this.filled.filter((one) => one !== evolution);
+        this.glanced = this.glanced.filter((one) => one !== evolution);
         this.watcher.outdated();
       }
     } catch (error) {
-      this.filled = [];
+      this.filled = this.glanced = [];
       this.watcher.failed(error);
     }
     this.filling = false;
@@ -843,8 +850,10 @@ export class Server {
 
   /** What is to be asked for next, if anything. */
   next() {
-    const open = this.filled.flatMap((evolution) =>
-      evolution.begun.map((one) => ({ evolution, ...one })).filter(({ maps }) => !maps.complete),
+    const open = [...this.filled, ...this.glanced].flatMap((evolution) =>
+      evolution.begun
+        .map((one) => ({ evolution, ...one }))
+        .filter(({ maps }) => maps.wished.size || (!maps.complete && this.filled.includes(evolution))),
     );
     const found = open.find(({ maps }) => maps.wished.size) ?? open[0];
     const piece = found?.maps.next();

@@ -36,6 +36,15 @@ export class LargeView {
     this.curves = new CurveGroups(verbs);
     this.likeliest = new LikeliestClasses((index) => verbs.seek("a", index));
     this.role = new RoleSwitch(verbs);
+    this.runs = el(
+      "button",
+      {
+        className: "to-runs",
+        title: "This probe in all runs, step by step",
+        on: { click: () => verbs.show({ view: "runs" }) },
+      },
+      "All runs",
+    );
     this.flips = new FlipMarks();
     this.time.track.prepend(this.flips.node);
     /** @type {Evolution|null} That of the flips on the slider, as is the probe. */
@@ -68,6 +77,7 @@ export class LargeView {
         {},
         this.title,
         this.role.node,
+        this.runs,
         iconButton("before", "Previous probe", () => this.turn(-1)),
         iconButton("after", "Next probe", () => this.turn(1)),
         iconButton("close", "Close (escape)", () => this.node.close()),
@@ -153,6 +163,7 @@ export class LargeView {
       return true;
     }
     if (!this.node.open) this.node.showModal();
+    this.runs.hidden = scene.series.length < 2;
     setText(this.title, a.evolution.probes[probe].name);
     this.time.draw(scene);
     this.timeOfB.draw(scene);

@@ -9,6 +9,7 @@ import { LargeView } from "./large_view.js";
 import { Legend } from "./legend.js";
 import { nearestIndex } from "./numbers.js";
 import { Panel } from "./panel.js";
+import { RunGrid } from "./run_grid.js";
 import { Share } from "./share.js";
 import { shorten } from "./text.js";
 import { Transport } from "./transport.js";
@@ -62,6 +63,7 @@ export class Page {
     this.panel = new Panel(verbs, this.share.node);
     this.large = new LargeView(verbs);
     this.gallery = new Gallery(verbs, this.main);
+    this.grid = new RunGrid(verbs, (names) => void session.want(names));
     this.legend = new Legend();
     this.summary = el("p", { className: "summary", role: "status" });
     this.tune = iconButton("tune", "Settings", () => this.togglePanel(this.panel.node.hidden));
@@ -90,6 +92,7 @@ export class Page {
       this.panel.node,
       this.main,
       this.large.node,
+      this.grid.node,
       liveText(),
     );
     this.togglePanel(matchMedia("(min-width: 960px)").matches);
@@ -212,6 +215,8 @@ export class Page {
     this.empty.hidden = scene.order.length > 0;
     if (!scene.order.length) this.offerAll();
     const complete = [this.drawGallery(scene), this.large.draw(scene)].every(Boolean);
+    this.grid.draw(scene, scene.state.view === "runs" ? this.session.runs : []);
+    if (scene.state.view === "runs") this.session.fill();
     const arrived = !scene.pictures.busy && !this.session.source.waits;
     if ((arrived && complete) || trouble !== null) this.ready();
   }

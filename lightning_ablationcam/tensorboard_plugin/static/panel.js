@@ -65,6 +65,15 @@ export class Panel {
     };
     this.role = new RoleSwitch(verbs);
     this.keys = keyHints();
+    this.runs = el(
+      "button",
+      {
+        className: "to-runs",
+        title: "One probe in all runs, step by step",
+        on: { click: () => verbs.show({ view: "runs" }) },
+      },
+      "One probe in all runs",
+    );
     this.compare = new Segments(
       "View",
       [
@@ -159,7 +168,7 @@ export class Panel {
     this.node = el(
       "aside",
       { id: "panel", "aria-label": "Settings" },
-      section("Compare", this.compare.node, this.tie),
+      section("Compare", this.compare.node, this.tie, this.runs),
       section("Heat", this.role.node, this.colorsField, opacity, this.scale.node),
       section(
         "Probes",
@@ -176,6 +185,7 @@ export class Panel {
 
   /** @param {Scene} scene */
   draw(scene) {
+    this.runs.hidden = scene.series.length < 2;
     const { state, a, b, scale } = scene;
     const { evolution } = a;
     this.role.draw(scene);

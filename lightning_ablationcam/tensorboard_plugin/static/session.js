@@ -34,6 +34,9 @@ const NO_STEPS = {
   more: null,
 };
 
+/** @param {SeriesName} name */
+const keyOf = ({ run, tag }) => JSON.stringify([run, tag]);
+
 export class Session {
   /**
    * @param {Source} source
@@ -55,6 +58,11 @@ export class Session {
     /** @type {number[]} The probes that pass the filters, as they were drawn last. */
     this.order = [];
     this.pictures = new Pictures(source, () => this.changed());
+    /** @type {Map<string, Evolution|string>} Runs beside A and B, or why one cannot be loaded. */
+    this.others = new Map();
+    /** @type {SeriesName[]} Those of them that are in sight. */
+    this.wanted = [];
+    this.gathering = false;
     this.playing = false;
     /** Whether loading has come to an end once, be it a bad one. */
     this.loaded = false;
@@ -139,7 +147,7 @@ export class Session {
       this.hidden = series.length - this.series.length;
       this.trouble = null;
       this.take(first, second, message, lost);
-      this.source.fill([...new Set([this.a, this.b])]);
+      this.fill();
     } catch (error) {
       if (ticket !== this.ticket) return;
       this.complain(error);
@@ -154,6 +162,50 @@ export class Session {
     const reason = error instanceof Error ? error.message : String(error);
     this.trouble =
       error instanceof Problem ? reason : `The page could not show this data (${reason}).`;
+  }
+
+  // Runs beside each other ---------------------------------------------------------------------
+
+  /** All runs that can be chosen, as far as they are loaded. */
+  get runs() {
+    return this.series.map((name) => {
+      const found = this.known(name) ?? this.others.get(keyOf(name)) ?? null;
+      const isProblem = typeof found === "string";
+      return { name, evolution: isProblem ? null : found, problem: isProblem ? found : null };
+    });
+  }
+
+  /**
+   * Load runs, one after the other.
+   *
+   * @param {SeriesName[]} names
+   */
+  async want(names) {
+    this.wanted = names;
+    if (this.gathering) return;
+    this.gathering = true;
+    const next = () =>
+      this.state.view === "runs" &&
+      this.wanted.find((name) => !this.known(name) && !this.others.has(keyOf(name)));
+    for (let name = next(); name; name = next()) {
+      const { role } = this.state;
+      try {
+        const found = await this.source.load(name, null, role, this.wantsSigned);
+        if (role === this.state.role)
+          this.others.set(keyOf(name), found.length ? found : "No heatmaps yet");
+      } catch (error) {
+        this.others.set(keyOf(name), error instanceof Error ? error.message : String(error));
+      }
+      this.changed();
+    }
+    this.gathering = false;
+  }
+
+  /** Load the maps that are missing of what is on show. */
+  fill() {
+    const shown = [...new Set([this.a, this.b])];
+    const glanced = [...this.others.values()].filter((one) => typeof one !== "string");
+    this.source.fill(shown, this.state.view === "runs" ? glanced : []);
   }
 
   /**
@@ -279,6 +331,8 @@ export class Session {
     const before = this.state;
     this.state = { ...before, ...changes };
     const { state } = this;
+    if (before.view !== state.view || before.role !== state.role || before.sides !== state.sides)
+      this.others.clear();
     this.address.write(stateToText(state));
     const loads =
       before.run !== state.run ||

@@ -37,6 +37,7 @@ export const DEFAULTS = {
   groups: "",
   speed: "4",
   probe: "",
+  view: "",
 };
 
 /**
@@ -56,6 +57,7 @@ const CHOICES = {
   prediction: ["", ...PREDICTIONS],
   size: ["s", "m", "l"],
   speed: SPEEDS,
+  view: ["", "runs"],
 };
 
 /** @type {{[key in keyof State]?: RegExp}} */
