@@ -594,7 +594,7 @@ function alsoOf(rest, known) {
 }
 
 /** How many bytes of series are kept, and about how many the numbers of a probe take at a step. */
-const ROOM = 2 ** 29;
+const KEPT_BYTES = 2 ** 29;
 const BYTES_OF_NUMBERS = 60;
 
 /** How many bytes of numbers are asked for at once. */
@@ -722,7 +722,7 @@ export class Server {
     const key = JSON.stringify([evolution.run, evolution.tag]);
     this.kept.delete(key);
     this.kept.set(key, evolution);
-    let room = ROOM;
+    let room = KEPT_BYTES;
     for (const [name, { length, probes, cells }] of [...this.kept].reverse()) {
       room -= length * probes.length * (cells + BYTES_OF_NUMBERS);
       if (room < 0 && name !== key) this.kept.delete(name);

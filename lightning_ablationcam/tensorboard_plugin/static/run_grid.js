@@ -109,7 +109,7 @@ class Cell {
 }
 
 /** A row: what is said of the run, and its cells. */
-class Row {
+class RunLine {
   /** @param {number} place Among all rows. */
   constructor(place) {
     this.visible = false;
@@ -219,7 +219,7 @@ export class RunGrid {
     this.scene = null;
     /** @type {RunRow[]} */
     this.of = [];
-    /** @type {Row[]} */
+    /** @type {RunLine[]} */
     this.rows = [];
     this.title = el("h2", { id: "run-grid-title", dir: "auto" });
     this.progress = el("p", { className: "run-progress", role: "status" });
@@ -381,7 +381,7 @@ export class RunGrid {
   arrange(count) {
     if (this.rows.length === count) return;
     this.seen.disconnect();
-    this.rows = Array.from({ length: count }, (_, i) => new Row(i));
+    this.rows = Array.from({ length: count }, (_, i) => new RunLine(i));
     this.body.replaceChildren(...this.rows.map(({ node }) => node));
     for (const { node } of this.rows) this.seen.observe(node);
   }

@@ -35,7 +35,7 @@ const NO_STEPS = {
 };
 
 /** @param {SeriesName} name */
-const keyOf = ({ run, tag }) => JSON.stringify([run, tag]);
+const seriesKey = ({ run, tag }) => JSON.stringify([run, tag]);
 
 export class Session {
   /**
@@ -169,7 +169,7 @@ export class Session {
   /** All runs that can be chosen, as far as they are loaded. */
   get runs() {
     return this.series.map((name) => {
-      const found = this.known(name) ?? this.others.get(keyOf(name)) ?? null;
+      const found = this.known(name) ?? this.others.get(seriesKey(name)) ?? null;
       const isProblem = typeof found === "string";
       return { name, evolution: isProblem ? null : found, problem: isProblem ? found : null };
     });
@@ -186,15 +186,15 @@ export class Session {
     this.gathering = true;
     const next = () =>
       this.state.view === "runs" &&
-      this.wanted.find((name) => !this.known(name) && !this.others.has(keyOf(name)));
+      this.wanted.find((name) => !this.known(name) && !this.others.has(seriesKey(name)));
     for (let name = next(); name; name = next()) {
       const { role } = this.state;
       try {
         const found = await this.source.load(name, null, role, this.wantsSigned);
         if (role === this.state.role)
-          this.others.set(keyOf(name), found.length ? found : "No heatmaps yet");
+          this.others.set(seriesKey(name), found.length ? found : "No heatmaps yet");
       } catch (error) {
-        this.others.set(keyOf(name), error instanceof Error ? error.message : String(error));
+        this.others.set(seriesKey(name), error instanceof Error ? error.message : String(error));
       }
       this.changed();
     }
