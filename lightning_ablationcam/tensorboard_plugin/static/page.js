@@ -63,7 +63,7 @@ export class Page {
     this.panel = new Panel(verbs, this.share.node);
     this.large = new LargeView(verbs);
     this.gallery = new Gallery(verbs, this.main);
-    this.grid = new RunGrid(verbs, (names) => void session.want(names));
+    this.grid = new RunGrid(verbs, this.root, (names) => void session.want(names));
     this.legend = new Legend();
     this.summary = el("p", { className: "summary", role: "status" });
     this.tune = iconButton("tune", "Settings", () => this.togglePanel(this.panel.node.hidden));
@@ -75,8 +75,11 @@ export class Page {
     this.empty = el("div", { className: "empty", role: "status" });
     /** @type {number|null} */
     this.planned = null;
-    /** @type {{index: number, evolution: Evolution|null}} The step that the cards show. */
+    /** @type {{index: number, evolution: Evolution|null}} The step that was drawn last. */
     this.drawn = { index: -1, evolution: null };
+    /** When it came, and how many had come fast before it. */
+    this.moved = -Infinity;
+    this.hasty = 0;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.rest = undefined;
     const top = el(
@@ -92,7 +95,6 @@ export class Page {
       this.panel.node,
       this.main,
       this.large.node,
-      this.grid.node,
       liveText(),
     );
     this.togglePanel(matchMedia("(min-width: 960px)").matches);
@@ -222,20 +224,23 @@ export class Page {
   }
 
   /**
-   * Draw the cards; behind the large view only when its step comes to rest.
+   * Draw the cards; behind the large view, while steps follow each other fast, only when they rest.
    *
    * @param {Scene} scene
    */
   drawGallery(scene) {
     const { index, evolution } = scene.a;
-    const same = this.drawn.index === index || this.drawn.evolution !== evolution;
     clearTimeout(this.rest);
-    if (scene.probe === null || same) {
+    if (this.drawn.index !== index || this.drawn.evolution !== evolution) {
+      const now = performance.now();
+      this.hasty = now - this.moved < REST ? this.hasty + 1 : 0;
+      this.moved = now;
       this.drawn = { index, evolution };
-      return this.gallery.draw(scene);
     }
+    // Of two steps in a row the second may already be where the user stays.
+    if (scene.probe === null || this.hasty < 2) return this.gallery.draw(scene);
     this.rest = setTimeout(() => {
-      this.drawn = { index: -1, evolution: null };
+      this.hasty = 0;
       this.plan();
     }, REST);
     return true;

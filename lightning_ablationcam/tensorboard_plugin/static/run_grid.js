@@ -29,7 +29,7 @@ const COLUMNS = 8;
  *
  * @param {Evolution[]} evolutions
  */
-export function commonSteps(evolutions) {
+function commonSteps(evolutions) {
   const first = Math.min(...evolutions.map(({ numbers }) => numbers[0]));
   const last = Math.max(...evolutions.map(({ numbers }) => numbers[numbers.length - 1]));
   const most = Math.max(...evolutions.map(({ length }) => length));
@@ -46,7 +46,7 @@ export function commonSteps(evolutions) {
  * @param {number[]} steps
  * @param {number[]} numbers Those of the run.
  */
-export function nearestSteps(steps, numbers) {
+function nearestSteps(steps, numbers) {
   return steps.map((step) => {
     const index = nearestIndex(numbers, step);
     return nearestIndex(steps, numbers[index]) === steps.indexOf(step) ? index : null;
@@ -211,10 +211,12 @@ function finalNumbers(scene, side, place) {
 export class RunGrid {
   /**
    * @param {Verbs} verbs
+   * @param {Element} root What it stands in while it is open.
    * @param {(rows: SeriesName[]) => void} want Called with the runs that are in sight.
    */
-  constructor(verbs, want) {
+  constructor(verbs, root, want) {
     this.verbs = verbs;
+    this.root = root;
     /** @type {Scene|null} */
     this.scene = null;
     /** @type {RunRow[]} */
@@ -238,7 +240,12 @@ export class RunGrid {
       {
         className: "run-grid",
         "aria-labelledby": "run-grid-title",
-        on: { close: () => verbs.show({ view: "" }) },
+        on: {
+          close: () => {
+            this.node.remove();
+            verbs.show({ view: "" });
+          },
+        },
       },
       el(
         "header",
@@ -341,7 +348,10 @@ export class RunGrid {
     const loaded = of.flatMap(({ evolution }) => (evolution ? [evolution] : []));
     if (!loaded.length) return;
     this.of = of;
-    if (!this.node.open) this.node.showModal();
+    if (!this.node.open) {
+      this.root.append(this.node);
+      this.node.showModal();
+    }
     const probe = this.probeOf(scene);
     const name = scene.a.evolution.probes[probe].name;
     setText(this.title, `${shorten(name, 200)} in all runs`);

@@ -31,7 +31,7 @@ function patternOf(text, flags) {
  * @param {{search: string, hash: string}} address
  * @returns {(run: string) => boolean}
  */
-export function selectionIn({ search, hash }) {
+function selectionIn({ search, hash }) {
   const parts = new URLSearchParams(hash.replace(/^#/, ""));
   const sought = patternOf(new URLSearchParams(search).get("runFilter") ?? "", "i");
   const soughtBefore = patternOf(parts.get("regexInput") ?? "", "");
@@ -85,7 +85,7 @@ function folderOf(run) {
  * @returns {[folder: string, places: number[]][]} The places of its series; one folder of no name where
  *   there are not many.
  */
-export function seriesByFolder(series) {
+function seriesByFolder(series) {
   /** @type {Map<string, number[]>} */
   const folders = new Map();
   series.forEach(({ run }, place) => {
