@@ -38,7 +38,7 @@ def test_the_run_that_wrote_last_comes_first(board):
 
 
 def options(frame):
-    return frame.locator(".side-a select.series option")
+    return frame.locator(".top .side-a select.series option")
 
 
 def framed(page):
@@ -74,6 +74,24 @@ def in_runs(*names, **changes):
         evolution(run=name, probes=4, steps=steps, seed=seed, **changes)
         for seed, (name, steps) in enumerate(names)
     ]
+
+
+@needs_browser
+def test_the_run_on_show_stays_when_another_writes(page):
+    one, other = in_runs(("one", 3), ("other", 4))
+    tab = Tab().put(one, other)
+    with served(tab) as url:
+        show(page, url)
+        expect(page.locator(".top .count").first).to_have_text("3 of 3")
+        # Now the other one is listed first.
+        tab.series = dict(reversed(tab.series.items()))
+        with page.expect_response("**/data?*") as answered:
+            page.evaluate("location.hash = 'speed=8'")
+        assert "run=one" in answered.value.url
+        expect(options(page)).to_have_text(["other", "one"])
+        expect(page.locator(".top .count").first).to_have_text("3 of 3")
+        show(page, f"{url}&again")
+        expect(page.locator(".top .count").first).to_have_text("4 of 4")
 
 
 @needs_browser

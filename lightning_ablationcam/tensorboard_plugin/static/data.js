@@ -704,7 +704,7 @@ export class Server {
     const keys = [known?.data.maps_key, known?.data.stem].filter(Boolean).join(".");
     // A live run may grow between the two requests; then the maps no longer fit the steps.
     for (let tries = 0; tries < 4; tries++) {
-      const answer = await this.ask(`data?${new URLSearchParams({ run, tag, known: keys })}`);
+      const answer = await this.ask(`data?${new URLSearchParams({ known: keys, run, tag })}`);
       const etag = answer.headers.get("ETag");
       const same = known && etag && etag === known.etag;
       const evolution = same ? known : await this.newer(await this.parsed(answer), etag, known);

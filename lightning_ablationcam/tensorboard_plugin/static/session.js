@@ -225,7 +225,9 @@ export class Session {
       return found ?? selected[0] ?? null;
     };
     const { run, tag, brun, btag, compare } = this.state;
-    const a = find(run, tag);
+    // Where none is named, the run on show stays, though another may have written since.
+    const shown = series.find((one) => !run && one.run === this.a?.run && one.tag === this.a.tag);
+    const a = shown ?? find(run, tag);
     const b = a && compare !== "off" ? find(brun || a.run, btag || a.tag) : null;
     return { a, b, lost };
   }
