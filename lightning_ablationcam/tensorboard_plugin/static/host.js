@@ -169,7 +169,7 @@ export class Address {
     if (pair !== undefined) this.pair = pair;
     const state = pair === undefined ? history.state : { ...history.state, [PAIR]: pair };
     if (pair !== undefined || this.read() !== text)
-      history.replaceState(state, "", this.hashOf(text));
+      history.replaceState(state, "", this.link(text));
   }
 
   /**
@@ -185,7 +185,7 @@ export class Address {
     this.put(grid, { id, large: false });
     const { history } = this.window;
     this.pair = { id, large: true };
-    history.pushState({ ...history.state, [PAIR]: this.pair }, "", this.hashOf(large));
+    history.pushState({ ...history.state, [PAIR]: this.pair }, "", this.link(large));
     this.known = large;
   }
 
@@ -207,7 +207,7 @@ export class Address {
   }
 
   /**
-   * Where this very page shows a state.
+   * Where this very page shows a state: in full, as the page has a base that its address is not below.
    *
    * @param {string} text
    */

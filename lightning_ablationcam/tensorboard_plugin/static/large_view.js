@@ -136,6 +136,7 @@ export class LargeView {
     this.scene = scene;
     const { a, b, probe } = scene;
     if (probe === null) {
+      this.stage.forget();
       if (this.node.open) this.node.close();
       return true;
     }

@@ -131,6 +131,13 @@ export class Stage {
     else this.redraw();
   }
 
+  /** Begin anew, with all of a picture in sight. */
+  forget() {
+    this.drawn = null;
+    this.zoom.reset();
+    this.spot = null;
+  }
+
   redraw() {
     if (this.drawn) this.draw(this.drawn.scene, this.drawn.probe, this.drawn.picture);
   }
@@ -141,11 +148,7 @@ export class Stage {
    * @param {Picture|null} picture
    */
   draw(scene, probe, picture) {
-    if (this.drawn && this.drawn.probe !== probe) {
-      this.drawn = null; // to draw it once, with all of it in sight
-      this.zoom.reset();
-      this.spot = null;
-    }
+    if (this.drawn && this.drawn.probe !== probe) this.forget();
     this.drawn = { scene, probe, picture };
     const { state, b } = scene;
     const panes = panesOf(scene, probe);
