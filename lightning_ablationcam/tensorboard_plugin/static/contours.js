@@ -8,7 +8,7 @@
  * @typedef {object} Contour
  * @property {number} level
  * @property {string} color
- * @property {number} wide In pixels of a canvas whose longer side has 400 of them.
+ * @property {number} wide In pixels of the page.
  */
 
 /** Shares of the full colour at which lines are drawn, and how wide those are. */
@@ -73,8 +73,8 @@ function contourOf(values, height, width, level) {
  * @param {number} enlarged How often the context enlarges what is drawn: lines stay as wide.
  */
 export function drawContours(context, { values, height, width }, contours, enlarged) {
-  const { width: across, height: down } = context.canvas;
-  const unit = Math.max(across, down) / 400 / enlarged;
+  const { width: across, height: down, clientWidth } = context.canvas;
+  const unit = across / (clientWidth || across) / enlarged;
   context.lineCap = "round";
   for (const { level, color, wide } of contours) {
     const path = new Path2D();

@@ -10,13 +10,16 @@ import { UNKNOWN } from "./text.js";
 /** @import { Side } from "./scene.js" */
 
 /** Cells that are compared at most; in more than that, steps are left out. */
-const MOST_CELLS = 2e7;
+const MOST_CELLS = 4e6;
 
 /** Maps are known to 1/255 of their maximum: less than a few of those must not look like much. */
 const LEAST = 0.02;
 
 /** @type {WeakMap<Evolution, WeakMap<Evolution, Map<string, number>>>} */
 const largestFound = new WeakMap();
+
+/** @type {WeakMap<Side, number>} That of all cards: there is a new side for every drawing. */
+const fullOfAll = new WeakMap();
 
 /**
  * The numbers found of a pair of evolutions so far.
@@ -46,8 +49,14 @@ function largestNow(scene, b, probe) {
   const [h, w] = scene.a.evolution.shape;
   const same = h === b.evolution.shape[0] && w === b.evolution.shape[1];
   const other = same ? ofB : scene.shares(b, probe, h, w);
-  const held = (/** @type {number} */ share) => Math.min(1, Math.max(least, share));
-  return ofA.reduce((most, share, i) => Math.max(most, Math.abs(held(share) - held(other[i]))), 0);
+  let most = 0;
+  for (let i = 0; i < ofA.length; i++) {
+    const [x, y] = [ofA[i], other[i]];
+    const held = (x < least ? least : x > 1 ? 1 : x) - (y < least ? least : y > 1 ? 1 : y);
+    if (held > most) most = held;
+    else if (-held > most) most = -held;
+  }
+  return most;
 }
 
 /**
@@ -60,6 +69,18 @@ function largestNow(scene, b, probe) {
  * @returns {number} In shares of the colour scale.
  */
 export function fullDifference(scene, b, probes) {
+  if (probes !== scene.order) return largestOf(scene, b, probes);
+  let known = fullOfAll.get(b);
+  if (known === undefined) fullOfAll.set(b, (known = largestOf(scene, b, probes)));
+  return known;
+}
+
+/**
+ * @param {Scene} scene
+ * @param {Side} b
+ * @param {number[]} probes
+ */
+function largestOf(scene, b, probes) {
   const { a, tied } = scene;
   const found = knownOf(a.evolution, b.evolution);
   const at = tied ? "tied" : b.index;

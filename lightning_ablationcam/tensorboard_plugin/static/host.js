@@ -179,6 +179,8 @@ export class Address {
    * @param {string} large
    */
   enter(grid, large) {
+    // Whoever is that quick stays in one entry: the way back is being gone just now.
+    if (this.returning !== null) return void (this.returning = large);
     clearTimeout(this.timer);
     if (!this.isOurs) return;
     const id = `${Date.now()}-${Math.random()}`;
@@ -195,6 +197,7 @@ export class Address {
    * @param {string} grid What is to be shown there.
    */
   leave(grid) {
+    if (this.returning !== null) return void (this.returning = grid);
     clearTimeout(this.timer);
     if (!this.pair?.large || !this.isOurs) return this.write(grid);
     this.returning = grid;

@@ -287,8 +287,9 @@ export class Scene {
     const mostAgainst = against ? (side.at("against", probe) ?? 0) : 0;
     const largest = Math.max(most, mostAgainst);
     const unit = largest > 0 ? this.share(side, probe) / largest / 255 : 0;
-    const cells = Float32Array.from(map, (level) => level * most * unit);
-    against?.forEach((level, i) => (cells[i] -= level * mostAgainst * unit));
+    const cells = new Float32Array(map.length);
+    for (let i = 0; i < map.length; i++) cells[i] = map[i] * most * unit;
+    if (against) for (let i = 0; i < map.length; i++) cells[i] -= against[i] * mostAgainst * unit;
     return cells;
   }
 
