@@ -80,7 +80,9 @@ def ticks(legend):
 
 def lightness(rgb):
     """CIE L* a* b* of linear light."""
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
     f = np.cbrt(to_xyz @ np.clip(rgb, 0, 1) / [0.9505, 1, 1.089])
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
@@ -191,6 +193,13 @@ class TestNumbers:
         assert a.evaluate(color) == badges.first.evaluate(color)
         assert b.evaluate(color) == badges.last.evaluate(color)
         assert (a.evaluate(before), b.evaluate(before)) == ('"A " / "A: "', '"B " / "B: "')
+        # On a card as well, one below the other.
+        card_plot = page.locator(".card[data-probe='1'] .plot", has_text="Score")
+        numbers = [card_plot.locator(one) for one in (".value:not(.b)", ".value.b")]
+        assert [one.text_content() for one in numbers] == [a.inner_text(), b.inner_text()]
+        assert [one.evaluate(color) for one in numbers] == [a.evaluate(color), b.evaluate(color)]
+        above, below = (one.bounding_box() for one in numbers)
+        assert below["y"] >= above["y"] + above["height"]
         # With two runs, each line has the colour of its number.
         show(page, at, "run=version_0&brun=other&compare=side&probe=1&groups=Evidence")
         stroke = "node => getComputedStyle(node).stroke"

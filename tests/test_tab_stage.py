@@ -513,6 +513,21 @@ class TestZoom:
         assert page.evaluate("visualViewport.scale") == 1
         session.detach()
 
+    def test_one_finger_drags_what_is_enlarged(self, page, at):
+        fresh(page, at, self.STATE)
+        whole = pixels(page.locator(A)).astype(float)
+        box = frame(page).bounding_box()
+        page.keyboard.press("+")
+        session = page.context.new_cdp_session(page)
+        for kind, share in (("touchStart", 0.2), ("touchMove", 0.6), ("touchMove", 0.9)):
+            points = [{"x": box["x"] + share * box["width"], "y": box["y"] + 90}]
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        settled(page)
+        shown = pixels(page.locator(A)).astype(float)
+        assert np.abs(shown - self.crop(whole, 1.5, 0, (1 - 1 / 1.5) / 2)).mean() < 4
+        session.detach()
+
 
 class TestCells:
     def test_under_the_pointer(self, page, at):
@@ -530,6 +545,18 @@ class TestCells:
         page.mouse.move(2, 2)
         assert readings(page) == [""]
         expect(page.locator("dialog .cell")).to_be_hidden()
+
+    def test_under_a_finger(self, browser, at):
+        with watched(browser, viewport={"width": 400, "height": 800}, has_touch=True) as page:
+            show(page, at, "run=ramp&step=48&bstep=24&probe=0&scale=map&compare=side")
+            side = frame(page).bounding_box()["width"] / 8
+            frame(page).tap(position={"x": 4.5 * side, "y": 0.5 * side})
+            # It stays when the finger has gone.
+            assert [text.split(":")[0] for text in readings(page)] == [
+                "Row 1 of 8, column 5 of 8"
+            ] * 3
+            frame(page, 1).tap(position={"x": 0.5 * side, "y": 6.5 * side})
+            assert readings(page)[1].startswith("Row 7 of 8, column 1 of 8: 86 %")
 
     def test_enlarged(self, page, at):
         fresh(page, at, "run=ramp&step=48&probe=0&scale=map")
@@ -583,7 +610,9 @@ class TestCells:
             page.keyboard.press("ArrowRight")
         settled(page)
         assert readings(page)[0].startswith("Row 5 of 8, column 8 of 8: 100 %")
-        box, cell = (one.bounding_box() for one in (frame(page), page.locator("dialog .cell:visible")))
+        box, cell = (
+            one.bounding_box() for one in (frame(page), page.locator("dialog .cell:visible"))
+        )
         assert cell["x"] + cell["width"] == pytest.approx(box["x"] + box["width"], abs=1)
         page.keyboard.press("Home")
         settled(page)
@@ -623,7 +652,8 @@ def test_everything_is_reached_at_400_pixels(browser, at, state):
         for control in controls.all():
             control.scroll_into_view_if_needed()
             box = control.bounding_box()
-            assert box["x"] >= 0 and box["x"] + box["width"] <= 400, control
+            assert box["x"] >= 0, control
+            assert box["x"] + box["width"] <= 400, control
         # By keyboard, in the order in which they are seen: looks, zoom, pictures, steps.
         page.locator("dialog input[data-step=a]").focus()
         order = []

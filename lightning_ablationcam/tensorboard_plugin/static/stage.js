@@ -67,6 +67,8 @@ export class Stage {
     this.peeks = false;
     /** @type {Spot|null} */
     this.spot = null;
+    /** Whether that was put there by keyboard. */
+    this.byKey = false;
     this.zoom = new Zoom(() => this.redraw());
     /** @type {number|null} A wipe's place while it is dragged, before the address has it. */
     this.dragged = null;
@@ -116,6 +118,9 @@ export class Stage {
    * @param {boolean} byKey Whether that was by keyboard.
    */
   point(spot, byKey) {
+    // Where a pointer has put it, it stays when the focus goes from one figure to the next.
+    if (!spot && byKey && !this.byKey) return;
+    this.byKey = byKey;
     this.spot = spot && { x: Math.min(1, Math.max(0, spot.x)), y: Math.min(1, Math.max(0, spot.y)) };
     this.read();
     if (byKey && spot) announce(this.shown.map(({ pane }) => pane.read(spot)).join("\n"));
