@@ -891,6 +891,7 @@ class TestTwoSides:
         assert_state(page, scale="map", step="72", sides="for")
 
     def test_what_is_not_shown_is_not_asked_for(self, page, sides, tab_of_two_sides):
+        page.goto("about:blank")  # a page that holds nothing yet
         tab_of_two_sides.asked.clear()
         show(page, sides, "sides=for&step=24")
         assert [asked for asked in tab_of_two_sides.asked if "side=" in asked] == []

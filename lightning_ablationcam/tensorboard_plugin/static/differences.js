@@ -86,7 +86,7 @@ function largestOf(scene, b, probes) {
   const at = tied ? "tied" : b.index;
   const both = probes.filter((probe) => b.place(probe) !== null);
   const cells = both.length * a.evolution.length * a.evolution.cells;
-  const stride = Math.ceil(cells / MOST_CELLS);
+  const stride = Math.max(1, Math.ceil(cells / MOST_CELLS));
   const keyOf = (/** @type {number} */ probe) =>
     [probe, at, scene.scale, scene.signed, stride].join();
   const missing = both.filter((probe) => !found.has(keyOf(probe)));
