@@ -18,6 +18,8 @@ VIEWS = {
     "nothing passes": "search=nobody",
     "large": "probe=1",
     "large, compared": "probe=1&compare=side&bstep=first",
+    "large, all looks": "probe=1&look=all",
+    "large, wiped": "probe=1&compare=side&bstep=first&wipe=40&look=contour",
 }
 
 

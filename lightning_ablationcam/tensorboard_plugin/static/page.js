@@ -3,6 +3,7 @@
  */
 
 import { beginningsOf, ofExplained, ofSides, ringLabel, ringText, ringsAt } from "./alarms.js";
+import { fullDifference } from "./differences.js";
 import { announce, el, iconButton, liveText, setText } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { LargeView } from "./large_view.js";
@@ -199,7 +200,7 @@ export class Page {
     for (const transport of this.transports) transport.draw(scene);
     this.panel.draw(scene);
     this.share.draw(scene);
-    this.legend.draw(scene, scene.compare === "difference");
+    this.drawLegend(scene);
     setText(this.summary, summaryOf(scene));
     this.note(this.session.notes);
     this.empty.hidden = scene.order.length > 0;
@@ -207,6 +208,13 @@ export class Page {
     const arrived = !scene.pictures.busy;
     const complete = [this.gallery.draw(scene), this.large.draw(scene)].every(Boolean);
     if ((arrived && complete) || trouble !== null) this.ready();
+  }
+
+  /** @param {Scene} scene */
+  drawLegend(scene) {
+    const { b, compare, order } = scene;
+    const full = b && compare === "difference" ? fullDifference(scene, b, order) : null;
+    this.legend.draw(scene, { full });
   }
 
   /**
