@@ -129,7 +129,14 @@ export class LargeView {
    * @param {Picture|null} picture
    */
   drawFigures(scene, probe, picture) {
-    const panes = panesOf(scene, probe);
+    const rows = panesOf(scene, probe);
+    const panes = rows.flat();
+    // A and B alone have an order of their own, with their difference.
+    const isWide = scene.roles.length > 0 || scene.others.length > 0;
+    const isPair = isWide && panes.length === 2;
+    this.node.classList.toggle("wide", isWide && !isPair);
+    this.node.classList.toggle("pair", isPair);
+    this.place.style.setProperty("--columns", String(rows[0].length));
     while (this.figures.length < panes.length) {
       const figure = new Figure();
       this.figures.push(figure);

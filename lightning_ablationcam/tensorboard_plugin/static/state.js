@@ -11,7 +11,8 @@ export const PLUGIN = "ablation_cam";
 /**
  * Everything a shared view consists of. An empty step is the newest, whichever it is, of empty sides
  * both are shown where both were recorded, and of an empty measure the first. An alarm is "any" or its
- * name after a "=". Groups are those of curves that are open, "none" for none; the usual where empty.
+ * name after a "=". Beside each other stand all roles, or, where that is empty, none; further runs are
+ * listed as `runsToText` writes them. Groups are those of curves that are open, "none" for none; the usual where empty.
  */
 export const DEFAULTS = {
   run: "",
@@ -22,10 +23,12 @@ export const DEFAULTS = {
   btag: "",
   bstep: "first",
   together: "yes",
+  runs: "",
   colors: "viridis",
   opacity: "80",
   scale: "",
   role: "",
+  beside: "",
   sides: "",
   search: "",
   class: "",
@@ -52,6 +55,7 @@ const CHOICES = {
   together: ["yes", "no"],
   colors: SCALES,
   scale: ["", "map", "probe", "run"],
+  beside: ["", "roles"],
   sides: ["", "for"],
   prediction: ["", ...PREDICTIONS],
   size: ["s", "m", "l"],
