@@ -19,7 +19,8 @@ export class Figure {
    * @param {Pane} pane
    * @param {Picture|null} picture Null while it is on its way.
    */
-  draw({ kind, label, caption, draw }, picture) {
+  draw({ kind, label, caption, missing, draw }, picture) {
+    this.node.classList.toggle("missing", missing);
     setAttribute(this.canvas, "data-kind", kind);
     setAttribute(this.canvas, "aria-label", label);
     setText(this.caption, caption);

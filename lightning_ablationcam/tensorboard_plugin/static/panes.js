@@ -11,7 +11,7 @@ import { seriesOptions } from "./transport.js";
 /** @import { Scene, Side } from "./scene.js" */
 
 /** The sides' letters, by which their panes are told apart; those of A and B are written, too. */
-const LETTERS = "abcdef";
+const LETTERS = "abcdefg";
 
 /** How much of the name of a run or a class a caption has room for. */
 const LONGEST_NAME = 60;
@@ -107,6 +107,8 @@ function explainedBy(side, probe) {
 function mapOf(scene, side, probe) {
   const { role } = side.evolution;
   if (!scene.roles.length) return explainedBy(side, probe);
+  const isRecorded = !role || side.at("maxima", probe) !== null || side.at("classes", probe) !== null;
+  if (!isRecorded) return `${roleOf(scene, side)}: not recorded at this step`;
   // Layers are asked about the same class.
   const words = [roleOf(scene, side), isOfClass(role) ? explainedBy(side, probe) : ""];
   return words.filter(Boolean).join(": ");

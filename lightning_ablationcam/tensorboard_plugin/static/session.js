@@ -7,6 +7,7 @@ import { announce } from "./elements.js";
 import { onHostReload } from "./host.js";
 import { nearestIndex } from "./numbers.js";
 import { Pictures } from "./pictures.js";
+import { isOfClass } from "./roles.js";
 import { MOST_RUNS, textToRuns } from "./run_list.js";
 import { Scene, Side } from "./scene.js";
 import { selectProbes } from "./selection.js";
@@ -253,6 +254,8 @@ export class Session {
   get roles() {
     if (!this.state.beside) return [];
     const roles = [...new Set(this.shown.flatMap((one) => one.roles))];
+    // Classes beside each other, and then the layers.
+    roles.sort((x, y) => Number(isOfClass(y)) - Number(isOfClass(x)));
     const here = this.shown.every((one) => roles.every((role) => one.holds(role)));
     return here && roles.length ? ["", ...roles] : [];
   }
