@@ -187,9 +187,14 @@ class TestRoles:
         assert_state(page, step="192", role="rival")
         page.keyboard.press("R")
         expect(pane(page, "a:rival")).to_be_visible()
-        # Back to what was shown before.
+        # Back to what was shown before; also by the other key, which never goes past the rival.
         page.keyboard.press("R")
         expect(page.locator(".summary")).to_contain_text("map of: rival")
+        page.keyboard.press("R")
+        expect(pane(page, "a:rival")).to_be_visible()
+        page.keyboard.press("r")
+        expect(page.locator(".summary")).to_contain_text("map of: rival")
+        assert_state(page, step="192", role="rival")
         page.keyboard.press("r")
         expect(page.locator(".summary")).not_to_contain_text("rival")
         assert kinds(page) == ["a"]
@@ -268,6 +273,23 @@ class TestRoles:
             assert sorted(asked) == wanted
             page.keyboard.press("s")
             expect(page.locator(".top .legend")).not_to_contain_text("against")
+
+    def test_a_run_that_grows_brings_the_new_maps_of_all_alone(self, page, made):
+        tab = Tab().put(made.first(8))
+        with served(tab) as url:
+            show(page, url, "beside=roles&scale=map")
+            tab.put(made)
+            tab.asked.clear()
+            show(page, url, "beside=roles&scale=map&step=288")
+            expect(page.locator(".top .count").first).to_have_text("12 of 12")
+            settled(page)
+            asked = {one.get("role", ""): one.get("from") for one in maps_asked(tab)}
+            assert asked == {"": "8", "rival": "8", "layer3": "8"}
+            grown = [pixels(pane(page, kind)) for kind in kinds(page)]
+            page.goto("about:blank")
+            show(page, url, "beside=roles&scale=map&step=288")
+            for kind, shown in zip(kinds(page), grown, strict=True):
+                assert (pixels(pane(page, kind)) == shown).all()
 
     def test_what_is_stated_of_a_layer_stands_below_it(self, page):
         made = with_layer(evolution(probes=2, steps=3, roles=("rival",)))
