@@ -78,9 +78,9 @@ export class Page {
       el("div", { className: "line-up" }, this.tune, this.summary, this.legend.node),
     );
     const heading = el("h2", { className: "unseen" }, "Probes");
-    this.main.append(top, this.alert, this.notes, heading, this.gallery.node, this.empty);
+    const title = el("h1", { className: "unseen" }, PAGE_TITLE);
+    this.main.append(title, top, this.alert, this.notes, heading, this.gallery.node, this.empty);
     this.root.append(
-      el("h1", { className: "unseen" }, PAGE_TITLE),
       this.panel.node,
       this.main,
       this.large.node,
