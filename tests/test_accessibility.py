@@ -16,7 +16,10 @@ VIEWS = {
     "side by side": "compare=side",
     "difference": "compare=difference",
     "nothing passes": "search=nobody",
+    "maps side by side": "beside=roles",
+    "runs side by side": "runs=second",
     "large": "probe=1",
+    "large, maps side by side": "probe=1&beside=roles&runs=second",
     "large, compared": "probe=1&compare=side&bstep=first",
 }
 
