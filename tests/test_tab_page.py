@@ -1163,7 +1163,7 @@ class TestWords:
             heat = signed_shares(made, 3, 1, role="layer3").astype(np.float32)
             assert_close(pixels(card(page, 1)), overlay(picture, heat, signed=True))
             options = page.get_by_label("Map shown").first.locator("option").all_inner_texts()
-            assert options == ["Explained", "layer3"]
+            assert options == ["Explained", "layer3", "Side by side"]
 
 
 class TestText:

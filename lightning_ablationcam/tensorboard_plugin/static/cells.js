@@ -64,22 +64,23 @@ export function cellText(scene, side, probe, spot) {
 }
 
 /**
- * What A has more or less than B at a place, as the difference map draws it.
+ * What A has more or less than another side at a place, as the difference map draws it.
  *
  * @param {Scene} scene
- * @param {Side} b
+ * @param {Side} b The other side.
  * @param {number} probe
  * @param {Spot} spot
+ * @param {string} name What the other side is called.
  */
-export function differenceText(scene, b, probe, spot) {
-  const { a } = scene;
+export function differenceText(scene, b, probe, spot, name) {
+  const a = scene.a.of(b.evolution.role);
   if (String(a.evolution.shape) !== String(b.evolution.shape))
-    return "A and B have other cells: no cell is in both";
+    return `A and ${name} have other cells: no cell is in both`;
   const least = scene.signed ? -1 : 0;
   const [ofA, ofB] = [a, b].map((side) => {
     const share = scene.cells(side, probe)[cellAt(side, spot).index];
     return Math.min(1, Math.max(least, share));
   });
   const text = scene.signed ? signedOfScale : ofScale;
-  return `${placeText(a, spot)}: ${signedOfScale(ofA - ofB)} (A ${text(ofA)}, B ${text(ofB)} of the full colour)`;
+  return `${placeText(a, spot)}: ${signedOfScale(ofA - ofB)} (A ${text(ofA)}, ${name} ${text(ofB)} of the full colour)`;
 }

@@ -118,9 +118,9 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
  * @typedef {object} Source
  * @property {boolean} live Whether there may be more of them later.
  * @property {() => Promise<{series: SeriesName[], message: string|null}>} list
- * @property {(name: SeriesName, known: Evolution|null, role: string, signed: boolean) =>
- *   Promise<Evolution>} load With the maps of a role, if it is given and there are such, and with what
- *   speaks against it, if both signs are wanted.
+ * @property {(name: SeriesName, known: Evolution|null, roles: string[]|null, signed: boolean) =>
+ *   Promise<Evolution>} load With the maps of these roles, as far as there are such, null for all, and
+ *   with what speaks against them, if both signs are wanted.
  * @property {(address: string) => string} picture The address at which a picture can be loaded.
  */
 
@@ -245,6 +245,15 @@ export class Evolution {
       layers.push({ held: this.heldAgainst, role, address, size: this.sizeOf(role) });
     }
     return layers.filter((one) => one.held.get(role)?.length !== this.length * one.size);
+  }
+
+  /**
+   * These roles, or all of them, that of the classes explained among them.
+   *
+   * @param {string[]|null} roles
+   */
+  named(roles) {
+    return roles ?? ["", ...this.roles];
   }
 
   /**
@@ -563,10 +572,10 @@ export class Server {
    *
    * @param {SeriesName} name
    * @param {Evolution|null} known
-   * @param {string} role
+   * @param {string[]|null} roles
    * @param {boolean} signed
    */
-  async load({ run, tag }, known, role, signed) {
+  async load({ run, tag }, known, roles, signed) {
     // A live run may grow between the two requests; then the maps no longer fit the steps.
     for (let tries = 0; tries < 4; tries++) {
       const answer = await this.ask(`data?${new URLSearchParams({ run, tag })}`);
@@ -575,15 +584,18 @@ export class Server {
       const evolution = same ? known : await this.newer(await this.parsed(answer), etag, known);
       if (!evolution) continue;
       let current = true;
-      for (const { held, address, size } of evolution.missing(role, signed)) {
+      const asked = evolution.named(roles);
+      const layers = asked.flatMap((role) => evolution.missing(role, signed));
+      for (const { held, role, address, size } of layers) {
         const maps = await this.maps(address, held.get(role), size, evolution.length);
         if (!maps) current = false;
         else held.set(role, maps);
       }
       if (!current) continue;
-      if (evolution.holds(role, signed)) return evolution;
+      const lost = asked.find((role) => !evolution.holds(role, signed));
+      if (lost === undefined) return evolution;
       throw new Problem(
-        `The heatmaps of “${shorten(role || run)}” came incomplete. Reload the page.`,
+        `The heatmaps of “${shorten(lost || run)}” came incomplete. Reload the page.`,
       );
     }
     throw new Problem("The run grows faster than it can be read. Wait a moment and reload.");
@@ -664,16 +676,16 @@ export class Report {
   /**
    * @param {SeriesName} name One that `list` gave.
    * @param {Evolution|null} known
-   * @param {string} role
+   * @param {string[]|null} roles
    * @param {boolean} signed
    */
-  async load({ run, tag }, known, role, signed) {
+  async load({ run, tag }, known, roles, signed) {
     const data = /** @type {SeriesData} */ (
       this.all.find((series) => series.run === run && series.tag === tag)
     );
     const evolution = known ?? new Evolution(data, contentOf(data.maps));
-    for (const { held, address } of evolution.missing(role, signed))
-      held.set(role, contentOf(address));
+    const layers = evolution.named(roles).flatMap((role) => evolution.missing(role, signed));
+    for (const { held, role, address } of layers) held.set(role, contentOf(address));
     return evolution;
   }
 

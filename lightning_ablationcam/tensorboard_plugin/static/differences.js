@@ -2,12 +2,11 @@
  * How large differences between A and B are, so that their colours can be read.
  */
 
-import { nearestIndex } from "./numbers.js";
-import { Scene } from "./scene.js";
+import { largest, nearestIndex } from "./numbers.js";
 import { UNKNOWN } from "./text.js";
 
 /** @import { Evolution } from "./data.js" */
-/** @import { Side } from "./scene.js" */
+/** @import { Scene, Side } from "./scene.js" */
 
 /** Cells that are compared at most; in more than that, steps are left out. */
 const MOST_CELLS = 4e6;
@@ -18,7 +17,7 @@ const LEAST = 0.02;
 /** @type {WeakMap<Evolution, WeakMap<Evolution, Map<string, number>>>} */
 const largestFound = new WeakMap();
 
-/** @type {WeakMap<Side, number>} That of all cards: there is a new side for every drawing. */
+/** @type {WeakMap<Scene, number>} That of all cards. */
 const fullOfAll = new WeakMap();
 
 /**
@@ -36,17 +35,18 @@ function knownOf(a, b) {
 }
 
 /**
- * The largest difference of a probe's cells at the step of a scene, in shares of the colour scale.
+ * The largest difference of a probe's cells between two sides, in shares of the colour scale.
  *
  * @param {Scene} scene
+ * @param {Side} a
  * @param {Side} b
  * @param {number} probe
  */
-function largestNow(scene, b, probe) {
+function largestNow(scene, a, b, probe) {
   const least = scene.signed ? -1 : 0;
-  const [ofA, ofB] = [scene.a, b].map((side) => scene.cells(side, probe));
+  const [ofA, ofB] = [a, b].map((side) => scene.cells(side, probe));
   // Of other cells, there is none that both have.
-  const [h, w] = scene.a.evolution.shape;
+  const [h, w] = a.evolution.shape;
   const same = h === b.evolution.shape[0] && w === b.evolution.shape[1];
   const other = same ? ofB : scene.shares(b, probe, h, w);
   let most = 0;
@@ -60,51 +60,75 @@ function largestNow(scene, b, probe) {
 }
 
 /**
+ * The sides that A's difference maps are made with: B and, where the view shows differences alone,
+ * the further runs; each of every role that is shown and that it has.
+ *
+ * @param {Scene} scene
+ * @returns {Side[]}
+ */
+export function comparedWith({ b, others, roles, compare }) {
+  if (!b) return [];
+  const sides = compare === "difference" ? [b, ...others] : [b];
+  if (!roles.length) return sides;
+  return sides.flatMap((side) =>
+    roles
+      .filter((role) => !role || side.evolution.roles.includes(role))
+      .map((role) => side.of(role)),
+  );
+}
+
+/**
  * The difference that has the full colour: the largest of these probes over all of A's steps, so that
  * colours mean the same at each of them, and the scale keeps still while a run is played.
  *
  * @param {Scene} scene
- * @param {Side} b
+ * @param {Side[]} others Those that A is compared with.
  * @param {number[]} probes
  * @returns {number} In shares of the colour scale.
  */
-export function fullDifference(scene, b, probes) {
-  if (probes !== scene.order) return largestOf(scene, b, probes);
-  let known = fullOfAll.get(b);
-  if (known === undefined) fullOfAll.set(b, (known = largestOf(scene, b, probes)));
+export function fullDifference(scene, others, probes) {
+  const find = () =>
+    others.reduce((most, other) => Math.max(most, largestOf(scene, other, probes)), LEAST);
+  if (probes !== scene.order) return find();
+  // Every card asks for it.
+  let known = fullOfAll.get(scene);
+  if (known === undefined) fullOfAll.set(scene, (known = find()));
   return known;
 }
 
 /**
+ * The same with one other side.
+ *
  * @param {Scene} scene
  * @param {Side} b
  * @param {number[]} probes
  */
 function largestOf(scene, b, probes) {
-  const { a, tied } = scene;
+  const a = scene.a.of(b.evolution.role);
   const found = knownOf(a.evolution, b.evolution);
-  const at = tied ? "tied" : b.index;
+  // Further runs move with A.
+  const isFurther = scene.others.some((one) => one.evolution.explained === b.evolution.explained);
+  const follows = scene.tied || isFurther;
+  const at = follows ? "follows" : b.index;
   const both = probes.filter((probe) => b.place(probe) !== null);
   const cells = both.length * a.evolution.length * a.evolution.cells;
   const stride = Math.max(1, Math.ceil(cells / MOST_CELLS));
-  const keyOf = (/** @type {number} */ probe) =>
-    [probe, at, scene.scale, scene.signed, stride].join();
+  // What is shown beside it shares the scale.
+  const beside = scene.sides.map(({ evolution: { run, tag } }) => [run, tag]);
+  const look = JSON.stringify([at, scene.scale, scene.signed, stride, scene.roles, beside]);
+  const keyOf = (/** @type {number} */ probe) => `${probe} ${look}`;
   const missing = both.filter((probe) => !found.has(keyOf(probe)));
   for (let index = 0; missing.length && index < a.evolution.length; index += stride) {
     const step = a.evolution.numbers[index];
-    const beside = tied ? b.moved(nearestIndex(b.evolution.numbers, step)) : b;
-    const then = new Scene({ ...scene, a: a.moved(index), b: beside });
+    const other = follows ? b.moved(nearestIndex(b.evolution.numbers, step)) : b;
     for (const probe of missing) {
-      const most = Math.max(found.get(keyOf(probe)) ?? 0, largestNow(then, beside, probe));
-      found.set(keyOf(probe), most);
+      const now = largestNow(scene, a.moved(index), other, probe);
+      found.set(keyOf(probe), Math.max(found.get(keyOf(probe)) ?? 0, now));
     }
   }
   // What was left out may be larger, but is never beyond the scale when it is shown.
-  const ofNow = stride > 1 ? both.map((probe) => largestNow(scene, b, probe)) : [];
-  return [...both.map((probe) => found.get(keyOf(probe)) ?? 0), ...ofNow].reduce(
-    (most, one) => Math.max(most, one),
-    LEAST,
-  );
+  const ofNow = stride > 1 ? both.map((probe) => largestNow(scene, a, b, probe)) : [];
+  return largest([...both.map((probe) => found.get(keyOf(probe)) ?? 0), ...ofNow]);
 }
 
 /**

@@ -101,7 +101,8 @@ export class Figure {
    * @param {View} view
    */
   draw({ pane, look, caption, wiped = null }, picture, view) {
-    this.side = pane.side;
+    this.side = pane.missing ? null : pane.side;
+    this.node.classList.toggle("missing", pane.missing);
     setAttribute(this.canvas, "data-kind", pane.kind);
     setAttribute(this.canvas, "data-look", look);
     setAttribute(this.canvas, "aria-label", pane.label);

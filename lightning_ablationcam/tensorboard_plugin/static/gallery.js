@@ -16,6 +16,28 @@ import { shorten } from "./text.js";
 /** @import { Picture } from "./pictures.js" */
 /** @import { Scene, Side, Verbs } from "./scene.js" */
 
+/** A picture on a card, and what it is below it where there are several. */
+class CardPane {
+  constructor() {
+    this.canvas = el("canvas");
+    this.brief = el("span", { className: "brief", dir: "auto", hidden: true });
+    this.node = el("span", { className: "pane" }, this.canvas, this.brief);
+  }
+
+  /**
+   * @param {Pane} pane
+   * @param {Picture|null} picture Null while it is on its way.
+   */
+  draw({ brief, caption, draw, kind, missing }, picture) {
+    this.node.dataset.pane = kind;
+    this.node.classList.toggle("missing", missing);
+    this.node.title = brief && caption;
+    this.brief.hidden = !brief;
+    setText(this.brief, brief);
+    if (picture) draw(this.canvas, picture, CARD);
+  }
+}
+
 /** A probe in the gallery. */
 class Card {
   /**
@@ -26,8 +48,8 @@ class Card {
   constructor({ show, seek }, probe, name) {
     this.probe = probe;
     this.visible = false;
-    /** @type {HTMLCanvasElement[]} One for each pane, and those that were needed before. */
-    this.canvases = [];
+    /** @type {CardPane[]} One for each pane, and those that were needed before. */
+    this.panes = [];
     this.open = el(
       "button",
       {
@@ -48,8 +70,7 @@ class Card {
         el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }),
         this.alarm,
       ),
-      this.facts.node,
-      this.curves.node,
+      el("div", { className: "numbers" }, this.facts.node, this.curves.node),
     );
   }
 
@@ -70,7 +91,7 @@ class Card {
     this.curves.draw(scene, probe);
     this.node.classList.toggle("missing", scene.lacks(probe));
     const picture = scene.pictures.get(a.evolution, probe);
-    this.drawPanes(panesOnCard(scene, probe), picture);
+    this.drawPanes(panesOnCard(scene, probe).flat(), picture);
     return picture !== null;
   }
 
@@ -79,18 +100,14 @@ class Card {
    * @param {Picture|null} picture
    */
   drawPanes(panes, picture) {
-    while (this.canvases.length < panes.length) {
-      const canvas = el("canvas");
-      this.canvases.push(canvas);
-      this.open.append(canvas);
+    while (this.panes.length < panes.length) {
+      const pane = new CardPane();
+      this.panes.push(pane);
+      this.open.append(pane.node);
     }
-    this.canvases.forEach((canvas, i) => {
-      canvas.hidden = i >= panes.length;
-      if (!picture || canvas.hidden) return;
-      // An empty place, as large as its neighbour.
-      const { width, height } = this.canvases[0];
-      if (panes[i].missing) Object.assign(canvas, { width, height });
-      else panes[i].draw(canvas, picture, CARD);
+    this.panes.forEach((one, i) => {
+      one.node.hidden = i >= panes.length;
+      if (panes[i]) one.draw(panes[i], picture);
     });
   }
 
@@ -142,6 +159,9 @@ export class Gallery {
    */
   draw(scene) {
     this.node.dataset.size = scene.state.size;
+    const first = panesOnCard(scene, 0)[0];
+    this.node.style.setProperty("--columns", String(first.length));
+    this.node.classList.toggle("captioned", first[0].brief !== "");
     this.deal(scene.a.evolution);
     this.arrange(scene.order);
     let complete = this.looked || !this.order.length;

@@ -145,7 +145,6 @@ export class LargeView {
     this.time.draw(scene);
     this.timeOfB.draw(scene);
     this.node.classList.toggle("comparing", b !== null);
-    this.node.classList.toggle("wide", b !== null || scene.state.look === ALL_LOOKS);
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
     this.tellAlarms(b ? [a, b] : [a], probe);
@@ -154,6 +153,11 @@ export class LargeView {
     this.markFlips(a.evolution, probe);
     const picture = scene.pictures.get(a.evolution, probe);
     this.stage.draw(scene, probe, picture);
+    const { many } = this.stage.node.dataset;
+    const isMany = many === "many";
+    this.node.classList.toggle("many", isMany);
+    this.node.classList.toggle("wide", b !== null || isMany || scene.state.look === ALL_LOOKS);
+    this.node.classList.toggle("pair", many === "pair");
     if (!picture) return false;
     this.strip.draw(scene, probe, picture);
     return true;

@@ -4,7 +4,9 @@
 
 import { ofScale } from "./differences.js";
 import { el, setAttribute, setText } from "./elements.js";
+import { largest } from "./numbers.js";
 import { PALE_GROUND, contextOf, offscreen } from "./pictures.js";
+import { isOfClass } from "./roles.js";
 import { percent } from "./text.js";
 
 /** @import { Scene } from "./scene.js" */
@@ -14,12 +16,14 @@ import { percent } from "./text.js";
  *
  * @param {Scene} scene
  */
-function fullColour({ scale, signed, a, b }) {
+function fullColour({ scale, signed, a, sides, roles }) {
   const most = signed ? "largest value" : "maximum";
-  if (scale === "map") return `each map's own ${most}`;
-  if (scale === "probe") return `a map's ${most} at its probe's largest balance`;
-  const strongest = Math.max(a.evolution.strongestOfAll, b?.evolution.strongestOfAll ?? 0);
-  return `a map's ${most} at the largest balance of the run, ${percent(strongest)}`;
+  // Only of the classes explained a balance is known.
+  if (scale === "map" || a.evolution.role) return `each map's own ${most}`;
+  const shares = roles.filter(isOfClass).length > 1 ? ", of the class with most evidence" : "";
+  if (scale === "probe") return `a map's ${most} at its probe's largest balance${shares}`;
+  const strongest = largest(sides.map(({ evolution }) => evolution.strongestOfAll));
+  return `a map's ${most} at the largest balance of the run, ${percent(strongest)}${shares}`;
 }
 
 /**
@@ -40,7 +44,7 @@ function wordsOf(scene, difference, look) {
   if (difference !== null) {
     const most = ofScale(difference);
     return {
-      low: "more in B",
+      low: scene.others.length ? "more in the other" : "more in B",
       high: `more in A · ${meaning}`,
       ticks: [`−${most}`, "0", `+${most}`],
       label:

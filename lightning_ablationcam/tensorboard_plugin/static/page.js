@@ -3,7 +3,7 @@
  */
 
 import { beginningsOf, ofExplained, ofSides, ringLabel, ringText, ringsAt } from "./alarms.js";
-import { fullDifference } from "./differences.js";
+import { comparedWith, fullDifference } from "./differences.js";
 import { announce, el, iconButton, liveText, setText } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { LargeView } from "./large_view.js";
@@ -28,7 +28,7 @@ const EXAMPLE =
  *
  * @param {Scene} scene
  */
-function summaryOf({ a, b, order, pictures: { failed }, role }) {
+function summaryOf({ a, b, order, pictures: { failed }, role, roles }) {
   const { evolution } = a;
   const all = evolution.probes.length;
   const count =
@@ -37,6 +37,7 @@ function summaryOf({ a, b, order, pictures: { failed }, role }) {
       : `${order.length} of ${all} probes`;
   const words = [count, `layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`];
   if (role) words.push(`map of: ${role}`);
+  if (roles.length) words.push(`${roles.length} maps side by side, numbers of the class explained`);
   const rings = (b ? [a, b] : [a]).map((side) =>
     ringsAt(side.evolution, side.index).map(
       (ring) => `alarm: ${ringLabel(side.evolution, ring)}`,
@@ -108,9 +109,10 @@ export class Page {
     const target = event.target instanceof Element ? event.target : document.body;
     const slider = target.matches("input[data-step]");
     // Fields, lists and switches have their own use for these keys.
-    if (target.matches("input, select, textarea") && !(slider && /^[ aArs]$/.test(event.key)))
+    if (target.matches("input, select, textarea") && !(slider && /^[ aArRs]$/.test(event.key)))
       return;
     if (event.key === "r" && a.roles.length) return this.turnRole(a.roles);
+    if (event.key === "R" && a.roles.length) return this.turnBeside();
     if (event.key === "s" && a.signedRoles.length) return this.turnSides();
     const { b, tied } = session;
     if (event.key === "a" && (a.alarms.length || b?.alarms.length)) return this.goToAlarm("a");
@@ -135,9 +137,18 @@ export class Page {
   turnRole(roles) {
     const { state, verbs } = this.session;
     const other = roles.includes("rival") ? "rival" : roles[0];
-    const role = roles.includes(state.role) ? "" : other;
-    verbs.show({ role });
+    // From all of them it goes to the other one.
+    const role = roles.includes(state.role) && !state.beside ? "" : other;
+    verbs.show({ role, beside: "" });
     announce(`Map of ${role || "the class explained"}`);
+  }
+
+  /** Show all maps side by side, and one alone again. */
+  turnBeside() {
+    const { state, verbs } = this.session;
+    const beside = state.beside ? "" : "roles";
+    verbs.show({ beside });
+    announce(beside ? "All maps side by side" : `Map of ${state.role || "the class explained"}`);
   }
 
   /**
@@ -213,7 +224,7 @@ export class Page {
   /** @param {Scene} scene */
   drawLegend(scene) {
     const { b, compare, order } = scene;
-    const full = b && compare === "difference" ? fullDifference(scene, b, order) : null;
+    const full = b && compare === "difference" ? fullDifference(scene, comparedWith(scene), order) : null;
     this.legend.draw(scene, { full });
   }
 

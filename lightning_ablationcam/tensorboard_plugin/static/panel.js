@@ -4,6 +4,7 @@
 
 import { Segments, el, field, setOptions, setText } from "./elements.js";
 import { alarmLabel, ofSides, ruleText } from "./alarms.js";
+import { FurtherRuns } from "./further_runs.js";
 import { RoleSwitch } from "./role_switch.js";
 import { classOf, hasAlarm, measureOf, sortChoices } from "./selection.js";
 
@@ -27,7 +28,7 @@ function keyHints() {
     [["Space"], " play"],
   ]);
   const parts = hints.flatMap(([keys, does]) => [...keys.map((key) => el("kbd", {}, key)), does]);
-  const rival = el("span", {}, " ", el("kbd", {}, "r"), " rival");
+  const rival = el("span", {}, " ", el("kbd", {}, "r"), " rival ", el("kbd", {}, "Shift"), " ", el("kbd", {}, "r"), " all maps");
   const sides = el("span", {}, " ", el("kbd", {}, "s"), " for, against");
   const alarm = el("span", {}, " ", el("kbd", {}, "a"), " next alarm");
   const ofB = el("span", {}, " ", el("kbd", {}, "Shift"), " ", el("kbd", {}, "a"), " of B");
@@ -64,6 +65,7 @@ export class Panel {
       return node;
     };
     this.role = new RoleSwitch(verbs);
+    this.runs = new FurtherRuns(verbs);
     this.keys = keyHints();
     this.compare = new Segments(
       "View",
@@ -159,7 +161,7 @@ export class Panel {
     this.node = el(
       "aside",
       { id: "panel", "aria-label": "Settings" },
-      section("Compare", this.compare.node, this.tie),
+      section("Compare", this.compare.node, this.tie, this.runs.node),
       section("Heat", this.role.node, this.colorsField, opacity, this.scale.node),
       section(
         "Probes",
@@ -179,6 +181,7 @@ export class Panel {
     const { state, a, b, scale } = scene;
     const { evolution } = a;
     this.role.draw(scene);
+    this.runs.draw(scene);
     this.keys.rival.hidden = !evolution.roles.length;
     this.keys.sides.hidden = !evolution.signedRoles.length;
     const evolutions = (b ? [a, b] : [a]).map((side) => side.evolution.explained);

@@ -6,7 +6,9 @@
 import { colorTables } from "./colors.js";
 import { CONTOURS, drawContours } from "./contours.js";
 import { driftBetween, interpolate } from "./maps.js";
+import { largest } from "./numbers.js";
 import { drawOverlay } from "./pictures.js";
+import { isOfClass } from "./roles.js";
 
 /** @import { Evolution, SeriesName } from "./data.js" */
 /** @import { How } from "./looks.js" */
@@ -54,6 +56,19 @@ export class Side {
    */
   moved(index) {
     const side = new Side(this.evolution, index);
+    side.places = this.places;
+    return side;
+  }
+
+  /**
+   * The same step and probes of another map: of a role, or "" for the classes explained.
+   *
+   * @param {string} role
+   */
+  of(role) {
+    const evolution = this.evolution.explained.as(role);
+    if (!evolution || evolution === this.evolution) return this;
+    const side = new Side(evolution, this.index);
     side.places = this.places;
     return side;
   }
@@ -152,6 +167,20 @@ export class Side {
   }
 
   /**
+   * The largest heat of a probe in units of the score. Heat itself is a share of the score of its own
+   * class: of two classes it cannot be compared. Null where that is not known.
+   *
+   * @param {number} probe
+   * @param {boolean} signed Whether what speaks against the class counts, too.
+   */
+  evidence(probe, signed) {
+    const [most, score] = [this.at("maxima", probe), this.at("scores", probe)];
+    if (most === null || score === null) return null;
+    const against = signed ? (this.at("against", probe) ?? 0) : 0;
+    return Math.max(most, against) * Math.abs(score);
+  }
+
+  /**
    * How strong the map of a probe is; 0 where it has no place.
    *
    * @param {number} probe
@@ -199,11 +228,14 @@ function clip(share, least = 0) {
  * @property {State} state
  * @property {Side} a
  * @property {Side|null} b Null where nothing is compared.
+ * @property {Side[]} [others] Further runs, at the steps nearest to A's.
  * @property {number[]} order The probes in the gallery, in their order there.
  * @property {SeriesName[]} series All that can be chosen.
  * @property {Pictures} pictures
  * @property {boolean} playing
  * @property {string} role Whose maps are shown; "" for the classes explained.
+ * @property {string[]} [roles] Whose maps stand beside each other, "" among them; none where they do
+ *   not.
  * @property {boolean} signed Whether both signs are shown: also what speaks against the classes.
  * @property {boolean} tied Whether B's step is A's: two runs that move together.
  */
@@ -211,15 +243,18 @@ function clip(share, least = 0) {
 /** The state, both sides, colours and scale; and how heat is drawn with them. */
 export class Scene {
   /** @param {SceneParts} parts */
-  constructor({ state, a, b, order, series, pictures, playing, role, signed, tied }) {
+  constructor(parts) {
+    const { state, a, b, order, series, pictures, playing, role, signed, tied } = parts;
     this.state = state;
     this.a = a;
     this.b = b;
+    this.others = parts.others ?? [];
     this.order = order;
     this.series = series;
     this.pictures = pictures;
     this.playing = playing;
     this.role = role;
+    this.roles = parts.roles ?? [];
     this.signed = signed;
     this.tied = tied;
     this.compare = b ? state.compare : "off";
@@ -238,6 +273,11 @@ export class Scene {
    */
   at(index) {
     return new Scene({ ...this, a: new Side(this.a.evolution, index) });
+  }
+
+  /** All of them: A, B where there is one, and the further runs. */
+  get sides() {
+    return [this.a, ...(this.b ? [this.b] : []), ...this.others];
   }
 
   /**
@@ -265,12 +305,39 @@ export class Scene {
    * @param {number} probe
    */
   share(side, probe) {
-    let full = side.full(probe, this.scale);
-    // Two runs side by side share one scale: otherwise the same colour would mean different heat.
-    const other = side === this.a ? this.b : this.a;
-    if (other && this.scale !== "map") full = Math.max(full, other.full(probe, this.scale));
     // On its own scale a map has the full colour, however little speaks for the class.
-    return this.scale === "map" ? 1 : full > 0 ? side.strength(probe) / full : 0;
+    if (this.hasOwnScale(side.evolution.role)) return 1;
+    // Runs side by side share one scale: otherwise the same colour would mean different heat.
+    const full = largest(this.sides.map((one) => one.full(probe, this.scale)));
+    const shown = this.roles.length ? side.of("") : side;
+    return full > 0 ? (shown.strength(probe) / full) * this.portion(side, probe) : 0;
+  }
+
+  /**
+   * Whether full colour is the largest value of each map of a role, whatever scale is chosen: the
+   * heat of another layer cannot be compared.
+   *
+   * @param {string} role
+   */
+  hasOwnScale(role) {
+    return this.scale === "map" || (this.roles.length > 0 && !isOfClass(role));
+  }
+
+  /**
+   * How strong the map of a class is beside that of the class for which most speaks, 0...1, where
+   * several are shown: the same colour is the same evidence.
+   *
+   * @param {Side} side
+   * @param {number} probe
+   */
+  portion(side, probe) {
+    const own = this.roles.length ? side.evidence(probe, this.signed) : null;
+    if (own === null) return 1;
+    const found = this.roles
+      .filter(isOfClass)
+      .map((role) => side.of(role).evidence(probe, this.signed) ?? 0);
+    const most = largest(found);
+    return most > 0 ? own / most : 1;
   }
 
   /**
@@ -359,6 +426,18 @@ export class Scene {
   }
 
   /**
+   * Draw the place of a picture that there is no map for.
+   *
+   * @param {HTMLCanvasElement} canvas
+   * @param {Picture} picture
+   * @param {number} longest Longest side of the canvas.
+   */
+  nothing(canvas, picture, longest) {
+    drawOverlay(canvas, picture, longest, (_height, _width, pixels) => pixels.fill(0));
+    canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
+  }
+
+  /**
    * Draw what A has more (amber) or less (blue) than B.
    *
    * @param {HTMLCanvasElement} canvas
@@ -375,7 +454,8 @@ export class Scene {
       /** @type {number} */ width,
       /** @type {Uint32Array} */ pixels,
     ) => {
-      const [ofA, ofB] = [this.a, b].map((side) => this.shares(side, probe, height, width));
+      const sides = [this.a.of(b.evolution.role), b];
+      const [ofA, ofB] = sides.map((side) => this.shares(side, probe, height, width));
       const table = this.tables.difference;
       const least = this.signed ? -1 : 0;
       for (let i = 0; i < pixels.length; i++) {

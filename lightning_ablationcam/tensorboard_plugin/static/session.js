@@ -7,6 +7,8 @@ import { announce } from "./elements.js";
 import { onHostReload } from "./host.js";
 import { nearestIndex } from "./numbers.js";
 import { Pictures } from "./pictures.js";
+import { isOfClass } from "./roles.js";
+import { MOST_RUNS, textToRuns } from "./run_list.js";
 import { Scene, Side } from "./scene.js";
 import { selectProbes } from "./selection.js";
 import { PLUGIN, stateToText, textToState } from "./state.js";
@@ -49,6 +51,8 @@ export class Session {
     this.a = null;
     /** @type {Evolution|null} */
     this.b = null;
+    /** @type {Evolution[]} The further runs that the state names, A or B perhaps among them. */
+    this.listed = [];
     /** @type {number[]} The probes that pass the filters, as they were drawn last. */
     this.order = [];
     this.pictures = new Pictures(source, () => this.changed());
@@ -121,14 +125,18 @@ export class Session {
     const ticket = ++this.ticket;
     try {
       const { series, message } = await this.source.list();
-      const { a, b, lost } = this.named(series);
+      const { a, b, listed, lost } = this.named(series);
       const load = (/** @type {SeriesName} */ name) =>
-        this.source.load(name, this.known(name), this.state.role, this.wantsSigned);
+        this.source.load(name, this.known(name), this.asked, this.wantsSigned);
       const first = a && (await load(a));
       const second = b && b !== a ? await load(b) : b && first;
+      const others = [];
+      for (const one of a ? listed : [])
+        others.push(one === a ? first : one === b ? second : await load(one));
       if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
       this.series = series;
       this.trouble = null;
+      this.listed = others.filter((one) => one !== null);
       this.take(first, second, message, lost);
     } catch (error) {
       if (ticket !== this.ticket) return;
@@ -145,7 +153,8 @@ export class Session {
    * The series that the state names, or others where there are no such.
    *
    * @param {SeriesName[]} series
-   * @returns {{a: SeriesName|null, b: SeriesName|null, lost: string[]}} `lost` says which are not there.
+   * @returns {{a: SeriesName|null, b: SeriesName|null, listed: SeriesName[], lost: string[]}} `lost`
+   *   says which are not there.
    */
   named(series) {
     /** @type {string[]} */
@@ -159,7 +168,13 @@ export class Session {
     const { run, tag, brun, btag, compare } = this.state;
     const a = find(run, tag);
     const b = a && compare !== "off" ? find(brun || a.run, btag || a.tag) : null;
-    return { a, b, lost };
+    const listed = textToRuns(this.state.runs, PLUGIN).flatMap((one) => {
+      const found = series.find((other) => other.run === one.run && other.tag === one.tag);
+      if (!found && series.length)
+        lost.push(`There is no run “${one.run}” with tag “${one.tag}” to stand beside the others.`);
+      return found ?? [];
+    });
+    return { a, b, listed, lost };
   }
 
   /**
@@ -168,7 +183,7 @@ export class Session {
    * @param {SeriesName} name
    */
   known({ run, tag }) {
-    return [this.a, this.b].find((one) => one?.run === run && one.tag === tag) ?? null;
+    return [this.a, this.b, ...this.listed].find((one) => one?.run === run && one.tag === tag) ?? null;
   }
 
   /**
@@ -189,7 +204,12 @@ export class Session {
       return;
     }
     const ofB = this.b && this.b !== this.a ? this.b.notes.map((note) => `B: ${note}`) : [];
-    this.notes = [...lost, ...this.a.notes, ...ofB];
+    const others = this.listed.filter((one) => one !== this.a && one !== this.b);
+    const ofOthers = others.flatMap((one) => {
+      const notes = one.length ? one.notes : ["The first heatmaps have not been written yet."];
+      return notes.map((note) => `${one.run || "."}: ${note}`);
+    });
+    this.notes = [...lost, ...this.a.notes, ...ofB, ...ofOthers];
   }
 
   // What is shown ------------------------------------------------------------------------------
@@ -217,11 +237,39 @@ export class Session {
     return bstep === "newest" ? length - 1 : nearestIndex(numbers, Number(bstep));
   }
 
+  /** The further runs that are shown: those that are neither A nor B, as many as there is room for. */
+  get others() {
+    const sides = this.state.compare === "off" ? [this.a] : [this.a, this.b];
+    return this.listed
+      .filter((one) => one.length && !sides.includes(one))
+      .slice(0, MOST_RUNS - sides.length);
+  }
+
+  /** Everything that is shown. */
+  get shown() {
+    return [this.a, this.b, ...this.others].filter((one) => one !== null);
+  }
+
+  /** The roles whose maps are asked for; null for all. */
+  get asked() {
+    return this.state.beside ? null : [this.state.role];
+  }
+
+  /** The roles whose maps stand beside each other, once they are here; none where they shall not. */
+  get roles() {
+    if (!this.state.beside) return [];
+    const roles = [...new Set(this.shown.flatMap((one) => one.roles))];
+    // Classes beside each other, and then the layers.
+    roles.sort((x, y) => Number(isOfClass(y)) - Number(isOfClass(x)));
+    const here = this.shown.every((one) => roles.every((role) => one.holds(role)));
+    return here && roles.length ? ["", ...roles] : [];
+  }
+
   /** Whose maps are shown: the state's role where there is such a one and it is here, else "". */
   get role() {
     const { role } = this.state;
-    const here =
-      this.a?.roles.includes(role) && this.a.holds(role) && this.b?.holds(role) !== false;
+    if (this.roles.length) return "";
+    const here = this.a?.roles.includes(role) && this.shown.every((one) => one.holds(role));
     return here ? role : "";
   }
 
@@ -232,22 +280,29 @@ export class Session {
 
   /** Whether both signs are shown. */
   get signed() {
-    const { a, b, role, wantsSigned } = this;
-    const here = a?.signedRoles.includes(role) && a.holds(role, true);
-    return Boolean(wantsSigned && here && b?.holds(role, true) !== false);
+    const { a, wantsSigned } = this;
+    const roles = this.roles.length ? this.roles : [this.role];
+    if (!wantsSigned || !roles.some((role) => a?.signedRoles.includes(role))) return false;
+    return this.shown.every((one) => roles.every((role) => one.holds(role, true)));
   }
 
   /** All of it as it is now; null while there is nothing to show. */
   scene() {
-    const { state, series, pictures, playing, role, signed, tied } = this;
+    const { state, series, pictures, playing, role, roles, signed, tied } = this;
     const [ofA, ofB] = [this.a, this.b].map((evolution) => evolution?.as(role) ?? null);
     if (!ofA) return null;
     const a = new Side(ofA, this.index);
     const b = ofB && state.compare !== "off" ? new Side(ofB, this.indexOfB, ofA) : null;
+    const others = this.others.flatMap((one) => {
+      const evolution = one.as(role);
+      const index = nearestIndex(one.numbers, a.entry.step);
+      return evolution ? new Side(evolution, index, ofA) : [];
+    });
     // While playing the cards stay where they are: nobody can watch a moving card.
     if (!playing || !this.order.length) this.order = selectProbes(state, a, b);
     const { order } = this;
-    return new Scene({ state, a, b, order, series, pictures, playing, role, signed, tied });
+    const parts = { state, a, b, others, order, series, pictures, playing, role, roles };
+    return new Scene({ ...parts, signed, tied });
   }
 
   // The verbs ----------------------------------------------------------------------------------
@@ -271,7 +326,10 @@ export class Session {
       before.tag !== state.tag ||
       before.brun !== state.brun ||
       before.btag !== state.btag ||
-      [this.a, this.b].some((one) => one?.holds(state.role, this.wantsSigned) === false);
+      before.runs !== state.runs ||
+      this.shown.some((one) =>
+        one.named(this.asked).some((role) => !one.holds(role, this.wantsSigned)),
+      );
     const compares = state.compare !== "off";
     if (compares !== (before.compare !== "off")) {
       // B starts as A's own run, which is here already.

@@ -3,7 +3,7 @@
  */
 
 import { announce, el } from "./elements.js";
-import { fullDifference } from "./differences.js";
+import { comparedWith, fullDifference } from "./differences.js";
 import { Figure } from "./figure.js";
 import { Legend } from "./legend.js";
 import { ALL_LOOKS, SIDE_BY_SIDE } from "./looks.js";
@@ -14,7 +14,7 @@ import { Zoom } from "./zoom.js";
 
 /** @import { Spot } from "./cells.js" */
 /** @import { Shown } from "./figure.js" */
-/** @import { Pane } from "./panes.js" */
+/** @import { Pane, Rows } from "./panes.js" */
 /** @import { Picture } from "./pictures.js" */
 /** @import { Scene, Verbs } from "./scene.js" */
 
@@ -44,7 +44,7 @@ function shownOf(panes, look, wiped) {
     return [both, ...others.map(shown)];
   }
   return panes.flatMap((pane, i) => {
-    if (pane.kind === DIFFERENCE) return [{ ...shown(pane), look: "overlay" }];
+    if (pane.kind.startsWith(DIFFERENCE)) return [{ ...shown(pane), look: "overlay" }];
     // The original is the same for all of them.
     const looks = i ? SIDE_BY_SIDE.slice(1) : SIDE_BY_SIDE;
     return looks.map((one) => {
@@ -156,20 +156,39 @@ export class Stage {
     if (this.drawn && this.drawn.probe !== probe) this.forget();
     this.drawn = { scene, probe, picture };
     const { state, b } = scene;
-    const panes = panesOf(scene, probe);
+    const rows = panesOf(scene, probe);
+    const panes = rows.flat();
     const compares = b !== null && panes.length > 1;
+    // A and B lie over each other where they are all there is.
+    const wipes = compares && !scene.roles.length && state.look !== ALL_LOOKS;
     const percent = this.dragged ?? (state.wipe === "" ? null : Number(state.wipe));
-    const wiped = compares && state.look !== ALL_LOOKS ? percent : null;
+    const wiped = wipes ? percent : null;
     this.shown = shownOf(panes, state.look, wiped === null ? null : wiped / 100);
-    this.bar.draw(scene, compares && state.look !== ALL_LOOKS);
+    this.bar.draw(scene, wipes);
+    this.arrange(scene, rows);
     this.node.dataset.count = String(this.shown.length);
     this.drawFigures(picture);
     this.drawLine(wiped);
     this.read();
     this.legend.draw(scene, { look: state.look });
     this.differences.node.hidden = !compares;
-    if (b && compares)
-      this.differences.draw(scene, { look: state.look, full: fullDifference(scene, b, [probe]) });
+    if (!compares) return;
+    const full = fullDifference(scene, comparedWith(scene), [probe]);
+    this.differences.draw(scene, { look: state.look, full });
+  }
+
+  /**
+   * How many stand beside each other: A and B alone have an order of their own, with their difference.
+   *
+   * @param {Scene} scene
+   * @param {Rows} rows
+   */
+  arrange({ roles, others, state: { look } }, rows) {
+    const isMany = roles.length > 0 || others.length > 0;
+    const isPair = isMany && this.shown.length === 2;
+    const columns = look === ALL_LOOKS ? SIDE_BY_SIDE.length : rows[0].length;
+    this.node.dataset.many = isPair ? "pair" : isMany ? "many" : "";
+    this.place.style.setProperty("--columns", String(columns));
   }
 
   /** @param {Picture|null} picture */

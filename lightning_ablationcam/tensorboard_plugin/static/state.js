@@ -13,7 +13,9 @@ export const PLUGIN = "ablation_cam";
  * Everything a shared view consists of. An empty step is the newest, whichever it is, of empty sides
  * both are shown where both were recorded, and of an empty measure the first. An alarm is "any" or its
  * name after a "=". What is wiped is shown so far, in per cent of the width, of A, the rest of B; empty
- * where both stand side by side. Groups are those of curves that are open, "none" for none; the usual where empty.
+ * where both stand side by side. Beside each other stand all roles, or, where that is empty, none;
+ * further runs are listed as `runsToText` writes them. Groups are those of curves that are open, "none"
+ * for none; the usual where empty.
  */
 export const DEFAULTS = {
   run: "",
@@ -24,10 +26,12 @@ export const DEFAULTS = {
   btag: "",
   bstep: "first",
   together: "yes",
+  runs: "",
   colors: "viridis",
   opacity: "80",
   scale: "",
   role: "",
+  beside: "",
   sides: "",
   search: "",
   class: "",
@@ -56,6 +60,7 @@ const CHOICES = {
   together: ["yes", "no"],
   colors: SCALES,
   scale: ["", "map", "probe", "run"],
+  beside: ["", "roles"],
   sides: ["", "for"],
   prediction: ["", ...PREDICTIONS],
   size: ["s", "m", "l"],

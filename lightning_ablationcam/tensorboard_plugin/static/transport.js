@@ -20,7 +20,7 @@ import { whole } from "./text.js";
  * @param {SeriesName[]} series
  * @returns {[value: string, text: string][]}
  */
-function seriesOptions(series) {
+export function seriesOptions(series) {
   /** @type {Map<string, number>} */
   const tags = new Map();
   for (const { run } of series) tags.set(run, (tags.get(run) ?? 0) + 1);
