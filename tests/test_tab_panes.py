@@ -332,14 +332,22 @@ class TestCompared:
         assert tops[0] == tops[1] == tops[2] < tops[3] == tops[4] == tops[5]
 
     def test_the_large_view_has_the_differences_too(self, page, at):
-        alone = {}
-        for role in ("", "rival"):
+        def full():
+            ticks = page.locator("dialog .legends .legend").last.locator(".ticks span")
+            return float(ticks.last.inner_text().strip("+ %"))
+
+        alone, most = {}, {}
+        for role in ("", "rival", "layer3"):
             show(page, at, f"step=288&bstep=96&compare=side&scale=map&role={role}&probe=1")
-            alone[role] = pixels(large(page, "difference"))
+            alone[role], most[role] = pixels(large(page, "difference")), full()
         show(page, at, "step=288&bstep=96&compare=side&scale=map&beside=roles&probe=1")
+        # They share one scale, which is that of the largest among them.
+        assert len(set(most.values())) > 1
+        assert full() == max(most.values())
         for role, wanted in alone.items():
             kind = f"difference:{role}" if role else "difference"
-            assert (pixels(large(page, kind)) == wanted).all()
+            is_same = (pixels(large(page, kind)) == wanted).all()
+            assert is_same == (most[role] == full())
         assert sum("amber is more in A" in text for text in captions(page)) == 3
 
     def test_the_gallery_of_differences(self, page, at):

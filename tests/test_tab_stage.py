@@ -628,6 +628,7 @@ class TestCells:
             for y in range(7):
                 side = box["width"] / 7
                 page.mouse.move(box["x"] + (x + 0.5) * side, box["y"] + (y + 0.5) * side)
+                settled(page)
                 said.add(" ".join(readings(page)[0].split()[-4:-1]))
         assert {"against the class", "for the class"} <= said
 
