@@ -8,6 +8,7 @@ import { el, setAttribute, setText } from "./elements.js";
 import { Facts } from "./facts.js";
 import { fieldsOnCard } from "./fields.js";
 import { panesOnCard } from "./panes.js";
+import { PinButton } from "./pin_button.js";
 import { CARD } from "./pictures.js";
 import { shorten } from "./text.js";
 
@@ -23,7 +24,8 @@ class Card {
    * @param {number} probe
    * @param {string} name
    */
-  constructor({ show, seek }, probe, name) {
+  constructor(verbs, probe, name) {
+    const { show, seek } = verbs;
     this.probe = probe;
     this.visible = false;
     /** @type {HTMLCanvasElement[]} One for each pane, and those that were needed before. */
@@ -36,6 +38,7 @@ class Card {
       },
     );
     this.alarm = el("span", { className: "in-alarm", hidden: true });
+    this.pin = new PinButton(verbs);
     this.facts = new Facts(false);
     this.curves = new Curves(fieldsOnCard, (index) => seek("a", index));
     this.node = el(
@@ -47,6 +50,7 @@ class Card {
         { className: "head" },
         el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }),
         this.alarm,
+        this.pin.node,
       ),
       this.facts.node,
       this.curves.node,
@@ -66,6 +70,7 @@ class Card {
       `Enlarge ${shorten(a.evolution.probes[probe].name)}, step ${a.entry.step}`,
     );
     this.tellAlarms(b ? [a, b] : [a]);
+    this.pin.draw(scene, probe);
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
     this.node.classList.toggle("missing", scene.lacks(probe));
@@ -182,7 +187,10 @@ export class Gallery {
       return;
     this.order = order;
     this.looked = false;
+    const focused = document.activeElement;
     this.node.replaceChildren(...order.map((probe) => this.cards[probe].node));
+    // A card that is pinned moves under the user's finger.
+    if (focused instanceof HTMLElement && this.node.contains(focused)) focused.focus();
     this.seen.disconnect();
     for (const probe of order) this.seen.observe(this.cards[probe].node);
     this.cards.forEach((card, probe) => order.includes(probe) || (card.visible = false));

@@ -10,6 +10,7 @@ import { Figure } from "./figure.js";
 import { Legend } from "./legend.js";
 import { FlipMarks, LikeliestClasses, flipsOf } from "./likeliest.js";
 import { panesOf } from "./panes.js";
+import { PinButton } from "./pin_button.js";
 import { RoleSwitch } from "./role_switch.js";
 import { Strip } from "./strip.js";
 import { Transport } from "./transport.js";
@@ -19,8 +20,11 @@ import { Transport } from "./transport.js";
 /** @import { Scene, Side, Verbs } from "./scene.js" */
 
 export class LargeView {
-  /** @param {Verbs} verbs */
-  constructor(verbs) {
+  /**
+   * @param {Verbs} verbs
+   * @param {...Node} tools More for its header.
+   */
+  constructor(verbs, ...tools) {
     this.verbs = verbs;
     /** @type {Scene|null} The one that was drawn last. */
     this.scene = null;
@@ -36,6 +40,7 @@ export class LargeView {
     this.curves = new CurveGroups(verbs);
     this.likeliest = new LikeliestClasses((index) => verbs.seek("a", index));
     this.role = new RoleSwitch(verbs);
+    this.pin = new PinButton(verbs, "p");
     this.flips = new FlipMarks();
     this.time.track.prepend(this.flips.node);
     /** @type {Evolution|null} That of the flips on the slider, as is the probe. */
@@ -68,6 +73,8 @@ export class LargeView {
         {},
         this.title,
         this.role.node,
+        this.pin.node,
+        ...tools,
         iconButton("before", "Previous probe", () => this.turn(-1)),
         iconButton("after", "Next probe", () => this.turn(1)),
         iconButton("close", "Close (escape)", () => this.node.close()),
@@ -162,6 +169,7 @@ export class LargeView {
     this.tellAlarms(b ? [a, b] : [a], probe);
     this.likeliest.draw(scene, probe);
     this.role.draw(scene);
+    this.pin.draw(scene, probe);
     this.markFlips(a.evolution, probe);
     this.legend.draw(scene, false);
     const picture = scene.pictures.get(a.evolution, probe);

@@ -3,12 +3,15 @@
  */
 
 import { beginningsOf, ofExplained, ofSides, ringLabel, ringText, ringsAt } from "./alarms.js";
+import { ChangeList, ChangesButton } from "./change_list.js";
 import { announce, el, iconButton, liveText, setText } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { LargeView } from "./large_view.js";
 import { Legend } from "./legend.js";
 import { nearestIndex } from "./numbers.js";
 import { Panel } from "./panel.js";
+import { turnPin } from "./pin_button.js";
+import { pinnedProbes } from "./selection.js";
 import { Share } from "./share.js";
 import { shorten } from "./text.js";
 import { Transport } from "./transport.js";
@@ -27,14 +30,18 @@ const EXAMPLE =
  *
  * @param {Scene} scene
  */
-function summaryOf({ a, b, order, pictures: { failed }, role }) {
+function summaryOf({ a, b, order, pictures: { failed }, role, state }) {
   const { evolution } = a;
   const all = evolution.probes.length;
   const count =
     order.length === all
       ? `${all} ${all === 1 ? "probe" : "probes"}`
       : `${order.length} of ${all} probes`;
-  const words = [count, `layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`];
+  const { pins, held } = pinnedProbes(state, a, b);
+  const words = [count];
+  if (held) words.push(`${held} of them only because pinned`);
+  else if (pins.length) words.push(`${pins.length} pinned`);
+  words.push(`layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`);
   if (role) words.push(`map of: ${role}`);
   const rings = (b ? [a, b] : [a]).map((side) =>
     ringsAt(side.evolution, side.index).map(
@@ -60,6 +67,8 @@ export class Page {
     this.large = new LargeView(verbs);
     this.gallery = new Gallery(verbs, this.main);
     this.legend = new Legend();
+    this.changes = new ChangeList(verbs);
+    this.changesButton = new ChangesButton(verbs);
     this.summary = el("p", { className: "summary", role: "status" });
     this.tune = iconButton("tune", "Settings", () => this.togglePanel(this.panel.node.hidden));
     this.tune.setAttribute("aria-controls", "panel");
@@ -74,7 +83,14 @@ export class Page {
       "header",
       { className: "top" },
       ...this.transports.map(({ node }) => node),
-      el("div", { className: "line-up" }, this.tune, this.summary, this.legend.node),
+      el(
+        "div",
+        { className: "line-up" },
+        this.tune,
+        this.changesButton.node,
+        this.summary,
+        this.legend.node,
+      ),
     );
     const heading = el("h2", { className: "unseen" }, "Probes");
     this.main.append(top, this.alert, this.notes, heading, this.gallery.node, this.empty);
@@ -82,6 +98,7 @@ export class Page {
       el("h1", { className: "unseen" }, PAGE_TITLE),
       this.panel.node,
       this.main,
+      this.changes.node,
       this.large.node,
       liveText(),
     );
@@ -107,10 +124,12 @@ export class Page {
     const target = event.target instanceof Element ? event.target : document.body;
     const slider = target.matches("input[data-step]");
     // Fields, lists and switches have their own use for these keys.
-    if (target.matches("input, select, textarea") && !(slider && /^[ aArs]$/.test(event.key)))
+    if (target.matches("input, select, textarea") && !(slider && /^[ aAcprs]$/.test(event.key)))
       return;
     if (event.key === "r" && a.roles.length) return this.turnRole(a.roles);
     if (event.key === "s" && a.signedRoles.length) return this.turnSides();
+    if (event.key === "c") return this.changesButton.turn();
+    if (event.key === "p") return this.turnPinOfLarge();
     const { b, tied } = session;
     if (event.key === "a" && (a.alarms.length || b?.alarms.length)) return this.goToAlarm("a");
     if (event.key === "A" && b?.alarms.length && !tied) return this.goToAlarm("b");
@@ -168,6 +187,12 @@ export class Page {
     announce(`Step ${own.numbers[next]}, alarm: ${found.get(next)?.join("\n")}`);
   }
 
+  /** Pin the probe that is shown large, or no longer. */
+  turnPinOfLarge() {
+    const scene = this.session.scene();
+    if (scene && scene.probe !== null) turnPin(this.session.verbs, scene, scene.probe);
+  }
+
   /** Show what speaks for the classes alone, and both again. */
   turnSides() {
     const { verbs, wantsSigned } = this.session;
@@ -206,7 +231,20 @@ export class Page {
     if (!scene.order.length) this.offerAll();
     const arrived = !scene.pictures.busy;
     const complete = [this.gallery.draw(scene), this.large.draw(scene)].every(Boolean);
+    this.drawChanges(scene);
     if ((arrived && complete) || trouble !== null) this.ready();
+  }
+
+  /** @param {Scene} scene */
+  drawChanges(scene) {
+    const opens = this.changes.node.hidden && scene.state.changes !== "";
+    // Where there is no room for both, the settings make way.
+    if (opens && !matchMedia("(min-width: 1200px)").matches) this.togglePanel(false);
+    this.changesButton.draw(scene);
+    this.changes.draw(scene);
+    // What stands outside of a dialog that is open cannot be used.
+    const beside = scene.probe !== null && matchMedia("(min-width: 960px)").matches;
+    this.changes.moveTo(beside ? this.large.node : this.root);
   }
 
   /**

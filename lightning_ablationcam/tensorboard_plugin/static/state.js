@@ -3,6 +3,7 @@
  */
 
 import { SCALES } from "./colors.js";
+import { PINS } from "./pins.js";
 import { PREDICTIONS } from "./selection.js";
 
 /** The plugin's name, which is also the tag of a monitor that was given none. */
@@ -11,7 +12,8 @@ export const PLUGIN = "ablation_cam";
 /**
  * Everything a shared view consists of. An empty step is the newest, whichever it is, of empty sides
  * both are shown where both were recorded, and of an empty measure the first. An alarm is "any" or its
- * name after a "=". Groups are those of curves that are open, "none" for none; the usual where empty.
+ * name after a "=". Groups are those of curves that are open, "none" for none; the usual where empty. Changes are those
+ * that are listed, empty where the list is closed; pins are places of probes.
  */
 export const DEFAULTS = {
   run: "",
@@ -37,6 +39,8 @@ export const DEFAULTS = {
   groups: "",
   speed: "4",
   probe: "",
+  changes: "",
+  pins: "",
 };
 
 /**
@@ -67,6 +71,8 @@ const PATTERNS = {
   sort: /^(logged|drift|now|score|name|(highest|lowest):[a-z][a-z0-9_]{0,63})$/,
   measure: /^([a-z][a-z0-9_]{0,63})?$/,
   alarm: /^($|any$|=)/,
+  changes: /^((all|flips|jumps|alarms)(:largest)?)?$/,
+  pins: PINS,
   role: /^(?!__proto__$)[A-Za-z0-9_][A-Za-z0-9_ .:#+-]{0,99}$/,
 };
 
