@@ -324,7 +324,8 @@ export class ChangeList {
     const entry = el(
       "button",
       {
-        className: `change ${change.kind}`,
+        className: "change",
+        "data-kind": change.kind,
         title,
         "aria-label": title,
         ...(probe === null ? {} : { "data-probe": probe }),

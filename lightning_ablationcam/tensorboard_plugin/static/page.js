@@ -13,7 +13,9 @@ import { Panel } from "./panel.js";
 import { turnPin } from "./pin_button.js";
 import { pinnedProbes } from "./selection.js";
 import { Share } from "./share.js";
+import { TakeAway } from "./take_away.js";
 import { shorten } from "./text.js";
+import { Toasts } from "./toasts.js";
 import { Transport } from "./transport.js";
 
 /** @import { Evolution } from "./data.js" */
@@ -62,10 +64,13 @@ export class Page {
     this.main = el("main");
     this.root = el("div", { id: "ablation-cam" });
     this.transports = [new Transport(verbs, "a"), new Transport(verbs, "b")];
-    this.share = new Share(address, this.root);
-    this.panel = new Panel(verbs, this.share.node);
-    this.large = new LargeView(verbs);
+    const toasts = new Toasts(this.root);
     this.gallery = new Gallery(verbs, this.main);
+    const copyLink = () => void this.share.copyLink();
+    this.takeAway = new TakeAway(toasts, this.gallery.node, this.main, copyLink);
+    this.share = new Share(address, toasts, ...this.takeAway.nodes);
+    this.panel = new Panel(verbs, this.share.node);
+    this.large = new LargeView(verbs, this.takeAway.tool);
     this.legend = new Legend();
     this.changes = new ChangeList(verbs);
     this.changesButton = new ChangesButton(verbs);
@@ -224,6 +229,7 @@ export class Page {
     for (const transport of this.transports) transport.draw(scene);
     this.panel.draw(scene);
     this.share.draw(scene);
+    this.takeAway.draw(scene);
     this.legend.draw(scene, scene.compare === "difference");
     setText(this.summary, summaryOf(scene));
     this.note(this.session.notes);

@@ -5,6 +5,7 @@
 
 import { colorTables } from "./colors.js";
 import { driftBetween, interpolate } from "./maps.js";
+import { nearestIndex } from "./numbers.js";
 import { drawOverlay } from "./pictures.js";
 
 /** @import { Evolution, SeriesName } from "./data.js" */
@@ -43,6 +44,15 @@ export class Side {
       const places = new Map(evolution.probes.map(({ name }, place) => [name, place]));
       this.places = partner.probes.map(({ name }) => places.get(name) ?? null);
     }
+  }
+
+  /**
+   * The same side at the step that is closest to A's.
+   *
+   * @param {Side} a
+   */
+  tiedTo({ evolution, entry }) {
+    return new Side(this.evolution, nearestIndex(this.evolution.numbers, entry.step), evolution);
   }
 
   /**
@@ -219,12 +229,13 @@ export class Scene {
   }
 
   /**
-   * The same scene with A at another of its steps.
+   * The same scene with A at another of its steps, and B with it where they move together.
    *
    * @param {number} index
    */
   at(index) {
-    return new Scene({ ...this, a: new Side(this.a.evolution, index) });
+    const a = new Side(this.a.evolution, index);
+    return new Scene({ ...this, a, b: this.b && this.tied ? this.b.tiedTo(a) : this.b });
   }
 
   /**
