@@ -136,6 +136,8 @@ export class ChangeList {
     this.marked = "";
     /** @type {HTMLElement|null} The entry that was chosen last. */
     this.chosen = null;
+    /** Whether the dialog that it opens must not take the focus from it. */
+    this.keepsFocus = false;
     this.title = el("h2", { id: "changes-title" }, "What changed");
     const close = iconButton("close", "Close the list of changes (c)", () =>
       verbs.show({ changes: "" }),
@@ -332,6 +334,7 @@ export class ChangeList {
         on: {
           click: () => {
             this.chosen = entry;
+            this.keepsFocus = true;
             this.verbs.seek("a", index);
             if (probe !== null) this.verbs.show({ probe: String(probe) });
           },
@@ -369,6 +372,8 @@ export class ChangeList {
    * @param {Element} home
    */
   moveTo(home) {
+    const keepsFocus = this.keepsFocus;
+    this.keepsFocus = false;
     if (this.node.parentElement === home) return;
     const { scrollTop } = this.scroller;
     const focused = this.node.contains(document.activeElement);
@@ -376,7 +381,7 @@ export class ChangeList {
     home.append(this.node);
     this.scroller.scrollTop = scrollTop;
     if (this.node.hidden || !entry) return;
-    // What had the focus is gone with the dialog, or was taken from it as it opened.
-    if (focused || document.activeElement === document.body) entry.focus();
+    // Where a dialog has closed, what had the focus is gone with it.
+    if (keepsFocus || focused || document.activeElement === document.body) entry.focus();
   }
 }
