@@ -89,7 +89,8 @@ class TestList:
         for index, probe, before, after in flips(made):
             label = made.data["probes"][probe]["label"]
             words = [
-                f"{CLASSES[one]} ({'right' if one == label else 'wrong'})" for one in (before, after)
+                f"{CLASSES[one]} ({'right' if one == label else 'wrong'})"
+                for one in (before, after)
             ]
             name = made.data["probes"][probe]["name"]
             wanted = f"{name}: Prediction changed from {words[0]} to {words[1]}"
@@ -210,7 +211,6 @@ class TestList:
                 (i, p) for i, p, *_ in flips(made)
             )
 
-
     def test_hostile_names_are_text(self, page):
         made = evolution(probes=3, steps=6)
         data = json.loads(json.dumps(made.data))
@@ -225,7 +225,12 @@ class TestList:
             assert HOSTILE in page.locator("#changes .change").first.get_attribute("title")
 
     def test_nonsense_in_the_address_is_left_out(self, page, address):
-        for state in ("changes=everything", "changes=all:", "changes=%3Cimg%3E", "changes=:largest"):
+        for state in (
+            "changes=everything",
+            "changes=all:",
+            "changes=%3Cimg%3E",
+            "changes=:largest",
+        ):
             show(page, address, state)
             expect(page.locator("#changes")).to_be_hidden()
 
@@ -240,7 +245,8 @@ class TestList:
                 assert page.evaluate(FAINT_TEXTS) == []
                 assert page.evaluate(TINY_TARGETS) == []
             box = page.locator("#changes").bounding_box()
-            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
             assert box["height"] > 200
             page.locator("#changes .change[data-probe]").first.tap()
             expect(page.locator("dialog[open]")).to_be_visible()

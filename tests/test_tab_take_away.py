@@ -147,7 +147,8 @@ class TestPicture:
             seen = set(
                 page.evaluate(
                     """() => [...document.querySelectorAll(".card")].filter((card) => {
-                      const { top, bottom } = card.querySelector(".picture").getBoundingClientRect();
+                      const picture = card.querySelector(".picture");
+                      const { top, bottom } = picture.getBoundingClientRect();
                       const under = document.querySelector(".top").getBoundingClientRect().bottom;
                       return (top + bottom) / 2 > under && (top + bottom) / 2 < innerHeight;
                     }).map((card) => Number(card.dataset.probe))"""
@@ -369,7 +370,8 @@ class TestTable:
             of_view(page, "Table").click()
             expect(page.locator(".toast")).to_contain_text("copied")
             (first, _) = rows_of(self.read(page))
-            assert first["Insertion"] == "" and costly.data["steps"][1]["insertion"] is None
+            assert costly.data["steps"][1]["insertion"] is None
+            assert first["Insertion"] == ""
             assert float(first["Border heat"]) == costly.data["steps"][1]["border_heat"][0]
 
     def test_a_name_is_one_cell_and_no_formula(self, clipboard):
@@ -424,7 +426,8 @@ class TestSurroundings:
                 show(page, address, "probe=1")
                 page.locator("dialog .take-away .icon-button").tap()
                 box = page.locator("dialog .menu").bounding_box()
-                assert box["x"] >= 0 and box["x"] + box["width"] <= width
+                assert box["x"] >= 0
+                assert box["x"] + box["width"] <= width
                 assert page.evaluate(TINY_TARGETS) == []
                 assert page.evaluate(FAINT_TEXTS) == []
                 assert page.evaluate(TOO_WIDE) == []

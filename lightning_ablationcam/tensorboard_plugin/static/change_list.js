@@ -320,7 +320,7 @@ export class ChangeList {
    */
   entry(evolution, change) {
     const { probe, index } = change;
-    const name = probe === null ? "" : evolution.probes[probe].name;
+    const name = probe === null ? "" : evolution.names[probe];
     const { parts, sentence } = wordsOfChange(evolution, change);
     const title = `${probe === null ? "" : `${shorten(name, 300)}: `}${sentence}`;
     const entry = el(

@@ -164,10 +164,18 @@ export function setOptions(select, entries, chosen) {
   if (select.dataset.entries !== key) {
     select.dataset.entries = key;
     select.replaceChildren(
-      ...entries.map(([value, text]) => el("option", { value, textContent: shorten(text) })),
+      ...entries.map(([value, text]) => {
+        return el("option", { value, title: shorten(text, 500), textContent: shorten(text) });
+      }),
     );
   }
   if (select.value !== chosen) select.value = chosen;
+  // What is chosen may not fit; a title that says more than that stays.
+  const text = shorten(entries.find(([value]) => value === chosen)?.[1] ?? "", 500);
+  if (select.title !== text && (!select.title || select.title === select.dataset.told)) {
+    select.title = text;
+    select.dataset.told = text;
+  }
 }
 
 /** A row of choices of which one is taken: radio buttons that look like one control. */

@@ -7,6 +7,7 @@ import { Curves } from "./charts.js";
 import { el, setAttribute, setText } from "./elements.js";
 import { Facts } from "./facts.js";
 import { fieldsOnCard } from "./fields.js";
+import { fullName } from "./names.js";
 import { panesOnCard } from "./panes.js";
 import { PinButton } from "./pin_button.js";
 import { CARD } from "./pictures.js";
@@ -23,8 +24,9 @@ class Card {
    * @param {Verbs} verbs
    * @param {number} probe
    * @param {string} name
+   * @param {string} title The same with what it was logged as.
    */
-  constructor(verbs, probe, name) {
+  constructor(verbs, probe, name, title) {
     const { show, seek } = verbs;
     this.probe = probe;
     this.visible = false;
@@ -48,7 +50,7 @@ class Card {
       el(
         "div",
         { className: "head" },
-        el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }),
+        el("h3", { dir: "auto", title: shorten(title, 500), textContent: shorten(name, 300) }),
         this.alarm,
         this.pin.node,
       ),
@@ -67,7 +69,7 @@ class Card {
     setAttribute(
       this.open,
       "aria-label",
-      `Enlarge ${shorten(a.evolution.probes[probe].name)}, step ${a.entry.step}`,
+      `Enlarge ${shorten(a.evolution.names[probe])}, step ${a.entry.step}`,
     );
     this.tellAlarms(b ? [a, b] : [a]);
     this.pin.draw(scene, probe);
@@ -169,7 +171,9 @@ export class Gallery {
     )
       return;
     this.seen.disconnect();
-    this.cards = evolution.probes.map(({ name }, probe) => new Card(this.verbs, probe, name));
+    this.cards = evolution.names.map(
+      (name, probe) => new Card(this.verbs, probe, name, fullName(evolution, probe)),
+    );
     this.order = [];
     this.node.replaceChildren();
   }

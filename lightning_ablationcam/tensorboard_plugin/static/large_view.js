@@ -9,6 +9,7 @@ import { Facts } from "./facts.js";
 import { Figure } from "./figure.js";
 import { Legend } from "./legend.js";
 import { FlipMarks, LikeliestClasses, flipsOf } from "./likeliest.js";
+import { fullName } from "./names.js";
 import { panesOf } from "./panes.js";
 import { PinButton } from "./pin_button.js";
 import { RoleSwitch } from "./role_switch.js";
@@ -160,7 +161,8 @@ export class LargeView {
       return true;
     }
     if (!this.node.open) this.node.showModal();
-    setText(this.title, a.evolution.probes[probe].name);
+    setText(this.title, a.evolution.names[probe]);
+    this.title.title = fullName(a.evolution, probe);
     this.time.draw(scene);
     this.timeOfB.draw(scene);
     this.node.classList.toggle("comparing", b !== null);

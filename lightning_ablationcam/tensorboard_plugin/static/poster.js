@@ -120,7 +120,7 @@ function lineOfSide(side, probe, before) {
 function linesBelow({ a, b }, probe) {
   const sides = b ? [a, b] : [a];
   return [
-    { text: a.evolution.probes[probe].name, ink: INK, bold: true },
+    { text: a.evolution.names[probe], ink: INK, bold: true },
     ...sides.map((side, i) => lineOfSide(side, probe, b ? `${"AB"[i]}: ` : "")),
   ];
 }

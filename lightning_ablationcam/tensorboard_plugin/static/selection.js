@@ -113,7 +113,8 @@ function passes(state, a, b, first, probe) {
   const { evolution } = a;
   const { name, label } = evolution.probes[probe];
   const sought = state.search.trim().toLowerCase();
-  if (sought && !name.toLowerCase().includes(sought)) return false;
+  const names = [evolution.names[probe], name].map((one) => one.toLowerCase());
+  if (sought && !names.some((one) => one.includes(sought))) return false;
   const sides = b ? [a, b] : [a];
   if (hasAlarm(state, sides) && !isInAlarm(state, sides, probe)) return false;
   if (!evolution.hasClasses) return true;
@@ -171,7 +172,7 @@ function sortKey({ sort }, a, b) {
  */
 function ordered(probes, state, a, b) {
   if (state.sort === "name") {
-    const name = (/** @type {number} */ probe) => a.evolution.probes[probe].name;
+    const name = (/** @type {number} */ probe) => a.evolution.names[probe];
     return probes.sort((x, y) => name(x).localeCompare(name(y), undefined, { numeric: true }));
   }
   const key = sortKey(state, a, b);
