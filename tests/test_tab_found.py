@@ -114,10 +114,9 @@ class TestKeysAtOnce:
             page.keyboard.press("ArrowLeft")
             expect(count).to_have_text("4 of 5")
             # And again when it was hidden meanwhile; the mouse has been on the tabs.
-            tabs = page.locator("[role=tab]")
-            tabs.filter(has_text="Time Series").first.click()
+            page.evaluate("location.hash = '#timeseries'")
             frame.wait_for_function("innerHeight === 0")
-            tabs.filter(has_text="Ablation-CAM").first.click()
+            page.locator("[role=tab]").filter(has_text="Ablation-CAM").first.click()
             frame.wait_for_function("innerHeight > 0")
             page.wait_for_function("document.activeElement.tagName === 'IFRAME'")
             page.keyboard.press("ArrowLeft")

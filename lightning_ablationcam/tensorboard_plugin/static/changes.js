@@ -3,7 +3,7 @@
  */
 
 import { beginningsOf } from "./alarms.js";
-import { finite, median } from "./numbers.js";
+import { finite, largest, median } from "./numbers.js";
 
 /** @import { Ring } from "./alarms.js" */
 /** @import { Evolution, Values } from "./data.js" */
@@ -77,13 +77,14 @@ function findFlips(evolution) {
 }
 
 /**
- * Above which drift a map has jumped, by the drifts of its probe; null where they are too few.
+ * From which drift on a map has jumped, by the drifts of its probe; null where it has nowhere.
  *
  * @param {Values} drifts
  */
 function jumpLimit(drifts) {
   const known = finite(drifts);
-  if (known.length < FEWEST_DRIFTS) return null;
+  // Most probes have none: the rest is only worked out for those that may.
+  if (known.length < FEWEST_DRIFTS || largest(known) < LEAST_JUMP) return null;
   const middle = median(known);
   const deviation = median(known.map((drift) => Math.abs(drift - middle)));
   return Math.max(LEAST_JUMP, middle + DEVIATIONS * deviation);
@@ -102,8 +103,7 @@ function findJumps(evolution) {
     const jumps = [];
     if (limit === null) return jumps;
     drifts.forEach((drift, index) => {
-      const stands = drift !== null && drift >= LEAST_JUMP && drift >= limit;
-      if (stands) jumps.push({ kind: "jump", index, probe, drift });
+      if (drift !== null && drift >= limit) jumps.push({ kind: "jump", index, probe, drift });
     });
     return jumps;
   });
