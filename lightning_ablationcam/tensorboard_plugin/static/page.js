@@ -98,9 +98,9 @@ export class Page {
       ),
     );
     const heading = el("h2", { className: "unseen" }, "Probes");
-    this.main.append(top, this.alert, this.notes, heading, this.gallery.node, this.empty);
+    const title = el("h1", { className: "unseen" }, PAGE_TITLE);
+    this.main.append(title, top, this.alert, this.notes, heading, this.gallery.node, this.empty);
     this.root.append(
-      el("h1", { className: "unseen" }, PAGE_TITLE),
       this.panel.node,
       this.main,
       this.changes.node,
