@@ -16,7 +16,9 @@ VIEWS = {
     "side by side": "compare=side",
     "difference": "compare=difference",
     "nothing passes": "search=nobody",
+    "changes": "changes=all&pins=1",
     "large": "probe=1",
+    "large, with changes": "probe=1&changes=flips",
     "large, compared": "probe=1&compare=side&bstep=first",
 }
 

@@ -162,7 +162,7 @@ export class ChangeList {
     );
     this.note = el("p", { className: "note" });
     this.list = el("div", { className: "list" });
-    this.more = el("button", { on: { click: () => this.showAll() } });
+    this.more = el("button", { on: { click: () => this.showAll() } }, "Show all");
     this.end = el("div", {}, this.more);
     this.none = el("p", {}, "Nothing of this kind.");
     this.scroller = el("div", { className: "scroller" }, this.none, this.list, this.end, this.note);

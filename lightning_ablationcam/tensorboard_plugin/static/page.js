@@ -249,8 +249,11 @@ export class Page {
     this.changesButton.draw(scene);
     this.changes.draw(scene);
     // What stands outside of a dialog that is open cannot be used.
-    const beside = scene.probe !== null && matchMedia("(min-width: 960px)").matches;
-    this.changes.moveTo(beside ? this.large.node : this.root);
+    const isBeside =
+      scene.probe !== null &&
+      !this.changes.node.hidden &&
+      matchMedia("(min-width: 960px)").matches;
+    this.changes.moveTo(isBeside ? this.large.node : this.root);
   }
 
   /**
