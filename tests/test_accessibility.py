@@ -20,6 +20,8 @@ VIEWS = {
     "large": "probe=1",
     "large, with changes": "probe=1&changes=flips",
     "large, compared": "probe=1&compare=side&bstep=first",
+    "large, all looks": "probe=1&look=all",
+    "large, wiped": "probe=1&compare=side&bstep=first&wipe=40&look=contour",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import re
@@ -179,6 +180,47 @@ class TestPicture:
         caption = " ".join(texts[-4:])
         assert "A: run version_0, step 96" in caption
         assert f"B: run {other.data['run']}, step 96" in caption
+
+    def test_looks_and_zoom_are_taken_as_they_are_seen(self, browser, address):
+        with watched(browser) as page:
+            page.add_init_script(RECORD_TEXTS)
+            show(page, address, "probe=2&look=heat&step=96")
+            canvas = page.locator("dialog figure canvas").first
+            before = None
+            for enlarged in (False, True):
+                if enlarged:
+                    page.locator("dialog .frame").first.focus()
+                    page.keyboard.press("+")
+                    settled(page)
+                poster = rgb(image_of(taken(page, of_probe(page, "Picture (PNG)"))[1]))
+                url = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
+                heat = image_of(base64.b64decode(url.split(",")[1])).convert("RGBA")
+                # Heat alone lies on nothing, here on paper.
+                paper = Image.new("RGBA", heat.size, "white")
+                shown = rgb(Image.alpha_composite(paper, heat)).astype(float)
+                height, width = shown.shape[:2]
+                cut = poster[2 * MARGIN : 2 * MARGIN + height, 2 * MARGIN : 2 * MARGIN + width]
+                assert shown.std() > 10
+                assert np.abs(cut - shown).mean() < 1
+                assert before is None or np.abs(before - shown).mean() > 5
+                before = shown
+                assert ("; a part, enlarged" in " ".join(page.evaluate("texts"))) == enlarged
+
+    def test_a_wipe_is_one_picture_of_both(self, browser, address, other):
+        state = f"probe=2&compare=side&brun={quote(other.data['run'])}&step=96"
+        with watched(browser) as page:
+            show(page, address, state)
+            whole = rgb(image_of(taken(page, of_probe(page, "Picture (PNG)"))[1]))
+            show(page, address, f"{state}&wipe=40")
+            wiped = rgb(image_of(taken(page, of_probe(page, "Picture (PNG)"))[1]))
+        # The same pictures: A left of the line, B right of it.
+        side, at = 384, int(0.4 * 384)
+        top = slice(2 * MARGIN, 2 * MARGIN + side)
+        a, b = (whole[top, left : left + side] for left in (2 * MARGIN, 2 * MARGIN + 520))
+        both = wiped[top, 2 * MARGIN : 2 * MARGIN + side]
+        assert np.array_equal(both[:, : at - 6], a[:, : at - 6])
+        assert np.array_equal(both[:, at + 6 :], b[:, at + 6 :])
+        assert not np.array_equal(a, b)
 
     def test_dark_or_not_it_is_on_white(self, page, address):
         page.emulate_media(color_scheme="dark")

@@ -4,6 +4,7 @@
 
 import { beginningsOf, ofExplained, ofSides, ringLabel, ringText, ringsAt } from "./alarms.js";
 import { ChangeList, ChangesButton } from "./change_list.js";
+import { fullDifference } from "./differences.js";
 import { announce, el, iconButton, liveText, setText } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { LargeView } from "./large_view.js";
@@ -67,7 +68,9 @@ export class Page {
     const toasts = new Toasts(this.root);
     this.gallery = new Gallery(verbs, this.main);
     const copyLink = () => void this.share.copyLink();
-    this.takeAway = new TakeAway(toasts, this.gallery.node, this.main, copyLink);
+    this.takeAway = new TakeAway(toasts, this.gallery.node, this.main, copyLink, () =>
+      this.large.view(),
+    );
     this.share = new Share(address, toasts, ...this.takeAway.nodes);
     this.panel = new Panel(verbs, this.share.node);
     this.large = new LargeView(verbs, this.takeAway.tool);
@@ -230,7 +233,7 @@ export class Page {
     this.panel.draw(scene);
     this.share.draw(scene);
     this.takeAway.draw(scene);
-    this.legend.draw(scene, scene.compare === "difference");
+    this.drawLegend(scene);
     setText(this.summary, summaryOf(scene));
     this.note(this.session.notes);
     this.empty.hidden = scene.order.length > 0;
@@ -254,6 +257,13 @@ export class Page {
       !this.changes.node.hidden &&
       matchMedia("(min-width: 960px)").matches;
     this.changes.moveTo(isBeside ? this.large.node : this.root);
+  }
+
+  /** @param {Scene} scene */
+  drawLegend(scene) {
+    const { b, compare, order } = scene;
+    const full = b && compare === "difference" ? fullDifference(scene, b, order) : null;
+    this.legend.draw(scene, { full });
   }
 
   /**

@@ -2,8 +2,12 @@
  * Which pictures of a probe stand beside each other: on its card, and in the large view.
  */
 
+import { cellText, differenceText } from "./cells.js";
+import { fullDifference } from "./differences.js";
 import { whole } from "./text.js";
 
+/** @import { Spot } from "./cells.js" */
+/** @import { How } from "./looks.js" */
 /** @import { Picture } from "./pictures.js" */
 /** @import { Scene, Side } from "./scene.js" */
 
@@ -15,7 +19,9 @@ import { whole } from "./text.js";
  * @property {string} label What it is, for those who do not see it.
  * @property {string} caption
  * @property {boolean} missing Whether there is nothing to draw: B lacks the probe.
- * @property {(canvas: HTMLCanvasElement, picture: Picture, longest: number) => void} draw
+ * @property {Side} side That whose cells it has.
+ * @property {(canvas: HTMLCanvasElement, picture: Picture, longest: number, how?: How) => void} draw
+ * @property {(spot: Spot) => string} read What its cell at a place says.
  */
 
 /** @param {Side} side */
@@ -39,7 +45,10 @@ function overlayPane(scene, kind, side, probe) {
     label: kind === "a" ? "Heatmap" : "Heatmap of B",
     caption: name + captionOf(side),
     missing: side === scene.b && scene.lacks(probe),
-    draw: (canvas, picture, longest) => scene.overlay(canvas, picture, longest, side, probe),
+    side,
+    draw: (canvas, picture, longest, how) =>
+      scene.overlay(canvas, picture, longest, side, probe, how),
+    read: (spot) => cellText(scene, side, probe, spot),
   };
 }
 
@@ -49,15 +58,20 @@ function overlayPane(scene, kind, side, probe) {
  * @param {Scene} scene
  * @param {Side} b
  * @param {number} probe
+ * @param {number[]} among The probes whose largest difference has the full colour.
  * @returns {Pane}
  */
-function differencePane(scene, b, probe) {
+function differencePane(scene, b, probe, among) {
+  const full = fullDifference(scene, b, among);
   return {
     kind: "difference",
     label: "Difference map",
     caption: "A − B: amber is more in A, blue more in B",
     missing: scene.lacks(probe),
-    draw: (canvas, picture, longest) => scene.difference(canvas, picture, longest, b, probe),
+    side: scene.a,
+    draw: (canvas, picture, longest, how) =>
+      scene.difference(canvas, picture, longest, b, probe, full, how),
+    read: (spot) => differenceText(scene, b, probe, spot),
   };
 }
 
@@ -72,7 +86,7 @@ export function panesOf(scene, probe) {
   const { a, b } = scene;
   const first = overlayPane(scene, "a", a, probe);
   if (!b || scene.lacks(probe)) return [first];
-  return [first, overlayPane(scene, "b", b, probe), differencePane(scene, b, probe)];
+  return [first, overlayPane(scene, "b", b, probe), differencePane(scene, b, probe, [probe])];
 }
 
 /**
@@ -87,5 +101,5 @@ export function panesOnCard(scene, probe) {
   const first = overlayPane(scene, "a", a, probe);
   if (!b || compare === "off") return [first];
   if (compare === "side") return [first, overlayPane(scene, "b", b, probe)];
-  return [scene.lacks(probe) ? first : differencePane(scene, b, probe)];
+  return [scene.lacks(probe) ? first : differencePane(scene, b, probe, scene.order)];
 }

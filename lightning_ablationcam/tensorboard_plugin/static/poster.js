@@ -3,18 +3,24 @@
  * that says what it is. On white, as it goes into a paper or a talk.
  */
 
+import { fullDifference } from "./differences.js";
 import { el } from "./elements.js";
 import { measureFields } from "./fields.js";
 import { Legend } from "./legend.js";
+import { ALL_LOOKS } from "./looks.js";
 import { panesOf, panesOnCard } from "./panes.js";
+import { shownOf } from "./stage.js";
 import { PLUGIN } from "./state.js";
 import { percent, shorten, whole } from "./text.js";
 
+/** @import { Shown } from "./figure.js" */
+/** @import { View } from "./looks.js" */
+/** @import { Picture } from "./pictures.js" */
 /** @import { Scene, Side } from "./scene.js" */
 
 const PAPER = "#ffffff";
 const INK = "#212121";
-const PALE = "#5c5c5c";
+const SOFT = "#5c5c5c";
 const RIGHT = "#2e7d32";
 const WRONG = "#c62828";
 const FONTS = 'Roboto, "Helvetica Neue", Arial, sans-serif';
@@ -27,6 +33,8 @@ const BELOW = 3;
 const BETWEEN = 4;
 const LINE = 18;
 const LETTERS = 13;
+const LEGEND = 34;
+const SMALL = 10;
 
 /**
  * What is on a poster.
@@ -37,6 +45,7 @@ const LETTERS = 13;
  * @property {boolean} large Whether it is the large view: all panes of one probe, with captions.
  * @property {number} size The longest side of a picture, in pixels.
  * @property {boolean} isRead Whether its pixels are read.
+ * @property {View} view What of the pictures is in sight.
  */
 
 /**
@@ -92,10 +101,10 @@ function wrapped(context, text, width) {
 function lineOfSide(side, probe, before) {
   const { evolution } = side;
   const place = side.place(probe);
-  if (place === null) return { text: `${before}no such probe`, ink: PALE };
+  if (place === null) return { text: `${before}no such probe`, ink: SOFT };
   const predicted = side.at("predicted", probe);
   const words = [];
-  let ink = PALE;
+  let ink = SOFT;
   if (evolution.hasClasses && predicted !== null) {
     const { label } = evolution.probes[place];
     const judged = label !== null && !evolution.isMultiLabel;
@@ -140,6 +149,22 @@ function captionOfScene({ a, b, role }) {
   return `Ablation-CAM, layer ${shorten(layer)}, score: ${shorten(score)}${of}; ${shown}`;
 }
 
+/**
+ * The pictures of a probe, as the large view shows them or a card does.
+ *
+ * @param {Scene} scene
+ * @param {number} probe
+ * @param {boolean} large
+ * @returns {Shown[]}
+ */
+export function picturesOf(scene, probe, large) {
+  if (!large)
+    return panesOnCard(scene, probe).map((pane) => ({ pane, look: "overlay", caption: pane.caption }));
+  const { look, wipe } = scene.state;
+  const wiped = wipe === "" || look === ALL_LOOKS ? null : Number(wipe) / 100;
+  return shownOf(panesOf(scene, probe), look, wiped);
+}
+
 export class Poster {
   /**
    * @param {Scene} scene
@@ -153,9 +178,10 @@ export class Poster {
     const options = { willReadFrequently: layout.isRead };
     this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d", options));
     this.pane = el("canvas");
-    this.legend = new Legend();
+    this.maps = new Legend();
+    this.differences = new Legend();
     const { probes, columns, size } = layout;
-    const panes = Math.max(...probes.map((probe) => this.panesOf(scene, probe).length));
+    const panes = Math.max(...probes.map((probe) => this.picturesOf(scene, probe).length));
     this.width = panes * size + (panes - 1) * BETWEEN * this.unit;
     this.columns = Math.min(columns, probes.length);
     /** That of all columns, the legend and the caption. */
@@ -178,8 +204,8 @@ export class Poster {
    * @param {Scene} scene
    * @param {number} probe
    */
-  panesOf(scene, probe) {
-    return this.layout.large ? panesOf(scene, probe) : panesOnCard(scene, probe);
+  picturesOf(scene, probe) {
+    return picturesOf(scene, probe, this.layout.large);
   }
 
   /**
@@ -191,8 +217,8 @@ export class Poster {
   heightOf(scene, probe) {
     const picture = scene.pictures.get(scene.a.evolution, probe);
     if (!picture) return this.layout.size;
-    const [pane] = this.panesOf(scene, probe);
-    pane.draw(this.pane, picture, this.layout.size);
+    const [{ pane, look }] = this.picturesOf(scene, probe);
+    pane.draw(this.pane, picture, this.layout.size, { look, view: this.layout.view });
     return this.pane.height;
   }
 
@@ -205,22 +231,26 @@ export class Poster {
     const gap = this.px(GAP);
     const inner = this.columns * this.width + (this.columns - 1) * gap;
     // The legend is never cut: it would say something else.
-    this.inner = Math.max(inner, this.drawLegend(scene, 0, 0));
+    const legends = this.legendsOf(scene);
+    this.inner = Math.max(inner, ...legends.map((legend) => this.drawLegend(legend, 0, 0)));
     const { length } = scene.a.evolution;
     const captions = [scene, scene.at(length - 1)].map(
-      (one) => wrapped(this.context, captionOfScene(one), this.inner).length,
+      (one) => this.captionLines(one).length,
     );
     const caption = Math.max(...captions);
     const rows = this.rows.reduce((sum, { height }) => sum + height, 0);
     const below = this.rows.length * (this.lines * this.px(LINE) + this.px(BELOW) + gap);
-    const foot = (caption + 1.25) * this.px(LINE);
+    const foot = caption * this.px(LINE) + legends.length * this.px(LEGEND);
     this.canvas.width = Math.ceil(this.inner + 2 * this.px(MARGIN));
     this.canvas.height = Math.ceil(rows + below + foot + this.px(MARGIN));
   }
 
-  /** @param {boolean} bold */
-  font(bold) {
-    this.context.font = `${bold ? "bold " : ""}${this.px(LETTERS)}px ${FONTS}`;
+  /**
+   * @param {boolean} bold
+   * @param {number} [letters]
+   */
+  font(bold, letters = LETTERS) {
+    this.context.font = `${bold ? "bold " : ""}${this.px(letters)}px ${FONTS}`;
     this.context.textBaseline = "middle";
   }
 
@@ -269,13 +299,10 @@ export class Poster {
     const { size, large } = this.layout;
     const picture = scene.pictures.get(scene.a.evolution, probe);
     let y = top + height + this.px(BELOW);
-    this.panesOf(scene, probe).forEach((pane, i) => {
+    this.picturesOf(scene, probe).forEach((shown, i) => {
       const left = x + i * (size + this.px(BETWEEN));
-      if (picture && !pane.missing) {
-        pane.draw(this.pane, picture, size);
-        this.context.drawImage(this.pane, left, top);
-      }
-      if (large) this.write({ text: pane.caption, ink: PALE }, left, y, size);
+      if (picture && !shown.pane.missing) this.drawPicture(shown, picture, left, top);
+      if (large) this.write({ text: shown.caption, ink: SOFT }, left, y, size);
     });
     if (large) y += this.px(LINE);
     for (const line of linesBelow(scene, probe)) {
@@ -285,36 +312,101 @@ export class Poster {
   }
 
   /**
-   * The legend, and below it the caption.
+   * @param {Shown} shown
+   * @param {Picture} picture
+   * @param {number} left
+   * @param {number} top
+   */
+  drawPicture({ pane, look, wiped }, picture, left, top) {
+    const { size, view } = this.layout;
+    pane.draw(this.pane, picture, size, { look, view });
+    this.context.drawImage(this.pane, left, top);
+    if (!wiped) return;
+    wiped.pane.draw(this.pane, picture, size, { look, view });
+    const { width, height } = this.pane;
+    const from = Math.round(wiped.share * width);
+    if (from >= width) return;
+    const rest = width - from;
+    this.context.drawImage(this.pane, from, 0, rest, height, left + from, top, rest, height);
+    // Where one ends and the other begins, told from any picture.
+    for (const [ink, wide] of /** @type {[string, number][]} */ ([
+      [INK, 3],
+      [PAPER, 1],
+    ])) {
+      this.context.fillStyle = ink;
+      this.context.fillRect(left + from - this.px(wide / 2), top, this.px(wide), height);
+    }
+  }
+
+  /** @param {Scene} scene */
+  captionLines(scene) {
+    this.font(false);
+    const { scale } = this.layout.view;
+    const enlarged = scale > 1 ? `; a part, enlarged ${scale.toFixed(1)} times` : "";
+    return wrapped(this.context, captionOfScene(scene) + enlarged, this.inner);
+  }
+
+  /**
+   * The legends, and below them the caption.
    *
    * @param {Scene} scene
    * @param {number} x
    * @param {number} top
    */
   drawFoot(scene, x, top) {
-    this.drawLegend(scene, x, top);
-    wrapped(this.context, captionOfScene(scene), this.inner).forEach((text, i) => {
-      this.write({ text, ink: INK }, x, top + this.px((i + 1.25) * LINE), this.inner);
-    });
+    let y = top;
+    for (const legend of this.legendsOf(scene)) {
+      this.drawLegend(legend, x, y);
+      y += this.px(LEGEND);
+    }
+    for (const text of this.captionLines(scene)) {
+      this.write({ text, ink: INK }, x, y, this.inner);
+      y += this.px(LINE);
+    }
   }
 
   /**
+   * What the colours of all pictures mean.
+   *
    * @param {Scene} scene
+   */
+  legendsOf(scene) {
+    const { large, probes } = this.layout;
+    const { b, compare, order, state } = scene;
+    const look = large ? state.look : "overlay";
+    this.maps.draw(scene, { look });
+    const lacks = large && scene.lacks(probes[0]);
+    if (!b || lacks || (!large && compare !== "difference")) return [this.maps];
+    this.differences.draw(scene, { look, full: fullDifference(scene, b, large ? probes : order) });
+    return large ? [this.maps, this.differences] : [this.differences];
+  }
+
+  /**
+   * @param {Legend} legend
    * @param {number} left
    * @param {number} top
    * @returns {number} How wide it is.
    */
-  drawLegend(scene, left, top) {
-    const { context, legend } = this;
-    legend.draw(scene, !this.layout.large && scene.compare === "difference");
-    const [low, high] = [legend.low, legend.high].map(({ textContent }) => textContent ?? "");
-    const [bar, gap] = [this.px(110), this.px(6)];
-    this.write({ text: low, ink: PALE }, left, top, Infinity);
-    let x = left + Math.ceil(context.measureText(low).width) + gap;
+  drawLegend({ canvas, low, high, ticks }, left, top) {
+    const { context } = this;
+    const [bar, gap] = [this.px(150), this.px(6)];
+    let x = left;
+    if (low.textContent) {
+      this.write({ text: low.textContent, ink: SOFT }, x, top, Infinity);
+      x += Math.ceil(context.measureText(low.textContent).width) + gap;
+    }
     context.imageSmoothingEnabled = true;
-    context.drawImage(legend.canvas, x, top + this.px(LINE / 4), bar, this.px(LINE / 2));
+    context.drawImage(canvas, x, top + this.px(LINE / 4), bar, this.px(LINE / 2));
+    this.font(false, SMALL);
+    context.fillStyle = SOFT;
+    ticks.forEach(({ textContent }, i) => {
+      const text = textContent ?? "";
+      const at = x + (i / 2) * (bar - context.measureText(text).width);
+      context.fillText(text, at, top + this.px(1.2 * LINE));
+    });
     x += bar + gap;
-    this.write({ text: high, ink: PALE }, x, top, Infinity);
-    return x + Math.ceil(context.measureText(high).width) - left;
+    const text = high.textContent ?? "";
+    this.write({ text, ink: SOFT }, x, top, Infinity);
+    return x + Math.ceil(context.measureText(text).width) - left;
   }
 }

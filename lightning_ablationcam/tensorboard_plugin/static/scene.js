@@ -4,11 +4,13 @@
  */
 
 import { colorTables } from "./colors.js";
+import { CONTOURS, drawContours } from "./contours.js";
 import { driftBetween, interpolate } from "./maps.js";
 import { nearestIndex } from "./numbers.js";
 import { drawOverlay } from "./pictures.js";
 
 /** @import { Evolution, SeriesName } from "./data.js" */
+/** @import { How } from "./looks.js" */
 /** @import { Picture, Pictures } from "./pictures.js" */
 /** @import { State } from "./state.js" */
 
@@ -47,12 +49,14 @@ export class Side {
   }
 
   /**
-   * The same side at the step that is closest to A's.
+   * The same at another of its steps.
    *
-   * @param {Side} a
+   * @param {number} index
    */
-  tiedTo({ evolution, entry }) {
-    return new Side(this.evolution, nearestIndex(this.evolution.numbers, entry.step), evolution);
+  moved(index) {
+    const side = new Side(this.evolution, index);
+    side.places = this.places;
+    return side;
   }
 
   /**
@@ -234,8 +238,10 @@ export class Scene {
    * @param {number} index
    */
   at(index) {
-    const a = new Side(this.a.evolution, index);
-    return new Scene({ ...this, a, b: this.b && this.tied ? this.b.tiedTo(a) : this.b });
+    const { a, b, tied } = this;
+    const step = a.evolution.numbers[index];
+    const beside = b && tied ? b.moved(nearestIndex(b.evolution.numbers, step)) : b;
+    return new Scene({ ...this, a: a.moved(index), b: beside });
   }
 
   /**
@@ -272,8 +278,27 @@ export class Scene {
   }
 
   /**
-   * One side's map of a probe as shares of the colour scale, enlarged; below 0 is what speaks against
-   * the class, where both signs are shown.
+   * The cells of one side's map of a probe as shares of the colour scale; below 0 is what speaks
+   * against the class, where both signs are shown.
+   *
+   * @param {Side} side
+   * @param {number} probe
+   */
+  cells(side, probe) {
+    const map = side.map(probe);
+    const against = this.signed ? side.mapAgainst(probe) : null;
+    const most = side.at("maxima", probe) ?? 0;
+    const mostAgainst = against ? (side.at("against", probe) ?? 0) : 0;
+    const largest = Math.max(most, mostAgainst);
+    const unit = largest > 0 ? this.share(side, probe) / largest / 255 : 0;
+    const cells = new Float32Array(map.length);
+    for (let i = 0; i < map.length; i++) cells[i] = map[i] * most * unit;
+    if (against) for (let i = 0; i < map.length; i++) cells[i] -= against[i] * mostAgainst * unit;
+    return cells;
+  }
+
+  /**
+   * The same, enlarged.
    *
    * @param {Side} side
    * @param {number} probe
@@ -282,41 +307,59 @@ export class Scene {
    */
   shares(side, probe, height, width) {
     const [h, w] = side.evolution.shape;
-    const map = side.map(probe);
-    const against = this.signed ? side.mapAgainst(probe) : null;
-    const most = side.at("maxima", probe) ?? 0;
-    const mostAgainst = against ? (side.at("against", probe) ?? 0) : 0;
-    const largest = Math.max(most, mostAgainst);
-    const unit = largest > 0 ? this.share(side, probe) / largest / 255 : 0;
-    const cells = Float32Array.from(map, (level) => level * most * unit);
-    against?.forEach((level, i) => (cells[i] -= level * mostAgainst * unit));
-    return interpolate(cells, h, w, height, width);
+    return interpolate(this.cells(side, probe), h, w, height, width);
   }
 
   /**
-   * Draw one side's overlay of a probe.
+   * Draw one side's map of a probe.
    *
    * @param {HTMLCanvasElement} canvas
    * @param {Picture} picture
    * @param {number} longest Longest side of the canvas.
    * @param {Side} side
    * @param {number} probe
+   * @param {How} [how]
    */
-  overlay(canvas, picture, longest, side, probe) {
+  overlay(canvas, picture, longest, side, probe, { look = "overlay", view } = {}) {
+    const region = side.region(probe);
+    const tables = look === "heat" ? this.tables.bare : this.tables;
+    const table = this.signed ? tables.signed : tables.heat;
+    const [zero, scale] = this.signed ? [128, 127.5] : [0.5, 255];
     const fill = (
       /** @type {number} */ height,
       /** @type {number} */ width,
       /** @type {Uint32Array} */ pixels,
     ) => {
       const values = this.shares(side, probe, height, width);
-      const table = this.signed ? this.tables.signed : this.tables.heat;
-      const [zero, scale] = this.signed ? [128, 127.5] : [0.5, 255];
       for (let i = 0; i < pixels.length; i++) {
         const level = values[i] * scale + zero;
         pixels[i] = table[level < 0 ? 0 : level > 255 ? 255 : level | 0];
       }
     };
-    drawOverlay(canvas, picture, longest, fill, { region: side.region(probe) });
+    const trace = (
+      /** @type {CanvasRenderingContext2D} */ context,
+      /** @type {number} */ height,
+      /** @type {number} */ width,
+    ) => {
+      const values = this.shares(side, probe, height, width);
+      drawContours(context, { values, height, width }, this.contours, view?.scale ?? 1);
+    };
+    const heated = look === "overlay" || look === "heat";
+    drawOverlay(canvas, picture, longest, heated ? fill : null, {
+      ground: look === "heat" ? "nothing" : "picture",
+      region,
+      view,
+      trace: look === "contour" ? trace : null,
+    });
+  }
+
+  /** The lines that maps are drawn as: of both signs in their own colours, where both are shown. */
+  get contours() {
+    if (!this.signed) return CONTOURS.map((one) => ({ ...one, color: "#fff" }));
+    return CONTOURS.flatMap(({ level, wide }) => [
+      { level, wide, color: "#befda5" },
+      { level: -level, wide, color: "#ffcdfd" },
+    ]);
   }
 
   /**
@@ -327,22 +370,26 @@ export class Scene {
    * @param {number} longest Longest side of the canvas.
    * @param {Side} b
    * @param {number} probe
+   * @param {number} full The difference that has the full colour, in shares of the colour scale.
+   * @param {How} [how]
    */
-  difference(canvas, picture, longest, b, probe) {
-    drawOverlay(
-      canvas,
-      picture,
-      longest,
-      (height, width, pixels) => {
-        const [ofA, ofB] = [this.a, b].map((side) => this.shares(side, probe, height, width));
-        const table = this.tables.difference;
-        const least = this.signed ? -1 : 0;
-        for (let i = 0; i < pixels.length; i++) {
-          const more = clip(clip(ofA[i], least) - clip(ofB[i], least), -1);
-          pixels[i] = table[Math.round(127.5 + 127.5 * more)];
-        }
-      },
-      { dimmed: true, region: this.a.region(probe) },
-    );
+  difference(canvas, picture, longest, b, probe, full, { look = "overlay", view } = {}) {
+    const fill = (
+      /** @type {number} */ height,
+      /** @type {number} */ width,
+      /** @type {Uint32Array} */ pixels,
+    ) => {
+      const [ofA, ofB] = [this.a, b].map((side) => this.shares(side, probe, height, width));
+      const table = this.tables.difference;
+      const least = this.signed ? -1 : 0;
+      for (let i = 0; i < pixels.length; i++) {
+        const more = clip((clip(ofA[i], least) - clip(ofB[i], least)) / full, -1);
+        pixels[i] = table[Math.round(127.5 + 127.5 * more)];
+      }
+    };
+    const region = this.a.region(probe);
+    const original = look === "original";
+    const ground = original ? "picture" : look === "heat" ? "ground" : "pale";
+    drawOverlay(canvas, picture, longest, original ? null : fill, { ground, region, view });
   }
 }

@@ -74,7 +74,12 @@ export class Session {
     this.missed = false;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.poll = undefined;
-    address.watch((text) => this.open(text));
+    address.watch(
+      (text) => this.open(text),
+      (text) => this.turn(text),
+    );
+    // The way back from a link to a probe leads to the grid as well.
+    if (this.state.probe && !address.pair) address.enter(this.textOf(""), this.textOf());
   }
 
   // Loading ------------------------------------------------------------------------------------
@@ -257,7 +262,10 @@ export class Session {
     const before = this.state;
     this.state = { ...before, ...changes };
     const { state } = this;
-    this.address.write(stateToText(state));
+    const [isLarge, becomesLarge] = [before, state].map(({ probe }) => this.isLarge(probe));
+    if (becomesLarge && !isLarge) this.address.enter(this.textOf(""), this.textOf());
+    else if (!state.probe && isLarge) this.address.leave(this.textOf());
+    else this.address.write(this.textOf());
     const loads =
       before.run !== state.run ||
       before.tag !== state.tag ||
@@ -327,6 +335,35 @@ export class Session {
     // At the newest step the view follows a live run; the address then says "newest".
     if (side === "a") this.show({ step: to === length - 1 ? "" : String(numbers[to]) });
     else this.show({ bstep: to === length - 1 ? "newest" : to ? String(numbers[to]) : "first" });
+  }
+
+  /**
+   * The state as text.
+   *
+   * @param {string} [probe] The one that is shown large, if it is another than now.
+   */
+  textOf(probe = this.state.probe) {
+    return stateToText({ ...this.state, probe });
+  }
+
+  /**
+   * Whether a state's probe is shown large: it may name one that there is not.
+   *
+   * @param {string} probe
+   */
+  isLarge(probe) {
+    return probe !== "" && (!this.a || Number(probe) < this.a.probes.length);
+  }
+
+  /**
+   * Show the probe of an address large, or the grid: the rest of what is shown stays as it is.
+   *
+   * @param {string} text
+   */
+  turn(text) {
+    this.state = { ...this.state, probe: textToState(text).probe };
+    this.address.write(this.textOf());
+    this.changed();
   }
 
   /**

@@ -3,6 +3,7 @@
  */
 
 import { SCALES } from "./colors.js";
+import { ALL_LOOKS, LOOKS } from "./looks.js";
 import { PINS } from "./pins.js";
 import { PREDICTIONS } from "./selection.js";
 
@@ -12,8 +13,9 @@ export const PLUGIN = "ablation_cam";
 /**
  * Everything a shared view consists of. An empty step is the newest, whichever it is, of empty sides
  * both are shown where both were recorded, and of an empty measure the first. An alarm is "any" or its
- * name after a "=". Groups are those of curves that are open, "none" for none; the usual where empty. Changes are those
- * that are listed, empty where the list is closed; pins are places of probes.
+ * name after a "=". What is wiped is shown so far, in per cent of the width, of A, the rest of B; empty
+ * where both stand side by side. Groups are those of curves that are open, "none" for none; the usual where
+ * empty. Changes are those that are listed, empty where the list is closed; pins are places of probes.
  */
 export const DEFAULTS = {
   run: "",
@@ -39,6 +41,8 @@ export const DEFAULTS = {
   groups: "",
   speed: "4",
   probe: "",
+  look: "overlay",
+  wipe: "",
   changes: "",
   pins: "",
 };
@@ -60,6 +64,7 @@ const CHOICES = {
   prediction: ["", ...PREDICTIONS],
   size: ["s", "m", "l"],
   speed: SPEEDS,
+  look: [...LOOKS, ALL_LOOKS],
 };
 
 /** @type {{[key in keyof State]?: RegExp}} */
@@ -68,6 +73,7 @@ const PATTERNS = {
   bstep: /^(first|newest|-?\d+)$/,
   probe: /^\d+$/,
   opacity: /^(\d\d?|100)$/,
+  wipe: /^(\d\d?|100)?$/,
   sort: /^(logged|drift|now|score|name|(highest|lowest):[a-z][a-z0-9_]{0,63})$/,
   measure: /^([a-z][a-z0-9_]{0,63})?$/,
   alarm: /^($|any$|=)/,

@@ -4,10 +4,12 @@
 
 import { animated } from "./animation.js";
 import { announce, el, iconButton } from "./elements.js";
-import { Poster } from "./poster.js";
+import { WHOLE } from "./looks.js";
+import { Poster, picturesOf } from "./poster.js";
 import { tableOfProbes, tableOfSteps } from "./table.js";
 import { whole } from "./text.js";
 
+/** @import { View } from "./looks.js" */
 /** @import { Layout } from "./poster.js" */
 /** @import { Scene } from "./scene.js" */
 /** @import { Toasts } from "./toasts.js" */
@@ -79,8 +81,10 @@ export class TakeAway {
    * @param {HTMLElement} gallery
    * @param {HTMLElement} scroller What the gallery is scrolled in.
    * @param {() => void} copyLink
+   * @param {() => View} look What of the pictures is in sight in the large view.
    */
-  constructor(toasts, gallery, scroller, copyLink) {
+  constructor(toasts, gallery, scroller, copyLink, look) {
+    this.look = look;
     this.toasts = toasts;
     this.gallery = gallery;
     this.scroller = scroller;
@@ -162,14 +166,15 @@ export class TakeAway {
    */
   layout(scene, widest = Infinity) {
     const isRead = widest < Infinity;
-    const { probe, order, b } = scene;
+    const { probe, order } = scene;
     const large = probe !== null;
     if (!large && !order.length) return null;
     const { probes, columns } = large ? { probes: [probe], columns: 1 } : this.inSight(scene);
-    const across = Math.min(columns, probes.length) * (b ? (large ? 3 : 2) : 1);
+    const across = Math.min(columns, probes.length) * picturesOf(scene, probes[0], large).length;
+    const view = large ? this.look() : WHOLE;
     const size = across > MANY ? COARSE : FINE;
     const fits = Math.max(SMALLEST, Math.floor(widest / across) - 16);
-    return { probes, columns, large, size: Math.min(size, fits), isRead };
+    return { probes, columns, large, size: Math.min(size, fits), isRead, view };
   }
 
   /**
