@@ -4,6 +4,7 @@
  */
 
 import { driftBetween } from "./maps.js";
+import { shownNames } from "./names.js";
 import { largest } from "./numbers.js";
 import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
 
@@ -197,6 +198,8 @@ export class Evolution {
     /** Whether a probe may have several classes, so that the likeliest is no prediction of one. */
     this.isMultiLabel = data.task === "multilabel";
     this.probes = data.probes;
+    /** What the probes are called here. */
+    this.names = shownNames(data);
     this.classNames = data.class_names;
     this.measures = data.measures;
     this.alarms = data.alarms;

@@ -157,6 +157,9 @@ export class Facts {
       const written = (/** @type {number|null} */ value, /** @type {Side} */ side) =>
         isEmpty(side) ? "no heat" : balance.text(value);
       this.drawRow(balance.label, complete ? [] : of("balance", written), balance.hint);
+    } else if (a.evolution.explained.knows("balance")) {
+      const hint = "Measured of the class explained alone: how strong this map is, is not known";
+      this.drawRow("Balance", complete ? [] : sides.map(() => "not measured"), hint);
     }
     // Beside the map, as it says what of it, and of a change, may be trusted.
     const error = measureFields(a.evolution).find(({ name }) => name === "error");

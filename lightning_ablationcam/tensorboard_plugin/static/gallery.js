@@ -7,7 +7,9 @@ import { Curves } from "./charts.js";
 import { el, setAttribute, setText } from "./elements.js";
 import { Facts } from "./facts.js";
 import { fieldsOnCard } from "./fields.js";
+import { fullName } from "./names.js";
 import { panesOnCard } from "./panes.js";
+import { PinButton } from "./pin_button.js";
 import { CARD } from "./pictures.js";
 import { shorten } from "./text.js";
 
@@ -44,8 +46,10 @@ class Card {
    * @param {Verbs} verbs
    * @param {number} probe
    * @param {string} name
+   * @param {string} title The same with what it was logged as.
    */
-  constructor({ show, seek }, probe, name) {
+  constructor(verbs, probe, name, title) {
+    const { show, seek } = verbs;
     this.probe = probe;
     this.visible = false;
     /** @type {CardPane[]} One for each pane, and those that were needed before. */
@@ -58,6 +62,7 @@ class Card {
       },
     );
     this.alarm = el("span", { className: "in-alarm", hidden: true });
+    this.pin = new PinButton(verbs);
     this.facts = new Facts(false);
     this.curves = new Curves(fieldsOnCard, (index) => seek("a", index));
     this.node = el(
@@ -67,8 +72,9 @@ class Card {
       el(
         "div",
         { className: "head" },
-        el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }),
+        el("h3", { dir: "auto", title: shorten(title, 500), textContent: shorten(name, 300) }),
         this.alarm,
+        this.pin.node,
       ),
       el("div", { className: "numbers" }, this.facts.node, this.curves.node),
     );
@@ -84,9 +90,10 @@ class Card {
     setAttribute(
       this.open,
       "aria-label",
-      `Enlarge ${shorten(a.evolution.probes[probe].name)}, step ${a.entry.step}`,
+      `Enlarge ${shorten(a.evolution.names[probe])}, step ${a.entry.step}`,
     );
     this.tellAlarms(b ? [a, b] : [a]);
+    this.pin.draw(scene, probe);
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
     this.node.classList.toggle("missing", scene.lacks(probe));
@@ -184,7 +191,9 @@ export class Gallery {
     )
       return;
     this.seen.disconnect();
-    this.cards = evolution.probes.map(({ name }, probe) => new Card(this.verbs, probe, name));
+    this.cards = evolution.names.map(
+      (name, probe) => new Card(this.verbs, probe, name, fullName(evolution, probe)),
+    );
     this.order = [];
     this.node.replaceChildren();
   }
@@ -202,7 +211,10 @@ export class Gallery {
       return;
     this.order = order;
     this.looked = false;
+    const focused = document.activeElement;
     this.node.replaceChildren(...order.map((probe) => this.cards[probe].node));
+    // A card that is pinned moves under the user's finger.
+    if (focused instanceof HTMLElement && this.node.contains(focused)) focused.focus();
     this.seen.disconnect();
     for (const probe of order) this.seen.observe(this.cards[probe].node);
     this.cards.forEach((card, probe) => order.includes(probe) || (card.visible = false));

@@ -8,6 +8,8 @@ import { el, iconButton, liveText, setText } from "./elements.js";
 import { Facts } from "./facts.js";
 import { FlipMarks, LikeliestClasses, flipsOf } from "./likeliest.js";
 import { ALL_LOOKS } from "./looks.js";
+import { fullName } from "./names.js";
+import { PinButton } from "./pin_button.js";
 import { RoleSwitch } from "./role_switch.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
@@ -17,8 +19,11 @@ import { Transport } from "./transport.js";
 /** @import { Scene, Side, Verbs } from "./scene.js" */
 
 export class LargeView {
-  /** @param {Verbs} verbs */
-  constructor(verbs) {
+  /**
+   * @param {Verbs} verbs
+   * @param {...Node} tools More for its header.
+   */
+  constructor(verbs, ...tools) {
     this.verbs = verbs;
     /** @type {Scene|null} The one that was drawn last. */
     this.scene = null;
@@ -32,6 +37,7 @@ export class LargeView {
     this.curves = new CurveGroups(verbs);
     this.likeliest = new LikeliestClasses((index) => verbs.seek("a", index));
     this.role = new RoleSwitch(verbs);
+    this.pin = new PinButton(verbs, "p");
     this.flips = new FlipMarks();
     this.time.track.prepend(this.flips.node);
     /** @type {Evolution|null} That of the flips on the slider, as is the probe. */
@@ -68,6 +74,8 @@ export class LargeView {
         {},
         this.title,
         this.role.node,
+        this.pin.node,
+        ...tools,
         iconButton("before", "Previous probe", () => this.turn(-1)),
         iconButton("after", "Next probe", () => this.turn(1)),
         iconButton("close", "Close (escape)", () => this.node.close()),
@@ -78,6 +86,11 @@ export class LargeView {
     );
     // A click on the backdrop is one on the dialog itself.
     this.node.addEventListener("click", (event) => event.target === this.node && this.node.close());
+  }
+
+  /** What of the pictures is in sight. */
+  view() {
+    return this.stage.zoom.view;
   }
 
   leave() {
@@ -141,7 +154,8 @@ export class LargeView {
       return true;
     }
     if (!this.node.open) this.node.showModal();
-    setText(this.title, a.evolution.probes[probe].name);
+    setText(this.title, a.evolution.names[probe]);
+    this.title.title = fullName(a.evolution, probe);
     this.time.draw(scene);
     this.timeOfB.draw(scene);
     this.node.classList.toggle("comparing", b !== null);
@@ -150,6 +164,7 @@ export class LargeView {
     this.tellAlarms(b ? [a, b] : [a], probe);
     this.likeliest.draw(scene, probe);
     this.role.draw(scene);
+    this.pin.draw(scene, probe);
     this.markFlips(a.evolution, probe);
     const picture = scene.pictures.get(a.evolution, probe);
     this.stage.draw(scene, probe, picture);

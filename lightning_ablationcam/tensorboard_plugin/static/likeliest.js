@@ -2,6 +2,7 @@
  * The likeliest classes of a probe over the steps, and where the prediction changed.
  */
 
+import { flipsIn } from "./changes.js";
 import { Plot, placesOf } from "./charts.js";
 import { el, setAttribute, setText, svg } from "./elements.js";
 import { nearestIndex } from "./numbers.js";
@@ -46,23 +47,15 @@ function likeliestOf({ steps }, probe) {
  *
  * @param {Evolution} evolution
  * @param {number} probe
+ * @returns {Flip[]}
  */
 export function flipsOf(evolution, probe) {
-  /** @type {Flip[]} */
-  const flips = [];
-  if (!evolution.hasClasses) return flips;
-  /** @type {number|null} */
-  let before = null;
-  evolution.curve("predicted", probe).forEach((predicted, index) => {
-    if (predicted === null) return;
-    if (before !== null && before !== predicted) {
-      const [from, to] = [before, predicted].map((one) => shorten(evolution.className(one)));
-      const step = whole(evolution.numbers[index]);
-      flips.push({ index, text: `Prediction changed from ${from} to ${to} at step ${step}` });
-    }
-    before = predicted;
+  const flips = flipsIn(evolution).filter((flip) => flip.probe === probe);
+  return flips.map(({ index, from, to }) => {
+    const [before, after] = [from, to].map((one) => shorten(evolution.className(one)));
+    const step = whole(evolution.numbers[index]);
+    return { index, text: `Prediction changed from ${before} to ${after} at step ${step}` };
   });
-  return flips;
 }
 
 /**

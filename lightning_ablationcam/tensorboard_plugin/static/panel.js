@@ -31,8 +31,9 @@ function keyHints() {
   const rival = el("span", {}, " ", el("kbd", {}, "r"), " rival ", el("kbd", {}, "Shift"), " ", el("kbd", {}, "r"), " all maps");
   const sides = el("span", {}, " ", el("kbd", {}, "s"), " for, against");
   const alarm = el("span", {}, " ", el("kbd", {}, "a"), " next alarm");
+  const changes = el("span", {}, " ", el("kbd", {}, "c"), " changes");
   const ofB = el("span", {}, " ", el("kbd", {}, "Shift"), " ", el("kbd", {}, "a"), " of B");
-  const node = el("p", { className: "keys" }, ...parts, rival, sides, alarm, ofB);
+  const node = el("p", { className: "keys" }, ...parts, rival, sides, alarm, ofB, changes);
   return { node, rival, sides, alarm, ofB };
 }
 

@@ -6,7 +6,7 @@
 import { colorTables } from "./colors.js";
 import { CONTOURS, drawContours } from "./contours.js";
 import { driftBetween, interpolate } from "./maps.js";
-import { largest } from "./numbers.js";
+import { largest, nearestIndex } from "./numbers.js";
 import { drawOverlay } from "./pictures.js";
 import { isOfClass } from "./roles.js";
 
@@ -267,12 +267,17 @@ export class Scene {
   }
 
   /**
-   * The same scene with A at another of its steps.
+   * The same scene with A at another of its steps, and B with it where they move together.
    *
    * @param {number} index
    */
   at(index) {
-    return new Scene({ ...this, a: new Side(this.a.evolution, index) });
+    const { a, b, others, tied } = this;
+    const step = a.evolution.numbers[index];
+    const along = (/** @type {Side} */ side) =>
+      side.moved(nearestIndex(side.evolution.numbers, step));
+    const beside = b && tied ? along(b) : b;
+    return new Scene({ ...this, a: a.moved(index), b: beside, others: others.map(along) });
   }
 
   /** All of them: A, B where there is one, and the further runs. */

@@ -34,7 +34,7 @@ const LOOK_NAMES = new Map([
  * @param {number|null} wiped What share of A is seen.
  * @returns {Shown[]}
  */
-function shownOf(panes, look, wiped) {
+export function shownOf(panes, look, wiped) {
   const shown = (/** @type {Pane} */ pane) => ({ pane, look, caption: pane.caption });
   if (look !== ALL_LOOKS) {
     const [first, second, ...others] = panes;

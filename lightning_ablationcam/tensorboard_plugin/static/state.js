@@ -4,6 +4,7 @@
 
 import { SCALES } from "./colors.js";
 import { ALL_LOOKS, LOOKS } from "./looks.js";
+import { PINS } from "./pins.js";
 import { PREDICTIONS } from "./selection.js";
 
 /** The plugin's name, which is also the tag of a monitor that was given none. */
@@ -15,7 +16,8 @@ export const PLUGIN = "ablation_cam";
  * name after a "=". What is wiped is shown so far, in per cent of the width, of A, the rest of B; empty
  * where both stand side by side. Beside each other stand all roles, or, where that is empty, none;
  * further runs are listed as `runsToText` writes them. Groups are those of curves that are open, "none"
- * for none; the usual where empty.
+ * for none; the usual where empty. Changes are those that are listed, empty where the list is closed;
+ * pins are places of probes.
  */
 export const DEFAULTS = {
   run: "",
@@ -45,6 +47,8 @@ export const DEFAULTS = {
   probe: "",
   look: "overlay",
   wipe: "",
+  changes: "",
+  pins: "",
 };
 
 /**
@@ -78,6 +82,8 @@ const PATTERNS = {
   sort: /^(logged|drift|now|score|name|(highest|lowest):[a-z][a-z0-9_]{0,63})$/,
   measure: /^([a-z][a-z0-9_]{0,63})?$/,
   alarm: /^($|any$|=)/,
+  changes: /^((all|flips|jumps|alarms)(:largest)?)?$/,
+  pins: PINS,
   role: /^(?!__proto__$)[A-Za-z0-9_][A-Za-z0-9_ .:#+-]{0,99}$/,
 };
 
