@@ -35,7 +35,7 @@ from lightning_ablationcam.run.fit import Fit
 from lightning_ablationcam.run.history import SCALES, History, Scale
 from lightning_ablationcam.run.logged import log_values
 from lightning_ablationcam.run.measuring import Measuring
-from lightning_ablationcam.run.notices import Notices, exactness, started
+from lightning_ablationcam.run.notices import TAB, Notices, exactness, started
 from lightning_ablationcam.run.passes import Passes
 from lightning_ablationcam.run.ranks import Ranks
 from lightning_ablationcam.run.schedule import Schedule, ends_fit
@@ -640,7 +640,8 @@ class AblationCAMMonitor(Callback):
         if first:
             places = ", ".join(self._publisher.places)
             where = f"; pictures under '{self.tag}' in {places}" if places else ""
-            rank_zero_info(f"{started(result, seconds, fit.explainer.says, exact)}{where}")
+            tab = f"; {TAB}" if self._publisher.has_tab else ""
+            rank_zero_info(f"{started(result, seconds, fit.explainer.says, exact)}{where}{tab}")
         elif taken != fit.told_tolerance:
             rank_zero_info(f"ablation_cam: from step {step} on {exact}, {seconds:.1f} s a pass")
         fit.told_tolerance = taken

@@ -16,8 +16,15 @@ VIEWS = {
     "side by side": "compare=side",
     "difference": "compare=difference",
     "nothing passes": "search=nobody",
+    "maps side by side": "beside=roles",
+    "runs side by side": "runs=second",
+    "changes": "changes=all&pins=1",
     "large": "probe=1",
+    "large, maps side by side": "probe=1&beside=roles&runs=second",
+    "large, with changes": "probe=1&changes=flips",
     "large, compared": "probe=1&compare=side&bstep=first",
+    "large, all looks": "probe=1&look=all",
+    "large, wiped": "probe=1&compare=side&bstep=first&wipe=40&look=contour",
 }
 
 

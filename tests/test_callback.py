@@ -346,6 +346,8 @@ def test_auto_target_and_one_line_of_log(tmp_path, caplog):
     assert len(lines) == 1
     assert "3 probes at 'model.conv:activation' (6 channels, 8x8)" in lines[0]
     assert str(tmp_path) in lines[0]
+    assert "tab Ablation-CAM" in lines[0]
+    assert "#ablation_cam" in lines[0]
 
 
 def test_max_overhead_skips_and_says_so(tmp_path, caplog):

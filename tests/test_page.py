@@ -10,6 +10,7 @@ import pytest
 from lightning_ablationcam.tensorboard_plugin.page import (
     CONTENT_TYPES,
     ENTRY,
+    FOREIGN,
     MODULES,
     joined_modules,
     read_file,
@@ -22,6 +23,9 @@ EXPORT = re.compile(r"^export (?:async )?(?:function|class|const|let) (\w+)", re
 DEFINITION = re.compile(
     r"^(?:export )?(?:async )?(?:function\*? ?|class |const |let |var )(\W?\w+)", re.MULTILINE
 )
+
+
+FOREIGN_EXPORT = re.compile(r"export\{([^}]*)\};")
 
 
 def code(name):
@@ -39,12 +43,17 @@ def imports(name):
 
 
 def exports(name):
+    if name in FOREIGN:
+        (listed,) = FOREIGN_EXPORT.findall(read_file(name).decode())
+        return [part.split(" as ")[-1] for part in listed.split(",")]
     return EXPORT.findall(code(name))
 
 
 def test_the_list_is_what_there_is():
     static = files("lightning_ablationcam.tensorboard_plugin") / "static"
-    assert sorted(CONTENT_TYPES) == sorted(file.name for file in static.iterdir())
+    there = sorted(file.name for file in static.iterdir())
+    types = [f"{name.removesuffix('.js')}.d.ts" for name in FOREIGN]
+    assert sorted([*CONTENT_TYPES, *types]) == there, "only what no browser needs is not served"
     assert len(set(MODULES)) == len(MODULES)
     assert exports(ENTRY) == ["render"]
 
@@ -71,7 +80,7 @@ def test_only_names_are_imported_and_exported(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_go_one_way(name):
-    before = MODULES[: MODULES.index(name)]
+    before = [*FOREIGN, *MODULES[: MODULES.index(name)]]
     assert set(imports(name)) <= set(before), "list a module after those it imports from"
 
 
@@ -100,6 +109,20 @@ def test_views_know_the_scene_and_the_verbs_alone():
 def test_joining_only_takes_imports_and_exports_away():
     joined = joined_modules()
     assert re.findall(r"^(?:import|export)\b.*$", joined, re.MULTILINE) == []
-    assert DEFINITION.findall(joined) == [
-        found for name in MODULES for found in DEFINITION.findall(code(name))
-    ]
+    ours = [found for name in MODULES for found in DEFINITION.findall(code(name))]
+    assert DEFINITION.findall(joined)[-len(ours) :] == ours
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_module_of_others_keeps_its_names_and_its_licence(name):
+    joined = joined_modules()
+    body = FOREIGN_EXPORT.split(read_file(name).decode())[0]
+    assert body in joined, "unchanged but for its exports"
+    assert "sourceMappingURL" not in joined, "a report has no file beside it"
+    before, _ = joined.split(body)
+    licence = read_file(FOREIGN[name]).decode().strip()
+    assert f"{licence}\n*/" in before
+    # All in a function: at the top level there are the names that it exports, and no others.
+    (taken,) = re.findall(r"^const \{ (.*) \} = \(\(\) => \{$", before, re.MULTILINE)
+    assert set(taken.split(", ")) == set(exports(name)) - {"default"}
+    assert not IMPORT.findall(read_file(name).decode())

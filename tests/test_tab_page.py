@@ -108,6 +108,21 @@ def expected(made, step, probe, size, colors="viridis", opacity=0.8, scale="prob
     return alpha * rgb + (1 - alpha) * picture_of(made, probe, size)
 
 
+SIGNS = ["08306b", "2a66ad", "86b4e0", "f4f4f4", "f5c078", "e48a1c", "d06a00"]
+"""The colours of differences, from more in B to more in A."""
+
+
+def expected_difference(a, b, full, picture, opacity=0.8):
+    """A difference map as it is defined: ``full`` has the full colour, the picture is pale."""
+    more = ((a - b) / full).clip(-1, 1)
+    anchors = np.array([list(bytes.fromhex(color)) for color in SIGNS], float)
+    places = np.linspace(-1, 1, len(SIGNS))
+    rgb = np.stack([np.interp(more, places, channel) for channel in anchors.T], axis=-1)
+    alpha = opacity * opacity_of(np.abs(more))[..., None]
+    pale = 190 + 60 / 255 * (picture @ [0.299, 0.587, 0.114])
+    return alpha * rgb + (1 - alpha) * pale[..., None]
+
+
 def assert_close(shown, wanted):
     """Equal but for rounding and for the browser's own enlargement of the heat."""
     difference = np.abs(shown.astype(float) - wanted)
@@ -179,12 +194,8 @@ class TestPixels:
         shown = pixels(card(page, 2))
         size = shown.shape[:2]
         a, b = (smooth(shares(made, at, 2, "map"), size) for at in (-1, 3))
-        dim = 0.6 * picture_of(made, 2, size) @ [0.299, 0.587, 0.114]
-        rgb = Colormap("managua_r")(0.5 + (a - b) / 2)[..., :3] * 255
-        alpha = 0.8 * opacity_of(np.abs(a - b))[..., None]
-        assert_close(shown, alpha * rgb + (1 - alpha) * dim[..., None])
-        legend = page.locator(".top .legend")
-        assert legend.inner_text().split("\n") == ["more in B", "more in A"]
+        full = (np.abs(made.maps.astype(float) - made.maps[3]) / 255).max()
+        assert_close(shown, expected_difference(a, b, full, picture_of(made, 2, size)))
 
     def test_two_runs_share_one_scale(self, page, address, small):
         first, second = small
@@ -856,8 +867,9 @@ class TestTwoSides:
             assert_close(shown, overlay(picture, heat, signed=True))
             assert np.abs(shown - overlay(picture, heat).astype(float)).mean() > 3
         legend = page.locator(".top .legend")
-        assert legend.inner_text().split("\n")[0] == "against"
-        assert legend.inner_text().split("\n")[1].startswith("for · 100 % is ")
+        low, *ticks, high = legend.inner_text().split("\n")
+        assert (low, ticks) == ("against", ["100 %", "0", "100 %"])
+        assert high.startswith("for · 100 % is ")
         assert "pink speaks against" in legend.get_attribute("aria-label")
         expect(page.get_by_label("Colours")).to_be_disabled()
 
@@ -879,6 +891,7 @@ class TestTwoSides:
         assert_state(page, scale="map", step="72", sides="for")
 
     def test_what_is_not_shown_is_not_asked_for(self, page, sides, tab_of_two_sides):
+        page.goto("about:blank")  # a page that holds nothing yet
         tab_of_two_sides.asked.clear()
         show(page, sides, "sides=for&step=24")
         assert [asked for asked in tab_of_two_sides.asked if "side=" in asked] == []
@@ -909,11 +922,12 @@ class TestTwoSides:
             ).clip(-1, 1)
             for at in (5, 0)
         )
-        more = (a - b).clip(-1, 1)
-        rgb = Colormap("managua_r")(0.5 + more / 2)[..., :3] * 255
-        alpha = 0.8 * opacity_of(np.abs(more))[..., None]
-        dim = 0.6 * picture_of(made, 2, size) @ [0.299, 0.587, 0.114]
-        assert_close(shown, alpha * rgb + (1 - alpha) * dim[..., None])
+        each = [
+            [signed_shares(made, at, probe) for at in range(len(made.data["steps"]))]
+            for probe in range(len(made.pictures))
+        ]
+        full = max(np.abs(np.array(one) - one[0]).max() for one in each)
+        assert_close(shown, expected_difference(a, b, full, picture_of(made, 2, size)))
 
     def test_a_run_without_it_stands_beside_as_it_is(self, page, sides, two_sided):
         plain = two_sided[1]
@@ -1149,7 +1163,7 @@ class TestWords:
             heat = signed_shares(made, 3, 1, role="layer3").astype(np.float32)
             assert_close(pixels(card(page, 1)), overlay(picture, heat, signed=True))
             options = page.get_by_label("Map shown").first.locator("option").all_inner_texts()
-            assert options == ["Explained", "layer3"]
+            assert options == ["Explained", "layer3", "Side by side"]
 
 
 class TestText:

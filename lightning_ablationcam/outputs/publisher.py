@@ -26,7 +26,7 @@ from lightning_ablationcam.outputs.pictures import (
     draw_evolutions,
     draw_pass,
 )
-from lightning_ablationcam.outputs.tensorboard import tensorboard
+from lightning_ablationcam.outputs.tensorboard import TensorBoard, tensorboard
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.records.format import (
     HEAT_TAG,
@@ -100,6 +100,11 @@ class Publisher:
     def places(self) -> list[str]:
         """Where the pictures are."""
         return [backend.place for backend in self._backends or []]
+
+    @property
+    def has_tab(self) -> bool:
+        """Whether any of the loggers gets what TensorBoard's tab shows."""
+        return any(isinstance(backend, TensorBoard) for backend in self._backends or [])
 
     def publish(
         self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int

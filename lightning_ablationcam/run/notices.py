@@ -13,6 +13,12 @@ from lightning_ablationcam.run.tolerance import share_computed
 
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?")
 
+TAB = (
+    "TensorBoard's tab Ablation-CAM plays them (in a narrow window it stands behind the arrow at "
+    "the end of the tabs; #ablation_cam at the end of TensorBoard's address opens it in any)"
+)
+"""Where the tab is."""
+
 
 class Notices:
     """Tells the user about a run, each kind of message once.

@@ -32,11 +32,11 @@ const ANCHORS = {
   gray: "000000ffffff",
 };
 
-/** Light blue (more in B) over black to amber (more in A): told apart with every colour vision. */
-const DIVERGING =
-  "81e7ff7bd7f576c7ec70b8e36baada669cd0608ec75c81bd5775b35369a8505d9c4d518e4c457f4c3b6f4e3260522c53" +
-  "5829485f2941692b3c7431398139398e423a9a4c3da6573fb16243bb6d46c5794ace864fd89353e1a158ebb05df5bf62" +
-  "ffcf67";
+/**
+ * Dark blue (more in B) over near white to amber (more in A): dark at both ends, as no difference is
+ * no darkness; told apart with every colour vision, and in lightness as well.
+ */
+const DIVERGING = "08306b" + "2a66ad" + "86b4e0" + "f4f4f4" + "f5c078" + "e48a1c" + "d06a00";
 
 /**
  * Pink (against) over black to green (for), `vanimo`: told apart with every colour vision, and from
@@ -105,13 +105,26 @@ function pixelTable(anchors, opacity, diverging = false) {
 }
 
 /**
- * Pixels for every level of heat, of heat of two signs and of difference.
+ * The same colours without the transparency of cold places.
+ *
+ * @param {Uint32Array} table
+ */
+function opaque(table) {
+  const bytes = new Uint8Array(table.slice().buffer);
+  for (let i = 3; i < bytes.length; i += 4) bytes[i] = 255;
+  return new Uint32Array(bytes.buffer);
+}
+
+/**
+ * Pixels for every level of heat, of heat of two signs and of difference; and of bare heat, with no
+ * picture to be seen through it.
  *
  * @typedef {object} Tables
  * @property {string} key Stands for the colours and the opacity.
  * @property {Uint32Array} heat
  * @property {Uint32Array} signed
  * @property {Uint32Array} difference
+ * @property {{heat: Uint32Array, signed: Uint32Array}} bare
  */
 
 /** @type {Tables|null} */
@@ -127,12 +140,11 @@ let madeLast = null;
 export function colorTables(scale, opacity) {
   const key = `${scale}:${opacity}`;
   if (madeLast?.key !== key) {
-    madeLast = {
-      key,
-      heat: pixelTable(ANCHORS[scale], opacity),
-      signed: pixelTable(SIGNED, opacity, true),
-      difference: pixelTable(DIVERGING, opacity, true),
-    };
+    const heat = pixelTable(ANCHORS[scale], opacity);
+    const signed = pixelTable(SIGNED, opacity, true);
+    const difference = pixelTable(DIVERGING, opacity, true);
+    const bare = { heat: opaque(heat), signed: opaque(signed) };
+    madeLast = { key, heat, signed, difference, bare };
   }
   return madeLast;
 }

@@ -4,6 +4,7 @@
  */
 
 import { driftBetween } from "./maps.js";
+import { shownNames } from "./names.js";
 import { largest } from "./numbers.js";
 import {
   Problem,
@@ -133,9 +134,9 @@ import { UNKNOWN, noneOf, shorten } from "./text.js";
  * @typedef {object} Source
  * @property {boolean} live Whether there may be more of them later.
  * @property {() => Promise<{series: SeriesName[], message: string|null}>} list
- * @property {(name: SeriesName, known: Evolution|null, role: string, signed: boolean) =>
- *   Promise<Evolution>} load With the maps of a role, if it is given and there are such, and with what
- *   speaks against it, if both signs are wanted.
+ * @property {(name: SeriesName, known: Evolution|null, roles: string[]|null, signed: boolean) =>
+ *   Promise<Evolution>} load With the maps of these roles, as far as there are such, null for all, and
+ *   with what speaks against them, if both signs are wanted.
  * @property {(address: string) => string} picture The address at which a picture can be loaded.
  * @property {(evolutions: (Evolution|null)[], glanced?: Evolution[]) => void} fill Load the maps of
  *   these that are not here, of those glanced at the ones that are to be seen, and of no others.
@@ -187,7 +188,7 @@ const TASKS_WITHOUT_CLASSES = ["regression", "similarity"];
  *
  * @param {Record<string, unknown>} step
  */
-function nameOf({ step, wall_time }) {
+function stepName({ step, wall_time }) {
   return `${step} ${wall_time}`;
 }
 
@@ -227,6 +228,8 @@ export class Evolution {
     /** Whether a probe may have several classes, so that the likeliest is no prediction of one. */
     this.isMultiLabel = data.task === "multilabel";
     this.probes = data.probes;
+    /** What the probes are called here. */
+    this.names = shownNames(data);
     this.classNames = data.class_names;
     this.measures = data.measures;
     this.alarms = data.alarms;
@@ -278,6 +281,15 @@ export class Evolution {
   }
 
   /**
+   * These roles, or all of them, that of the classes explained among them.
+   *
+   * @param {string[]|null} roles
+   */
+  named(roles) {
+    return roles ?? ["", ...this.roles];
+  }
+
+  /**
    * Whether the maps of a role are here, those of both signs as far as they were asked for; there are
    * none to wait for where it has no such role.
    *
@@ -299,6 +311,16 @@ export class Evolution {
   arrived(step, signed) {
     const against = signed ? this.explained.heldAgainst.get(this.role) : null;
     return this.maps.has(step) && against?.has(step) !== false;
+  }
+
+  /**
+   * Whether those of all steps are.
+   *
+   * @param {boolean} signed Whether both signs are shown.
+   */
+  complete(signed) {
+    const against = signed ? this.explained.heldAgainst.get(this.role) : null;
+    return this.maps.complete && against?.complete !== false;
   }
 
   /**
@@ -415,10 +437,10 @@ export class Evolution {
     const shape = (/** @type {SeriesData} */ of) => (role ? of.also_shapes[role] : of.shape);
     const here = [this.fingerprint, this.layer, shape(this.data)].map(String);
     const there = [data.fingerprint, data.layer, shape(data)].map(String);
-    const places = new Map(this.steps.map((step, i) => [nameOf(step), i]));
+    const places = new Map(this.steps.map((step, i) => [stepName(step), i]));
     const same = here.every((text, i) => text === there[i]);
     return data.steps.map((step) => {
-      const place = same ? places.get(nameOf(step)) : undefined;
+      const place = same ? places.get(stepName(step)) : undefined;
       return place === undefined ? null : maps.steps[place];
     });
   }
@@ -696,10 +718,10 @@ export class Server {
    *
    * @param {SeriesName} name
    * @param {Evolution|null} known
-   * @param {string} role
+   * @param {string[]|null} roles
    * @param {boolean} signed
    */
-  async load({ run, tag }, known, role, signed) {
+  async load({ run, tag }, known, roles, signed) {
     known ??= this.kept.get(JSON.stringify([run, tag])) ?? null;
     const keys = [known?.data.maps_key, known?.data.stem].filter(Boolean).join(".");
     // A live run may grow between the two requests; then the maps no longer fit the steps.
@@ -708,7 +730,7 @@ export class Server {
       const etag = answer.headers.get("ETag");
       const same = known && etag && etag === known.etag;
       const evolution = same ? known : await this.newer(await this.parsed(answer), etag, known);
-      if (evolution && (await this.begin(evolution, role, signed))) return this.keep(evolution);
+      if (evolution && (await this.begin(evolution, roles, signed))) return this.keep(evolution);
     }
     throw new Problem("The run grows faster than it can be read. Wait a moment and reload.");
   }
@@ -767,14 +789,14 @@ export class Server {
     const data = /** @type {SeriesData} */ ({ ...known?.data, ...changed });
     const probes = data.probes.length;
     const layoutOf = (/** @type {number} */ i) => layouts[steps[i - first].layout];
-    const there = new Map(known?.steps.map((step) => [nameOf(step) + step.columns, step]));
+    const there = new Map(known?.steps.map((step) => [stepName(step) + step.columns, step]));
     data.steps = known?.steps.slice(0, first) ?? [];
     data.regions = [...(known?.data.regions.slice(0, first_region) ?? []), ...regions];
     /** @type {number[]} The places of those whose numbers are to be asked for. */
     const asked = [];
     steps.forEach((rest, i) => {
       const columns = JSON.stringify(layouts[rest.layout]);
-      const same = there.get(nameOf(rest) + columns);
+      const same = there.get(stepName(rest) + columns);
       if (!same) asked.push(first + i);
       data.steps.push(/** @type {Step} */ ({ ...same, ...rest, columns, also: alsoOf(rest, same) }));
     });
@@ -794,20 +816,21 @@ export class Server {
   }
 
   /**
-   * Load of the layers that are to be seen what is shown first, and all of a role's; false where the
-   * run has changed.
+   * Load of the layers that are to be seen what is shown first, and all of further roles; false where
+   * the run has changed.
    *
    * @param {Evolution} evolution
-   * @param {string} role
+   * @param {string[]|null} roles
    * @param {boolean} signed
    */
-  async begin(evolution, role, signed) {
-    for (const { held, size } of evolution.missing(role, signed))
+  async begin(evolution, roles, signed) {
+    const asked = evolution.named(roles);
+    for (const { held, role, size } of asked.flatMap((role) => evolution.missing(role, signed)))
       if (!held.has(role)) held.set(role, new StepMaps(size, Array(evolution.length).fill(null)));
-    const whole = role ? evolution.held.get(role) : null;
+    const whole = asked.map((role) => evolution.held.get(role));
     for (const { maps, address } of evolution.begun) {
       const last = evolution.length - 1;
-      const wanted = () => (maps === whole ? maps.next() : maps.has(last) ? null : maps.pieceAt(last));
+      const wanted = () => (whole.includes(maps) ? maps.next() : maps.has(last) ? null : maps.pieceAt(last));
       for (let piece = wanted(); piece; piece = wanted())
         if ((await this.piece(evolution, maps, address, piece)) === null) return false;
     }
@@ -926,10 +949,10 @@ export class Report {
   /**
    * @param {SeriesName} name One that `list` gave.
    * @param {Evolution|null} known
-   * @param {string} role
+   * @param {string[]|null} roles
    * @param {boolean} signed
    */
-  async load({ run, tag }, known, role, signed) {
+  async load({ run, tag }, known, roles, signed) {
     const data = /** @type {SeriesData} */ (
       this.all.find((series) => series.run === run && series.tag === tag)
     );
@@ -938,8 +961,8 @@ export class Report {
       StepMaps.whole(contentOf(address), size, count, run);
     const size = data.probes.length * data.shape[0] * data.shape[1];
     const evolution = known ?? new Evolution(data, maps(data.maps, size));
-    for (const layer of evolution.missing(role, signed))
-      layer.held.set(role, maps(layer.address, layer.size));
+    for (const layer of evolution.named(roles).flatMap((role) => evolution.missing(role, signed)))
+      layer.held.set(layer.role, maps(layer.address, layer.size));
     return evolution;
   }
 

@@ -56,6 +56,9 @@ const ICONS = {
   after: "M8.6 16.6 13.2 12 8.6 7.4 10 6l6 6-6 6z",
   close:
     "M19 6.4 17.6 5 12 10.6 6.4 5 5 6.4 10.6 12 5 17.6 6.4 19 12 13.4 17.6 19 19 17.6 13.4 12z",
+  pin: "M14 4v5c0 1.1.4 2.2 1 3H9c.6-.9 1-1.9 1-3V4zm3-2H7a1 1 0 0 0 0 2h1v5a3 3 0 0 1-3 3v2h6v7l1 1 1-1v-7h6v-2a3 3 0 0 1-3-3V4h1a1 1 0 0 0 0-2z",
+  pinned: "M16 9V4h1a1 1 0 0 0 0-2H7a1 1 0 0 0 0 2h1v5a3 3 0 0 1-3 3v2h6v7l1 1 1-1v-7h6v-2a3 3 0 0 1-3-3z",
+  take: "M5 20h14v-2H5zM19 9h-4V3H9v6H5l7 7z",
   tune: "M3 17v2h6v-2zM3 5v2h10V5zm10 16v-2h8v-2h-8v-2h-2v6zM7 9v2H3v2h4v2h2V9zm14 4v-2H11v2zm-6-4h2V7h4V5h-4V3h-2z",
 };
 
@@ -161,10 +164,18 @@ export function setOptions(select, entries, chosen) {
   if (select.dataset.entries !== key) {
     select.dataset.entries = key;
     select.replaceChildren(
-      ...entries.map(([value, text]) => el("option", { value, textContent: shorten(text) })),
+      ...entries.map(([value, text]) => {
+        return el("option", { value, title: shorten(text, 500), textContent: shorten(text) });
+      }),
     );
   }
   if (select.value !== chosen) select.value = chosen;
+  // What is chosen may not fit; a title that says more than that stays.
+  const text = shorten(entries.find(([value]) => value === chosen)?.[1] ?? "", 500);
+  if (select.title !== text && (!select.title || select.title === select.dataset.told)) {
+    select.title = text;
+    select.dataset.told = text;
+  }
 }
 
 /** A row of choices of which one is taken: radio buttons that look like one control. */

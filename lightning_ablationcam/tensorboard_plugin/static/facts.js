@@ -99,7 +99,7 @@ export class Facts {
    * @param {number} probe
    */
   draw(scene, probe) {
-    const { a, b, role } = scene;
+    const { a, b, role, roles } = scene;
     const sides = b ? [a, b] : [a];
     const of = (
       /** @type {string} */ field,
@@ -138,7 +138,9 @@ export class Facts {
     );
     this.drawRow(isMultiLabel ? "Likeliest" : "Predicts", hasClasses ? predictions : []);
     const title = role === "rival" ? "Rival" : "Explains";
-    const hint = `The class of the map shown${role ? `: “${role}”` : ""}, and its probability`;
+    // Beside each other there are maps of several.
+    const shown = `The class of the map shown${role ? `: “${role}”` : ""}`;
+    const hint = `${roles.length ? "The class explained" : shown}, and its probability`;
     this.drawRow(title, isNamed ? explained : [], hasClasses ? hint : "", "Explains");
     // Where all are shown, and of a single score, a number stands beside its curve already.
     this.drawRow(
@@ -155,6 +157,9 @@ export class Facts {
       const written = (/** @type {number|null} */ value, /** @type {Side} */ side) =>
         isEmpty(side) ? "no heat" : balance.text(value);
       this.drawRow(balance.label, complete ? [] : of("balance", written), balance.hint);
+    } else if (a.evolution.explained.knows("balance")) {
+      const hint = "Measured of the class explained alone: how strong this map is, is not known";
+      this.drawRow("Balance", complete ? [] : sides.map(() => "not measured"), hint);
     }
     // Beside the map, as it says what of it, and of a change, may be trusted.
     const error = measureFields(a.evolution).find(({ name }) => name === "error");

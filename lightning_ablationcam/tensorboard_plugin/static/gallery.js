@@ -7,7 +7,9 @@ import { Curves } from "./charts.js";
 import { el, setAttribute, setText } from "./elements.js";
 import { Facts } from "./facts.js";
 import { fieldsOnCard } from "./fields.js";
+import { fullName } from "./names.js";
 import { panesOnCard } from "./panes.js";
+import { PinButton } from "./pin_button.js";
 import { CARD } from "./pictures.js";
 import { shorten } from "./text.js";
 
@@ -16,18 +18,42 @@ import { shorten } from "./text.js";
 /** @import { Picture } from "./pictures.js" */
 /** @import { Scene, Side, Verbs } from "./scene.js" */
 
+/** A picture on a card, and what it is below it where there are several. */
+class CardPane {
+  constructor() {
+    this.canvas = el("canvas");
+    this.brief = el("span", { className: "brief", dir: "auto", hidden: true });
+    this.node = el("span", { className: "pane" }, this.canvas, this.brief);
+  }
+
+  /**
+   * @param {Pane} pane
+   * @param {Picture|null} picture Null while it is on its way.
+   */
+  draw({ brief, caption, draw, kind, missing }, picture) {
+    this.node.dataset.pane = kind;
+    this.node.classList.toggle("missing", missing);
+    this.node.title = brief && caption;
+    this.brief.hidden = !brief;
+    setText(this.brief, brief);
+    if (picture) draw(this.canvas, picture, CARD);
+  }
+}
+
 /** A probe in the gallery. */
 class Card {
   /**
    * @param {Verbs} verbs
    * @param {number} probe
    * @param {string} name
+   * @param {string} title The same with what it was logged as.
    */
-  constructor({ show, seek }, probe, name) {
+  constructor(verbs, probe, name, title) {
+    const { show, seek } = verbs;
     this.probe = probe;
     this.visible = false;
-    /** @type {HTMLCanvasElement[]} One for each pane, and those that were needed before. */
-    this.canvases = [];
+    /** @type {CardPane[]} One for each pane, and those that were needed before. */
+    this.panes = [];
     this.open = el(
       "button",
       {
@@ -36,6 +62,7 @@ class Card {
       },
     );
     this.alarm = el("span", { className: "in-alarm", hidden: true });
+    this.pin = new PinButton(verbs);
     this.facts = new Facts(false);
     this.curves = new Curves(fieldsOnCard, (index) => seek("a", index));
     this.node = el(
@@ -45,11 +72,11 @@ class Card {
       el(
         "div",
         { className: "head" },
-        el("h3", { dir: "auto", title: shorten(name, 500), textContent: shorten(name, 300) }),
+        el("h3", { dir: "auto", title: shorten(title, 500), textContent: shorten(name, 300) }),
         this.alarm,
+        this.pin.node,
       ),
-      this.facts.node,
-      this.curves.node,
+      el("div", { className: "numbers" }, this.facts.node, this.curves.node),
     );
   }
 
@@ -63,14 +90,15 @@ class Card {
     setAttribute(
       this.open,
       "aria-label",
-      `Enlarge ${shorten(a.evolution.probes[probe].name)}, step ${a.entry.step}`,
+      `Enlarge ${shorten(a.evolution.names[probe])}, step ${a.entry.step}`,
     );
     this.tellAlarms(b ? [a, b] : [a]);
+    this.pin.draw(scene, probe);
     this.facts.draw(scene, probe);
     this.curves.draw(scene, probe);
     this.node.classList.toggle("missing", scene.lacks(probe));
     const picture = scene.pictures.get(a.evolution, probe);
-    this.drawPanes(panesOnCard(scene, probe), picture);
+    this.drawPanes(panesOnCard(scene, probe).flat(), picture);
     return picture !== null;
   }
 
@@ -79,18 +107,14 @@ class Card {
    * @param {Picture|null} picture
    */
   drawPanes(panes, picture) {
-    while (this.canvases.length < panes.length) {
-      const canvas = el("canvas");
-      this.canvases.push(canvas);
-      this.open.append(canvas);
+    while (this.panes.length < panes.length) {
+      const pane = new CardPane();
+      this.panes.push(pane);
+      this.open.append(pane.node);
     }
-    this.canvases.forEach((canvas, i) => {
-      canvas.hidden = i >= panes.length;
-      if (!picture || canvas.hidden) return;
-      // An empty place, as large as its neighbour.
-      const { width, height } = this.canvases[0];
-      if (panes[i].missing) Object.assign(canvas, { width, height });
-      else panes[i].draw(canvas, picture, CARD);
+    this.panes.forEach((one, i) => {
+      one.node.hidden = i >= panes.length;
+      if (panes[i]) one.draw(panes[i], picture);
     });
   }
 
@@ -142,6 +166,9 @@ export class Gallery {
    */
   draw(scene) {
     this.node.dataset.size = scene.state.size;
+    const first = panesOnCard(scene, 0)[0];
+    this.node.style.setProperty("--columns", String(first.length));
+    this.node.classList.toggle("captioned", first[0].brief !== "");
     this.deal(scene.a.evolution);
     this.arrange(scene.order);
     let complete = this.looked || !this.order.length;
@@ -164,7 +191,9 @@ export class Gallery {
     )
       return;
     this.seen.disconnect();
-    this.cards = evolution.probes.map(({ name }, probe) => new Card(this.verbs, probe, name));
+    this.cards = evolution.names.map(
+      (name, probe) => new Card(this.verbs, probe, name, fullName(evolution, probe)),
+    );
     this.order = [];
     this.node.replaceChildren();
   }
@@ -182,7 +211,10 @@ export class Gallery {
       return;
     this.order = order;
     this.looked = false;
+    const focused = document.activeElement;
     this.node.replaceChildren(...order.map((probe) => this.cards[probe].node));
+    // A card that is pinned moves under the user's finger.
+    if (focused instanceof HTMLElement && this.node.contains(focused)) focused.focus();
     this.seen.disconnect();
     for (const probe of order) this.seen.observe(this.cards[probe].node);
     this.cards.forEach((card, probe) => order.includes(probe) || (card.visible = false));

@@ -86,6 +86,15 @@ export function borrowFonts(host) {
   }
 }
 
+/**
+ * What an entry of the browser's history is one of: of two that differ in whether a probe is shown
+ * large, and that are one step apart.
+ *
+ * @typedef {{id: string, large: boolean}} Pair
+ */
+
+const PAIR = `${PLUGIN}.pair`;
+
 /** The address that holds the state: TensorBoard's where there is one, otherwise the page's own. */
 export class Address {
   /** @param {Host|null} host */
@@ -95,21 +104,42 @@ export class Address {
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.timer = undefined;
     this.known = this.read();
+    this.pair = this.pairHere();
+    /** @type {string|null} What is to stand in the address as soon as the way back has been gone. */
+    this.returning = null;
   }
 
   /**
-   * Call `changed` with the new state, as text, whenever the user changes the address.
+   * Call `changed` with the new state, as text, whenever the user changes the address; or `turned`,
+   * where this is the way between a probe shown large and the grid it was opened from.
    *
    * @param {(text: string) => void} changed
+   * @param {(text: string) => void} turned
    */
-  watch(changed) {
+  watch(changed, turned) {
     this.window.addEventListener("hashchange", () => {
       const text = this.read();
+      const before = this.pair;
+      this.pair = this.pairHere();
+      const isTurn = before?.id === this.pair?.id && before?.large !== this.pair?.large;
+      const { returning } = this;
+      this.returning = null;
+      if (returning !== null && isTurn) return this.put(returning);
       if (text === this.known) return; // TensorBoard has changed its own part
       clearTimeout(this.timer);
       this.known = text;
-      changed(text);
+      (isTurn ? turned : changed)(text);
     });
+  }
+
+  /** @returns {Pair|null} */
+  pairHere() {
+    return this.window.history.state?.[PAIR] ?? null;
+  }
+
+  /** Whether the address is ours to change now: TensorBoard may show another tab. */
+  get isOurs() {
+    return !this.host || new RegExp(`^#?(${PLUGIN}\\b|$)`).test(this.window.location.hash);
   }
 
   read() {
@@ -123,15 +153,55 @@ export class Address {
    * @param {string} text
    */
   write(text) {
+    if (this.returning !== null) return void (this.returning = text);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      const { hash } = this.window.location;
-      // TensorBoard shows another tab: its address is not ours to change now.
-      if (this.host && !new RegExp(`^#?(${PLUGIN}\\b|$)`).test(hash)) return;
-      this.known = text;
-      const { history } = this.window;
-      if (this.read() !== text) history.replaceState(history.state, "", this.hashOf(text));
-    }, ADDRESS_PAUSE);
+    this.timer = setTimeout(() => this.put(text), ADDRESS_PAUSE);
+  }
+
+  /**
+   * @param {string} text
+   * @param {Pair|null} [pair] What the entry is one of from now on; what it was, where it is left out.
+   */
+  put(text, pair) {
+    if (!this.isOurs) return;
+    this.known = text;
+    const { history } = this.window;
+    if (pair !== undefined) this.pair = pair;
+    const state = pair === undefined ? history.state : { ...history.state, [PAIR]: pair };
+    if (pair !== undefined || this.read() !== text)
+      history.replaceState(state, "", this.link(text));
+  }
+
+  /**
+   * Put a probe that is shown large into an entry of its own, so that the way back leads to the grid.
+   *
+   * @param {string} grid
+   * @param {string} large
+   */
+  enter(grid, large) {
+    // Whoever is that quick stays in one entry: the way back is being gone just now.
+    if (this.returning !== null) return void (this.returning = large);
+    clearTimeout(this.timer);
+    if (!this.isOurs) return;
+    const id = `${Date.now()}-${Math.random()}`;
+    this.put(grid, { id, large: false });
+    const { history } = this.window;
+    this.pair = { id, large: true };
+    history.pushState({ ...history.state, [PAIR]: this.pair }, "", this.link(large));
+    this.known = large;
+  }
+
+  /**
+   * Leave that entry for the one that it was opened from, if there is one.
+   *
+   * @param {string} grid What is to be shown there.
+   */
+  leave(grid) {
+    if (this.returning !== null) return void (this.returning = grid);
+    clearTimeout(this.timer);
+    if (!this.pair?.large || !this.isOurs) return this.write(grid);
+    this.returning = grid;
+    this.window.history.back();
   }
 
   /** @param {string} text */
@@ -140,7 +210,7 @@ export class Address {
   }
 
   /**
-   * Where this very page shows a state.
+   * Where this very page shows a state: in full, as the page has a base that its address is not below.
    *
    * @param {string} text
    */

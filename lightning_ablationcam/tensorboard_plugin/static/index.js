@@ -9,6 +9,7 @@
 import { Report, Server } from "./data.js";
 import { el } from "./elements.js";
 import { Address, borrowFonts, findHost, followTheme } from "./host.js";
+import { takeFocus } from "./keys_at_once.js";
 import { PAGE_TITLE, Page } from "./page.js";
 import { Session } from "./session.js";
 
@@ -43,5 +44,6 @@ export async function render() {
   const session = new Session(source, new Address(host));
   new Page(session);
   session.follow(host);
+  if (host) takeFocus(host);
   await session.refresh();
 }

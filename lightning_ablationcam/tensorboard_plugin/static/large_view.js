@@ -6,28 +6,29 @@ import { ofSides, ringText, ringsOf } from "./alarms.js";
 import { CurveGroups } from "./curve_groups.js";
 import { el, iconButton, liveText, setText } from "./elements.js";
 import { Facts } from "./facts.js";
-import { Figure } from "./figure.js";
-import { Legend } from "./legend.js";
 import { FlipMarks, LikeliestClasses, flipsOf } from "./likeliest.js";
-import { panesOf } from "./panes.js";
+import { ALL_LOOKS } from "./looks.js";
+import { fullName } from "./names.js";
+import { PinButton } from "./pin_button.js";
 import { RoleSwitch } from "./role_switch.js";
+import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 import { Transport } from "./transport.js";
 
 /** @import { Evolution } from "./data.js" */
-/** @import { Picture } from "./pictures.js" */
 /** @import { Scene, Side, Verbs } from "./scene.js" */
 
 export class LargeView {
-  /** @param {Verbs} verbs */
-  constructor(verbs) {
+  /**
+   * @param {Verbs} verbs
+   * @param {...Node} tools More for its header.
+   */
+  constructor(verbs, ...tools) {
     this.verbs = verbs;
     /** @type {Scene|null} The one that was drawn last. */
     this.scene = null;
     this.title = el("h2", { id: "large-title", dir: "auto" });
-    /** @type {Figure[]} One for each pane, and those that were needed before. */
-    this.figures = [];
-    this.place = el("div", { className: "panes" });
+    this.stage = new Stage(verbs);
     this.time = new Transport(verbs, "a", { series: false });
     this.timeOfB = new Transport(verbs, "b", { series: false });
     this.time.slider.autofocus = true;
@@ -36,6 +37,7 @@ export class LargeView {
     this.curves = new CurveGroups(verbs);
     this.likeliest = new LikeliestClasses((index) => verbs.seek("a", index));
     this.role = new RoleSwitch(verbs);
+    this.pin = new PinButton(verbs, "p");
     this.runs = el(
       "button",
       {
@@ -51,14 +53,14 @@ export class LargeView {
     this.evolution = null;
     /** @type {number|null} */
     this.probe = null;
-    this.legend = new Legend();
+    this.stage.node.append(this.alarms);
     this.body = el("div", { className: "large-body" });
     this.strip = new Strip(verbs, this.body);
     this.body.append(
       el(
         "div",
         { className: "stage" },
-        el("div", { className: "figures" }, this.place, this.legend.node, this.alarms),
+        this.stage.node,
         this.facts.node,
         el("div", { className: "plots-of-all" }, this.likeliest.node, this.curves.node),
       ),
@@ -70,14 +72,20 @@ export class LargeView {
       {
         className: "large",
         "aria-labelledby": "large-title",
-        on: { close: () => verbs.show({ probe: "" }) },
+        on: {
+          close: () => this.leave(),
+          keydown: (event) => this.stage.key(/** @type {KeyboardEvent} */ (event), true),
+          keyup: (event) => this.stage.key(/** @type {KeyboardEvent} */ (event), false),
+        },
       },
       el(
         "header",
         {},
         this.title,
         this.role.node,
+        this.pin.node,
         this.runs,
+        ...tools,
         iconButton("before", "Previous probe", () => this.turn(-1)),
         iconButton("after", "Next probe", () => this.turn(1)),
         iconButton("close", "Close (escape)", () => this.node.close()),
@@ -88,6 +96,16 @@ export class LargeView {
     );
     // A click on the backdrop is one on the dialog itself.
     this.node.addEventListener("click", (event) => event.target === this.node && this.node.close());
+  }
+
+  /** What of the pictures is in sight. */
+  view() {
+    return this.stage.zoom.view;
+  }
+
+  leave() {
+    this.stage.peek(false);
+    this.verbs.show({ probe: "" });
   }
 
   /**
@@ -135,36 +153,20 @@ export class LargeView {
 
   /**
    * @param {Scene} scene
-   * @param {number} probe
-   * @param {Picture|null} picture
-   */
-  drawFigures(scene, probe, picture) {
-    const panes = panesOf(scene, probe);
-    while (this.figures.length < panes.length) {
-      const figure = new Figure();
-      this.figures.push(figure);
-      this.place.append(figure.node);
-    }
-    this.figures.forEach((figure, i) => {
-      figure.node.hidden = i >= panes.length;
-      if (panes[i]) figure.draw(panes[i], picture);
-    });
-  }
-
-  /**
-   * @param {Scene} scene
    * @returns {boolean} Whether all of it is there.
    */
   draw(scene) {
     this.scene = scene;
     const { a, b, probe } = scene;
     if (probe === null) {
+      this.stage.forget();
       if (this.node.open) this.node.close();
       return true;
     }
     if (!this.node.open) this.node.showModal();
     this.runs.hidden = scene.series.length < 2;
-    setText(this.title, a.evolution.probes[probe].name);
+    setText(this.title, a.evolution.names[probe]);
+    this.title.title = fullName(a.evolution, probe);
     this.time.draw(scene);
     this.timeOfB.draw(scene);
     this.node.classList.toggle("comparing", b !== null);
@@ -173,10 +175,15 @@ export class LargeView {
     this.tellAlarms(b ? [a, b] : [a], probe);
     this.likeliest.draw(scene, probe);
     this.role.draw(scene);
+    this.pin.draw(scene, probe);
     this.markFlips(a.evolution, probe);
-    this.legend.draw(scene, false);
     const picture = scene.pictures.get(a.evolution, probe);
-    this.drawFigures(scene, probe, picture);
+    this.stage.draw(scene, probe, picture);
+    const { many } = this.stage.node.dataset;
+    const isMany = many === "many";
+    this.node.classList.toggle("many", isMany);
+    this.node.classList.toggle("wide", b !== null || isMany || scene.state.look === ALL_LOOKS);
+    this.node.classList.toggle("pair", many === "pair");
     if (!picture) return false;
     this.strip.draw(scene, probe, picture);
     return true;

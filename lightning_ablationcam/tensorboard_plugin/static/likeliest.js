@@ -2,9 +2,11 @@
  * The likeliest classes of a probe over the steps, and where the prediction changed.
  */
 
+import { flipsIn } from "./changes.js";
 import { Plot, placesOf } from "./charts.js";
 import { el, setAttribute, setText, svg } from "./elements.js";
 import { nearestIndex } from "./numbers.js";
+import { isOfClass } from "./roles.js";
 import { percent, shorten, whole } from "./text.js";
 
 /** @import { Evolution } from "./data.js" */
@@ -47,23 +49,15 @@ function likeliestOf(evolution, probe) {
  *
  * @param {Evolution} evolution
  * @param {number} probe
+ * @returns {Flip[]}
  */
 export function flipsOf(evolution, probe) {
-  /** @type {Flip[]} */
-  const flips = [];
-  if (!evolution.hasClasses) return flips;
-  /** @type {number|null} */
-  let before = null;
-  evolution.curve("predicted", probe).forEach((predicted, index) => {
-    if (predicted === null) return;
-    if (before !== null && before !== predicted) {
-      const [from, to] = [before, predicted].map((one) => shorten(evolution.className(one)));
-      const step = whole(evolution.numbers[index]);
-      flips.push({ index, text: `Prediction changed from ${from} to ${to} at step ${step}` });
-    }
-    before = predicted;
+  const flips = flipsIn(evolution).filter((flip) => flip.probe === probe);
+  return flips.map(({ index, from, to }) => {
+    const [before, after] = [from, to].map((one) => shorten(evolution.className(one)));
+    const step = whole(evolution.numbers[index]);
+    return { index, text: `Prediction changed from ${before} to ${after} at step ${step}` };
   });
-  return flips;
 }
 
 /**
@@ -137,7 +131,7 @@ export class LikeliestClasses {
    * @param {Scene} scene
    * @param {number} probe
    */
-  draw({ a, b, role }, probe) {
+  draw({ a, b, role, roles: beside }, probe) {
     const { evolution, index } = a;
     if (this.evolution !== evolution || this.probe !== probe) this.build(evolution, probe);
     this.node.hidden = !this.entries.length;
@@ -145,12 +139,16 @@ export class LikeliestClasses {
     this.plot.mark(sides.map((side) => this.places[side.index]));
     const { label } = evolution.probes[probe];
     const shown = a.at("classes", probe);
+    // Of several maps each says which class it is of; that of the label is marked already.
+    const others = beside.filter((one) => one && one !== "label" && isOfClass(one));
     for (const entry of this.entries) {
       const probability = evolution.probabilityOf(entry.index, index, probe);
       setText(entry.value, percent(probability));
       const roles = [];
       if (entry.index === label) roles.push("label");
       if (entry.index === shown) roles.push(role && role !== "label" ? role : "explained");
+      for (const one of others)
+        if (entry.index === a.of(one).at("classes", probe)) roles.push(one);
       setText(entry.role, roles.join(", "));
       setAttribute(entry.node, "data-marked", String(roles.length > 0));
       this.plot.lines.children[this.entries.indexOf(entry)].classList.toggle(

@@ -50,3 +50,14 @@ export function nearestIndex(steps, step) {
   });
   return best;
 }
+
+/**
+ * The middle of them, all of which are known: the mean of the two in the middle of an even number.
+ *
+ * @param {number[]} values At least one.
+ */
+export function median(values) {
+  const sorted = Float64Array.from(values).sort();
+  const half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}

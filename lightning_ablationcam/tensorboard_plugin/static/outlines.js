@@ -82,15 +82,16 @@ function pathOf(region) {
  *
  * @param {CanvasRenderingContext2D} context
  * @param {Region} region
+ * @param {number} [enlarged] How often the context enlarges what is drawn: the line stays as wide.
  */
-export function drawOutline(context, region) {
+export function drawOutline(context, region, enlarged = 1) {
   const { width, height } = context.canvas;
   const path = new Path2D();
   path.addPath(pathOf(region), new DOMMatrix([width / region[1], 0, 0, height / region[0], 0, 0]));
-  const thin = Math.max(1.6, Math.max(width, height) / 200);
+  const thin = Math.max(1.6, Math.max(width, height) / 200) / enlarged;
   context.lineCap = "round";
   for (const [color, wide] of /** @type {[string, number][]} */ ([
-    ["#000", thin + 2],
+    ["#000", thin + 2 / enlarged],
     ["#fff", thin],
   ])) {
     context.strokeStyle = color;

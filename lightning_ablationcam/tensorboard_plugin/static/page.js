@@ -3,15 +3,21 @@
  */
 
 import { beginningsOf, ofExplained, ofSides, ringLabel, ringText, ringsAt } from "./alarms.js";
+import { ChangeList, ChangesButton } from "./change_list.js";
+import { comparedWith, fullDifference } from "./differences.js";
 import { announce, el, iconButton, liveText, setText } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { LargeView } from "./large_view.js";
 import { Legend } from "./legend.js";
 import { nearestIndex } from "./numbers.js";
 import { Panel } from "./panel.js";
+import { turnPin } from "./pin_button.js";
 import { RunGrid } from "./run_grid.js";
+import { pinnedProbes } from "./selection.js";
 import { Share } from "./share.js";
+import { TakeAway } from "./take_away.js";
 import { shorten } from "./text.js";
+import { Toasts } from "./toasts.js";
 import { Transport } from "./transport.js";
 
 /** @import { Evolution } from "./data.js" */
@@ -31,15 +37,20 @@ const EXAMPLE =
  *
  * @param {Scene} scene
  */
-function summaryOf({ a, b, order, pictures: { failed }, role }) {
+function summaryOf({ a, b, order, pictures: { failed }, role, roles, state }) {
   const { evolution } = a;
   const all = evolution.probes.length;
   const count =
     order.length === all
       ? `${all} ${all === 1 ? "probe" : "probes"}`
       : `${order.length} of ${all} probes`;
-  const words = [count, `layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`];
+  const { pins, held } = pinnedProbes(state, a, b);
+  const words = [count];
+  if (held) words.push(`${held} of them only because pinned`);
+  else if (pins.length) words.push(`${pins.length} pinned`);
+  words.push(`layer ${shorten(evolution.layer)}`, `score: ${shorten(evolution.score)}`);
   if (role) words.push(`map of: ${role}`);
+  if (roles.length) words.push(`${roles.length} maps side by side, numbers of the class explained`);
   const rings = (b ? [a, b] : [a]).map((side) =>
     ringsAt(side.evolution, side.index).map(
       (ring) => `alarm: ${ringLabel(side.evolution, ring)}`,
@@ -59,12 +70,19 @@ export class Page {
     this.main = el("main");
     this.root = el("div", { id: "ablation-cam" });
     this.transports = [new Transport(verbs, "a"), new Transport(verbs, "b")];
-    this.share = new Share(address, this.root);
-    this.panel = new Panel(verbs, this.share.node);
-    this.large = new LargeView(verbs);
+    const toasts = new Toasts(this.root);
     this.gallery = new Gallery(verbs, this.main);
     this.grid = new RunGrid(verbs, this.root, (names) => void session.want(names));
+    const copyLink = () => void this.share.copyLink();
+    this.takeAway = new TakeAway(toasts, this.gallery.node, this.main, copyLink, () =>
+      this.large.view(),
+    );
+    this.share = new Share(address, toasts, ...this.takeAway.nodes);
+    this.panel = new Panel(verbs, this.share.node);
+    this.large = new LargeView(verbs, this.takeAway.tool);
     this.legend = new Legend();
+    this.changes = new ChangeList(verbs);
+    this.changesButton = new ChangesButton(verbs);
     this.summary = el("p", { className: "summary", role: "status" });
     this.tune = iconButton("tune", "Settings", () => this.togglePanel(this.panel.node.hidden));
     this.tune.setAttribute("aria-controls", "panel");
@@ -86,7 +104,14 @@ export class Page {
       "header",
       { className: "top" },
       ...this.transports.map(({ node }) => node),
-      el("div", { className: "line-up" }, this.tune, this.summary, this.legend.node),
+      el(
+        "div",
+        { className: "line-up" },
+        this.tune,
+        this.changesButton.node,
+        this.summary,
+        this.legend.node,
+      ),
     );
     const heading = el("h2", { className: "unseen" }, "Probes");
     const title = el("h1", { className: "unseen" }, PAGE_TITLE);
@@ -94,6 +119,7 @@ export class Page {
     this.root.append(
       this.panel.node,
       this.main,
+      this.changes.node,
       this.large.node,
       liveText(),
     );
@@ -119,10 +145,13 @@ export class Page {
     const target = event.target instanceof Element ? event.target : document.body;
     const slider = target.matches("input[data-step]");
     // Fields, lists and switches have their own use for these keys.
-    if (target.matches("input, select, textarea") && !(slider && /^[ aArs]$/.test(event.key)))
+    if (target.matches("input, select, textarea") && !(slider && /^[ aAcprRs]$/.test(event.key)))
       return;
     if (event.key === "r" && a.roles.length) return this.turnRole(a.roles);
+    if (event.key === "R" && a.roles.length) return this.turnBeside();
     if (event.key === "s" && a.signedRoles.length) return this.turnSides();
+    if (event.key === "c") return this.changesButton.turn();
+    if (event.key === "p") return this.turnPinOfLarge();
     const { b, tied } = session;
     if (event.key === "a" && (a.alarms.length || b?.alarms.length)) return this.goToAlarm("a");
     if (event.key === "A" && b?.alarms.length && !tied) return this.goToAlarm("b");
@@ -146,9 +175,18 @@ export class Page {
   turnRole(roles) {
     const { state, verbs } = this.session;
     const other = roles.includes("rival") ? "rival" : roles[0];
-    const role = roles.includes(state.role) ? "" : other;
-    verbs.show({ role });
+    // From all of them it goes to the other one.
+    const role = roles.includes(state.role) && !state.beside ? "" : other;
+    verbs.show({ role, beside: "" });
     announce(`Map of ${role || "the class explained"}`);
+  }
+
+  /** Show all maps side by side, and one alone again. */
+  turnBeside() {
+    const { state, verbs } = this.session;
+    const beside = state.beside ? "" : "roles";
+    verbs.show({ beside });
+    announce(beside ? "All maps side by side" : `Map of ${state.role || "the class explained"}`);
   }
 
   /**
@@ -178,6 +216,12 @@ export class Page {
     if (next === undefined) return announce("No alarm rang");
     session.seek(name, next);
     announce(`Step ${own.numbers[next]}, alarm: ${found.get(next)?.join("\n")}`);
+  }
+
+  /** Pin the probe that is shown large, or no longer. */
+  turnPinOfLarge() {
+    const scene = this.session.scene();
+    if (scene && scene.probe !== null) turnPin(this.session.verbs, scene, scene.probe);
   }
 
   /** Show what speaks for the classes alone, and both again. */
@@ -211,16 +255,42 @@ export class Page {
     for (const transport of this.transports) transport.draw(scene);
     this.panel.draw(scene);
     this.share.draw(scene);
-    this.legend.draw(scene, scene.compare === "difference");
+    this.takeAway.draw(scene);
+    this.drawLegend(scene);
     setText(this.summary, summaryOf(scene));
     this.note(this.session.notes);
     this.empty.hidden = scene.order.length > 0;
     if (!scene.order.length) this.offerAll();
     const complete = [this.drawGallery(scene), this.large.draw(scene)].every(Boolean);
-    this.grid.draw(scene, scene.state.view === "runs" ? this.session.runs : []);
-    if (scene.state.view === "runs") this.session.fill();
+    this.drawChanges(scene);
+    this.grid.draw(scene, scene.state.view === "runs" ? this.session.rows : []);
+    // What was drawn may want maps that are not here.
+    this.session.fill();
     const arrived = !scene.pictures.busy && !this.session.source.waits;
     if ((arrived && complete) || trouble !== null) this.ready();
+  }
+
+  /** @param {Scene} scene */
+  drawChanges(scene) {
+    const opens = this.changes.node.hidden && scene.state.changes !== "";
+    // Where there is no room for both, the settings make way.
+    if (opens && !matchMedia("(min-width: 1200px)").matches) this.togglePanel(false);
+    this.changesButton.draw(scene);
+    this.changes.draw(scene);
+    // What stands outside of a dialog that is open cannot be used.
+    const isBeside =
+      scene.probe !== null &&
+      !this.changes.node.hidden &&
+      matchMedia("(min-width: 960px)").matches;
+    this.changes.moveTo(isBeside ? this.large.node : this.root);
+  }
+
+  /** @param {Scene} scene */
+  drawLegend(scene) {
+    const { b, compare, order } = scene;
+    const isDifference = b !== null && compare === "difference";
+    const full = isDifference ? fullDifference(scene, comparedWith(scene), order) : null;
+    this.legend.draw(scene, { full });
   }
 
   /**

@@ -4,6 +4,7 @@
 
 import { Segments, el, field, setOptions, setText } from "./elements.js";
 import { alarmLabel, ofSides, ruleText } from "./alarms.js";
+import { FurtherRuns } from "./further_runs.js";
 import { RoleSwitch } from "./role_switch.js";
 import { classOf, hasAlarm, measureOf, sortChoices } from "./selection.js";
 
@@ -27,11 +28,12 @@ function keyHints() {
     [["Space"], " play"],
   ]);
   const parts = hints.flatMap(([keys, does]) => [...keys.map((key) => el("kbd", {}, key)), does]);
-  const rival = el("span", {}, " ", el("kbd", {}, "r"), " rival");
+  const rival = el("span", {}, " ", el("kbd", {}, "r"), " rival ", el("kbd", {}, "Shift"), " ", el("kbd", {}, "r"), " all maps");
   const sides = el("span", {}, " ", el("kbd", {}, "s"), " for, against");
   const alarm = el("span", {}, " ", el("kbd", {}, "a"), " next alarm");
+  const changes = el("span", {}, " ", el("kbd", {}, "c"), " changes");
   const ofB = el("span", {}, " ", el("kbd", {}, "Shift"), " ", el("kbd", {}, "a"), " of B");
-  const node = el("p", { className: "keys" }, ...parts, rival, sides, alarm, ofB);
+  const node = el("p", { className: "keys" }, ...parts, rival, sides, alarm, ofB, changes);
   return { node, rival, sides, alarm, ofB };
 }
 
@@ -64,8 +66,9 @@ export class Panel {
       return node;
     };
     this.role = new RoleSwitch(verbs);
+    this.runs = new FurtherRuns(verbs);
     this.keys = keyHints();
-    this.runs = el(
+    this.allRuns = el(
       "button",
       {
         className: "to-runs",
@@ -168,7 +171,7 @@ export class Panel {
     this.node = el(
       "aside",
       { id: "panel", "aria-label": "Settings" },
-      section("Compare", this.compare.node, this.tie, this.runs),
+      section("Compare", this.compare.node, this.tie, this.runs.node, this.allRuns),
       section("Heat", this.role.node, this.colorsField, opacity, this.scale.node),
       section(
         "Probes",
@@ -185,10 +188,11 @@ export class Panel {
 
   /** @param {Scene} scene */
   draw(scene) {
-    this.runs.hidden = scene.series.length < 2;
+    this.allRuns.hidden = scene.series.length < 2;
     const { state, a, b, scale } = scene;
     const { evolution } = a;
     this.role.draw(scene);
+    this.runs.draw(scene);
     this.keys.rival.hidden = !evolution.roles.length;
     this.keys.sides.hidden = !evolution.signedRoles.length;
     const evolutions = (b ? [a, b] : [a]).map((side) => side.evolution.explained);

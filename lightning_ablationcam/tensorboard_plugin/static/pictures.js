@@ -2,9 +2,11 @@
  * The pictures of the probes, and how heat is laid over one.
  */
 
+import { WHOLE } from "./looks.js";
 import { drawOutline } from "./outlines.js";
 
 /** @import { Evolution, Source } from "./data.js" */
+/** @import { View } from "./looks.js" */
 /** @import { Region } from "./outlines.js" */
 
 /** Longest side, in pixels, of a card's canvas, of the large view's, and of a strip's frame. */
@@ -14,10 +16,14 @@ export const FRAME = 64;
 
 /** Heat is interpolated up to this side; the browser scales it smoothly from there on. */
 const FINEST_HEAT = 128;
+/** The same where a picture is enlarged so far that this would be seen. */
+const FINEST_ENLARGED = 512;
 /** Pictures up to this side are shown as squares of colour, larger ones smoothly. */
 const CRISP = 64;
-/** How much of a picture's light is left beneath a difference map, which is bright at both ends. */
-const DIMMED = 0.6;
+/** The light of black beneath a difference map, which is dark at both ends, and what white has more. */
+const PALE = [190, 60];
+/** The same light without a picture. */
+export const PALE_GROUND = "#dcdcdc";
 
 /**
  * A canvas that nobody sees, and what draws on it.
@@ -40,7 +46,7 @@ export function contextOf(canvas) {
   return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
 }
 
-/** A probe's picture, decoded once, and dimmed to grey once where difference maps need it. */
+/** A probe's picture, decoded once, and made pale and grey once where difference maps need it. */
 export class Picture {
   /** @param {ImageBitmap|OffscreenCanvas} bitmap */
   constructor(bitmap) {
@@ -51,14 +57,15 @@ export class Picture {
     this.gray = null;
   }
 
-  get dimmed() {
+  get pale() {
     if (!this.gray) {
       const { canvas, context } = offscreen(this.width, this.height);
       context.drawImage(this.bitmap, 0, 0);
       const image = context.getImageData(0, 0, this.width, this.height);
       for (let i = 0; i < image.data.length; i += 4) {
         const [r, g, b] = image.data.subarray(i, i + 3);
-        image.data.fill(DIMMED * (0.299 * r + 0.587 * g + 0.114 * b), i, i + 3);
+        const light = (0.299 * r + 0.587 * g + 0.114 * b) / 255;
+        image.data.fill(PALE[0] + PALE[1] * light, i, i + 3);
       }
       context.putImageData(image, 0, 0);
       this.gray = canvas;
@@ -167,27 +174,68 @@ function drawnSize(picture, longest) {
 }
 
 /**
+ * What lies beneath the heat: the picture, the same pale and grey, a pale ground alone, or nothing.
+ *
+ * @typedef {"picture"|"pale"|"ground"|"nothing"} Ground
+ */
+
+/**
+ * What is drawn beside heat, and of which part of the picture.
+ *
+ * @typedef {object} Drawing
+ * @property {Ground} [ground]
+ * @property {Region|null} [region] What is outlined.
+ * @property {View} [view]
+ * @property {((context: CanvasRenderingContext2D, height: number, width: number) => void)|null} [trace]
+ *   Draws lines over it, of a map interpolated to that size.
+ */
+
+/**
  * Draw a picture with heat over it.
  *
  * @param {HTMLCanvasElement} canvas Its size is set to fit the picture.
  * @param {Picture} picture
  * @param {number} longest Longest side of the canvas.
- * @param {(height: number, width: number, pixels: Uint32Array) => void} fill Writes the heat.
- * @param {{dimmed?: boolean, region?: Region|null}} [how] Whether the picture is shown in dark grey,
- *   and what is outlined.
+ * @param {((height: number, width: number, pixels: Uint32Array) => void)|null} fill Writes the heat.
+ * @param {Drawing} [drawing]
  */
-export function drawOverlay(canvas, picture, longest, fill, { dimmed = false, region } = {}) {
+export function drawOverlay(canvas, picture, longest, fill, drawing = {}) {
+  const { ground = "picture", region = null, view = WHOLE, trace = null } = drawing;
   const [width, height] = drawnSize(picture, longest);
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = contextOf(canvas);
+  context.resetTransform();
   context.clearRect(0, 0, width, height);
+  // Enlarged from what there is, not from what was drawn.
+  context.scale(view.scale, view.scale);
+  context.translate(-view.x * width, -view.y * height);
+  drawGround(context, picture, ground);
+  const finest = view.scale > 1 ? Math.min(FINEST_ENLARGED, FINEST_HEAT * view.scale) : FINEST_HEAT;
+  const fine = Math.min(1, finest / Math.max(width, height));
+  const [down, across] = [height, width].map((side) => Math.max(1, Math.round(side * fine)));
+  if (fill) {
+    const heat = sheet(across, down);
+    fill(down, across, heat.pixels);
+    heat.context.putImageData(heat.image, 0, 0);
+    context.imageSmoothingEnabled = true;
+    context.drawImage(heat.canvas, 0, 0, width, height);
+  }
+  if (trace) trace(context, down, across);
+  if (region) drawOutline(context, region, view.scale);
+  context.resetTransform();
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Picture} picture
+ * @param {Ground} ground
+ */
+function drawGround(context, picture, ground) {
+  const { width, height } = context.canvas;
   context.imageSmoothingEnabled = Math.max(picture.width, picture.height) > CRISP;
-  context.drawImage(dimmed ? picture.dimmed : picture.bitmap, 0, 0, width, height);
-  const fine = Math.min(1, FINEST_HEAT / Math.max(width, height));
-  const heat = sheet(Math.max(1, Math.round(width * fine)), Math.max(1, Math.round(height * fine)));
-  fill(heat.canvas.height, heat.canvas.width, heat.pixels);
-  heat.context.putImageData(heat.image, 0, 0);
-  context.imageSmoothingEnabled = true;
-  context.drawImage(heat.canvas, 0, 0, width, height);
-  if (region) drawOutline(context, region);
+  if (ground === "picture") context.drawImage(picture.bitmap, 0, 0, width, height);
+  if (ground === "pale") context.drawImage(picture.pale, 0, 0, width, height);
+  if (ground !== "ground") return;
+  context.fillStyle = PALE_GROUND;
+  context.fillRect(0, 0, width, height);
 }

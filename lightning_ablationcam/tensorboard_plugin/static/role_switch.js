@@ -4,36 +4,37 @@
  */
 
 import { el, field, setOptions } from "./elements.js";
+import { roleName } from "./roles.js";
 
 /** @import { Scene, Verbs } from "./scene.js" */
 
-/**
- * Words begin with a capital; names of layers stay what they are.
- *
- * @param {string} role
- */
-function roleName(role) {
-  if (!role) return "Explained";
-  return /^[a-z]+( [a-z0-9]+)*$/.test(role) ? role[0].toUpperCase() + role.slice(1) : role;
-}
+/** Stands for all maps beside each other; no role is called so. */
+const BESIDE = "*";
 
 /** Two lists: of the maps, and of their signs; neither where there is but one choice. */
 export class RoleSwitch {
   /** @param {Verbs} verbs */
   constructor({ show }) {
+    this.show = show;
     this.role = el("select", {
       className: "role",
-      on: { change: () => show({ role: this.role.value }) },
+      on: { change: () => this.choose(this.role.value) },
     });
     this.sides = el("select", {
       className: "sides",
       on: { change: () => show({ sides: this.sides.value }) },
     });
     this.fields = [
-      field("Map shown", this.role, "Of the class explained, or of what else was explained (key r)"),
+      field("Map shown", this.role, "Of the class explained, of what else was explained (key r), or all (Shift and r)"),
       field("Evidence", this.sides, "What speaks for the class, or also what speaks against (key s)"),
     ];
     this.node = el("div", { className: "role-switch", hidden: true });
+  }
+
+  /** @param {string} value */
+  choose(value) {
+    // One map is what was shown last, once there is one again.
+    this.show(value === BESIDE ? { beside: "roles" } : { role: value, beside: "" });
   }
 
   /** @param {Scene} scene */
@@ -48,8 +49,10 @@ export class RoleSwitch {
     const entries = ["", ...roles].map((role) => {
       return /** @type {[value: string, text: string]} */ ([role, roleName(role)]);
     });
+    entries.push([BESIDE, "Side by side"]);
     // What is asked for: its maps may still be on their way.
-    setOptions(this.role, entries, roles.includes(state.role) ? state.role : "");
+    const one = roles.includes(state.role) ? state.role : "";
+    setOptions(this.role, entries, state.beside ? BESIDE : one);
     const sides = /** @type {[value: string, text: string][]} */ ([
       ["", "For and against"],
       ["for", "For alone"],

@@ -5,8 +5,8 @@
 import { el, iconButton, setAttribute, setText } from "./elements.js";
 import { largest, nearestIndex } from "./numbers.js";
 import { FRAME } from "./pictures.js";
-import { seriesLabel } from "./runs.js";
 import { Side } from "./scene.js";
+import { seriesOptions } from "./series_list.js";
 import { number, percent, shorten, whole } from "./text.js";
 
 /** @import { Evolution, SeriesName } from "./data.js" */
@@ -353,7 +353,7 @@ export class RunGrid {
       this.node.showModal();
     }
     const probe = this.probeOf(scene);
-    const name = scene.a.evolution.probes[probe].name;
+    const name = scene.a.evolution.names[probe];
     setText(this.title, `${shorten(name, 200)} in all runs`);
     setText(this.scale, scaleText(scene));
     const left = of.filter((row, i) => this.rows[i]?.visible && !row.evolution && !row.problem);
@@ -361,9 +361,9 @@ export class RunGrid {
     this.arrange(of.length);
     const steps = commonSteps(loaded);
     this.drawColumns(steps);
-    const names = of.map((row) => row.name);
+    const labels = seriesOptions(of.map((row) => row.name));
     this.rows.forEach((row, i) =>
-      row.build(this.verbs, scene, probe, of[i], steps, seriesLabel(names[i], names)),
+      row.build(this.verbs, scene, probe, of[i], steps, labels[i][1]),
     );
     const full = this.fullOf(scene);
     for (const row of this.rows) row.draw(scene, full);

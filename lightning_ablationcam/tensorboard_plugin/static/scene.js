@@ -4,10 +4,14 @@
  */
 
 import { colorTables } from "./colors.js";
+import { CONTOURS, drawContours } from "./contours.js";
 import { driftBetween, interpolate } from "./maps.js";
+import { largest, nearestIndex } from "./numbers.js";
 import { drawOverlay } from "./pictures.js";
+import { isOfClass } from "./roles.js";
 
 /** @import { Evolution, SeriesName } from "./data.js" */
+/** @import { How } from "./looks.js" */
 /** @import { Picture, Pictures } from "./pictures.js" */
 /** @import { State } from "./state.js" */
 
@@ -43,6 +47,30 @@ export class Side {
       const places = new Map(evolution.probes.map(({ name }, place) => [name, place]));
       this.places = partner.probes.map(({ name }) => places.get(name) ?? null);
     }
+  }
+
+  /**
+   * The same at another of its steps.
+   *
+   * @param {number} index
+   */
+  moved(index) {
+    const side = new Side(this.evolution, index);
+    side.places = this.places;
+    return side;
+  }
+
+  /**
+   * The same step and probes of another map: of a role, or "" for the classes explained.
+   *
+   * @param {string} role
+   */
+  of(role) {
+    const evolution = this.evolution.explained.as(role);
+    if (!evolution || evolution === this.evolution) return this;
+    const side = new Side(evolution, this.index);
+    side.places = this.places;
+    return side;
   }
 
   /**
@@ -139,6 +167,20 @@ export class Side {
   }
 
   /**
+   * The largest heat of a probe in units of the score. Heat itself is a share of the score of its own
+   * class: of two classes it cannot be compared. Null where that is not known.
+   *
+   * @param {number} probe
+   * @param {boolean} signed Whether what speaks against the class counts, too.
+   */
+  evidence(probe, signed) {
+    const [most, score] = [this.at("maxima", probe), this.at("scores", probe)];
+    if (most === null || score === null) return null;
+    const against = signed ? (this.at("against", probe) ?? 0) : 0;
+    return Math.max(most, against) * Math.abs(score);
+  }
+
+  /**
    * How strong the map of a probe is; 0 where it has no place.
    *
    * @param {number} probe
@@ -186,12 +228,15 @@ function clip(share, least = 0) {
  * @property {State} state
  * @property {Side} a
  * @property {Side|null} b Null where nothing is compared.
+ * @property {Side[]} [others] Further runs, at the steps nearest to A's.
  * @property {number[]} order The probes in the gallery, in their order there.
  * @property {SeriesName[]} series All that can be chosen.
- * @property {number} hidden How many more there are that TensorBoard does not show.
+ * @property {number} [hidden] How many more there are that TensorBoard does not show.
  * @property {Pictures} pictures
  * @property {boolean} playing
  * @property {string} role Whose maps are shown; "" for the classes explained.
+ * @property {string[]} [roles] Whose maps stand beside each other, "" among them; none where they do
+ *   not.
  * @property {boolean} signed Whether both signs are shown: also what speaks against the classes.
  * @property {boolean} tied Whether B's step is A's: two runs that move together.
  */
@@ -199,16 +244,19 @@ function clip(share, least = 0) {
 /** The state, both sides, colours and scale; and how heat is drawn with them. */
 export class Scene {
   /** @param {SceneParts} parts */
-  constructor({ state, a, b, order, series, hidden, pictures, playing, role, signed, tied }) {
+  constructor(parts) {
+    const { state, a, b, order, series, pictures, playing, role, signed, tied } = parts;
     this.state = state;
     this.a = a;
     this.b = b;
+    this.others = parts.others ?? [];
     this.order = order;
     this.series = series;
-    this.hidden = hidden;
+    this.hidden = parts.hidden ?? 0;
     this.pictures = pictures;
     this.playing = playing;
     this.role = role;
+    this.roles = parts.roles ?? [];
     this.signed = signed;
     this.tied = tied;
     this.compare = b ? state.compare : "off";
@@ -221,12 +269,22 @@ export class Scene {
   }
 
   /**
-   * The same scene with A at another of its steps.
+   * The same scene with A at another of its steps, and B with it where they move together.
    *
    * @param {number} index
    */
   at(index) {
-    return new Scene({ ...this, a: new Side(this.a.evolution, index) });
+    const { a, b, others, tied } = this;
+    const step = a.evolution.numbers[index];
+    const along = (/** @type {Side} */ side) =>
+      side.moved(nearestIndex(side.evolution.numbers, step));
+    const beside = b && tied ? along(b) : b;
+    return new Scene({ ...this, a: a.moved(index), b: beside, others: others.map(along) });
+  }
+
+  /** All of them: A, B where there is one, and the further runs. */
+  get sides() {
+    return [this.a, ...(this.b ? [this.b] : []), ...this.others];
   }
 
   /**
@@ -254,17 +312,63 @@ export class Scene {
    * @param {number} probe
    */
   share(side, probe) {
-    let full = side.full(probe, this.scale);
-    // Two runs side by side share one scale: otherwise the same colour would mean different heat.
-    const other = side === this.a ? this.b : this.a;
-    if (other && this.scale !== "map") full = Math.max(full, other.full(probe, this.scale));
     // On its own scale a map has the full colour, however little speaks for the class.
-    return this.scale === "map" ? 1 : full > 0 ? side.strength(probe) / full : 0;
+    if (this.hasOwnScale(side.evolution.role)) return 1;
+    // Runs side by side share one scale: otherwise the same colour would mean different heat.
+    const full = largest(this.sides.map((one) => one.full(probe, this.scale)));
+    const shown = this.roles.length ? side.of("") : side;
+    return full > 0 ? (shown.strength(probe) / full) * this.portion(side, probe) : 0;
   }
 
   /**
-   * One side's map of a probe as shares of the colour scale, enlarged; below 0 is what speaks against
-   * the class, where both signs are shown.
+   * Whether full colour is the largest value of each map of a role, whatever scale is chosen: the
+   * heat of another layer cannot be compared.
+   *
+   * @param {string} role
+   */
+  hasOwnScale(role) {
+    return this.scale === "map" || (this.roles.length > 0 && !isOfClass(role));
+  }
+
+  /**
+   * How strong the map of a class is beside that of the class for which most speaks, 0...1, where
+   * several are shown: the same colour is the same evidence.
+   *
+   * @param {Side} side
+   * @param {number} probe
+   */
+  portion(side, probe) {
+    const own = this.roles.length ? side.evidence(probe, this.signed) : null;
+    if (own === null) return 1;
+    const found = this.roles
+      .filter(isOfClass)
+      .map((role) => side.of(role).evidence(probe, this.signed) ?? 0);
+    const most = largest(found);
+    return most > 0 ? own / most : 1;
+  }
+
+  /**
+   * The cells of one side's map of a probe as shares of the colour scale; below 0 is what speaks
+   * against the class, where both signs are shown.
+   *
+   * @param {Side} side
+   * @param {number} probe
+   */
+  cells(side, probe) {
+    const map = side.map(probe);
+    const against = this.signed ? side.mapAgainst(probe) : null;
+    const most = side.at("maxima", probe) ?? 0;
+    const mostAgainst = against ? (side.at("against", probe) ?? 0) : 0;
+    const largest = Math.max(most, mostAgainst);
+    const unit = largest > 0 ? this.share(side, probe) / largest / 255 : 0;
+    const cells = new Float32Array(map.length);
+    for (let i = 0; i < map.length; i++) cells[i] = map[i] * most * unit;
+    if (against) for (let i = 0; i < map.length; i++) cells[i] -= against[i] * mostAgainst * unit;
+    return cells;
+  }
+
+  /**
+   * The same, enlarged.
    *
    * @param {Side} side
    * @param {number} probe
@@ -273,15 +377,7 @@ export class Scene {
    */
   shares(side, probe, height, width) {
     const [h, w] = side.evolution.shape;
-    const map = side.map(probe);
-    const against = this.signed ? side.mapAgainst(probe) : null;
-    const most = side.at("maxima", probe) ?? 0;
-    const mostAgainst = against ? (side.at("against", probe) ?? 0) : 0;
-    const largest = Math.max(most, mostAgainst);
-    const unit = largest > 0 ? this.share(side, probe) / largest / 255 : 0;
-    const cells = Float32Array.from(map, (level) => level * most * unit);
-    against?.forEach((level, i) => (cells[i] -= level * mostAgainst * unit));
-    return interpolate(cells, h, w, height, width);
+    return interpolate(this.cells(side, probe), h, w, height, width);
   }
 
   /**
@@ -296,33 +392,84 @@ export class Scene {
   }
 
   /**
-   * Draw one side's overlay of a probe.
+   * Whether all maps that are shown are here.
+   *
+   * @param {boolean} ofAllSteps Or those of all steps.
+   */
+  holds(ofAllSteps) {
+    const shown = this.sides.flatMap((side) =>
+      this.roles.length ? this.roles.map((role) => side.of(role)) : [side],
+    );
+    return shown
+      .map((side) => (ofAllSteps ? side.evolution.complete(this.signed) : this.arrived(side)))
+      .every(Boolean);
+  }
+
+  /**
+   * Draw one side's map of a probe.
    *
    * @param {HTMLCanvasElement} canvas
    * @param {Picture} picture
    * @param {number} longest Longest side of the canvas.
    * @param {Side} side
    * @param {number} probe
+   * @param {How} [how]
    */
-  overlay(canvas, picture, longest, side, probe) {
-    const arrived = this.arrived(side);
+  overlay(canvas, picture, longest, side, probe, { look = "overlay", view } = {}) {
+    // No heat, and faint, rather than none that looks like it.
+    const arrived = look === "original" || this.arrived(side);
     canvas.classList.toggle("waiting", !arrived);
+    const region = side.region(probe);
+    const tables = look === "heat" ? this.tables.bare : this.tables;
+    const table = this.signed ? tables.signed : tables.heat;
+    const [zero, scale] = this.signed ? [128, 127.5] : [0.5, 255];
     const fill = (
       /** @type {number} */ height,
       /** @type {number} */ width,
       /** @type {Uint32Array} */ pixels,
     ) => {
-      // No heat, rather than none that looks like it.
-      if (!arrived) return void pixels.fill(0);
       const values = this.shares(side, probe, height, width);
-      const table = this.signed ? this.tables.signed : this.tables.heat;
-      const [zero, scale] = this.signed ? [128, 127.5] : [0.5, 255];
       for (let i = 0; i < pixels.length; i++) {
         const level = values[i] * scale + zero;
         pixels[i] = table[level < 0 ? 0 : level > 255 ? 255 : level | 0];
       }
     };
-    drawOverlay(canvas, picture, longest, fill, { region: side.region(probe) });
+    const trace = (
+      /** @type {CanvasRenderingContext2D} */ context,
+      /** @type {number} */ height,
+      /** @type {number} */ width,
+    ) => {
+      const values = this.shares(side, probe, height, width);
+      drawContours(context, { values, height, width }, this.contours, view?.scale ?? 1);
+    };
+    const heated = arrived && (look === "overlay" || look === "heat");
+    drawOverlay(canvas, picture, longest, heated ? fill : null, {
+      ground: look === "heat" ? "nothing" : "picture",
+      region,
+      view,
+      trace: arrived && look === "contour" ? trace : null,
+    });
+  }
+
+  /** The lines that maps are drawn as: of both signs in their own colours, where both are shown. */
+  get contours() {
+    if (!this.signed) return CONTOURS.map((one) => ({ ...one, color: "#fff" }));
+    return CONTOURS.flatMap(({ level, wide }) => [
+      { level, wide, color: "#befda5" },
+      { level: -level, wide, color: "#ffcdfd" },
+    ]);
+  }
+
+  /**
+   * Draw the place of a picture that there is no map for.
+   *
+   * @param {HTMLCanvasElement} canvas
+   * @param {Picture} picture
+   * @param {number} longest Longest side of the canvas.
+   */
+  nothing(canvas, picture, longest) {
+    drawOverlay(canvas, picture, longest, (_height, _width, pixels) => pixels.fill(0));
+    canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
   }
 
   /**
@@ -333,25 +480,30 @@ export class Scene {
    * @param {number} longest Longest side of the canvas.
    * @param {Side} b
    * @param {number} probe
+   * @param {number} full The difference that has the full colour, in shares of the colour scale.
+   * @param {How} [how]
    */
-  difference(canvas, picture, longest, b, probe) {
-    const arrived = [this.a, b].map((side) => this.arrived(side)).every(Boolean);
+  difference(canvas, picture, longest, b, probe, full, { look = "overlay", view } = {}) {
+    const fill = (
+      /** @type {number} */ height,
+      /** @type {number} */ width,
+      /** @type {Uint32Array} */ pixels,
+    ) => {
+      const sides = [this.a.of(b.evolution.role), b];
+      const [ofA, ofB] = sides.map((side) => this.shares(side, probe, height, width));
+      const table = this.tables.difference;
+      const least = this.signed ? -1 : 0;
+      for (let i = 0; i < pixels.length; i++) {
+        const more = clip((clip(ofA[i], least) - clip(ofB[i], least)) / full, -1);
+        pixels[i] = table[Math.round(127.5 + 127.5 * more)];
+      }
+    };
+    const region = this.a.region(probe);
+    const original = look === "original";
+    // Of the largest difference of all steps, which is full colour, nothing is known before.
+    const arrived = original || [this.a, b].every(({ evolution }) => evolution.complete(this.signed));
     canvas.classList.toggle("waiting", !arrived);
-    drawOverlay(
-      canvas,
-      picture,
-      longest,
-      (height, width, pixels) => {
-        if (!arrived) return void pixels.fill(0);
-        const [ofA, ofB] = [this.a, b].map((side) => this.shares(side, probe, height, width));
-        const table = this.tables.difference;
-        const least = this.signed ? -1 : 0;
-        for (let i = 0; i < pixels.length; i++) {
-          const more = clip(clip(ofA[i], least) - clip(ofB[i], least), -1);
-          pixels[i] = table[Math.round(127.5 + 127.5 * more)];
-        }
-      },
-      { dimmed: true, region: this.a.region(probe) },
-    );
+    const ground = original ? "picture" : look === "heat" ? "ground" : "pale";
+    drawOverlay(canvas, picture, longest, original || !arrived ? null : fill, { ground, region, view });
   }
 }

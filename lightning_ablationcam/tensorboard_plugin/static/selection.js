@@ -5,6 +5,7 @@
 import { ringsOf } from "./alarms.js";
 import { inSentence, scoreLabel } from "./fields.js";
 import { largest } from "./numbers.js";
+import { pinsOf } from "./pins.js";
 import { driftFrom } from "./scene.js";
 
 /** @import { Evolution } from "./data.js" */
@@ -112,7 +113,8 @@ function passes(state, a, b, first, probe) {
   const { evolution } = a;
   const { name, label } = evolution.probes[probe];
   const sought = state.search.trim().toLowerCase();
-  if (sought && !name.toLowerCase().includes(sought)) return false;
+  const names = [evolution.names[probe], name].map((one) => one.toLowerCase());
+  if (sought && !names.some((one) => one.includes(sought))) return false;
   const sides = b ? [a, b] : [a];
   if (hasAlarm(state, sides) && !isInAlarm(state, sides, probe)) return false;
   if (!evolution.hasClasses) return true;
@@ -161,7 +163,36 @@ function sortKey({ sort }, a, b) {
 }
 
 /**
- * Probes that pass the filters, in the chosen order.
+ * Probes in the chosen order.
+ *
+ * @param {number[]} probes Ascending.
+ * @param {State} state
+ * @param {Side} a
+ * @param {Side|null} b
+ */
+function ordered(probes, state, a, b) {
+  if (state.sort === "name") {
+    const name = (/** @type {number} */ probe) => a.evolution.names[probe];
+    return probes.sort((x, y) => name(x).localeCompare(name(y), undefined, { numeric: true }));
+  }
+  const key = sortKey(state, a, b);
+  if (!key) return probes;
+  const keyed = probes.map((probe) => ({ probe, value: key(probe) }));
+  keyed.sort((x, y) => x.value - y.value || x.probe - y.probe);
+  return keyed.map(({ probe }) => probe);
+}
+
+/**
+ * The first step that has predictions, or -1.
+ *
+ * @param {Side} side
+ */
+function firstPredicted({ evolution }) {
+  return evolution.steps.findIndex(({ predicted }) => predicted);
+}
+
+/**
+ * Probes that are pinned or pass the filters, in the chosen order, those that are pinned first.
  *
  * @param {State} state
  * @param {Side} a
@@ -169,16 +200,24 @@ function sortKey({ sort }, a, b) {
  * @returns {number[]}
  */
 export function selectProbes(state, a, b) {
-  const { evolution } = a;
-  const first = evolution.steps.findIndex(({ predicted }) => predicted);
-  const chosen = [...evolution.probes.keys()].filter((probe) => passes(state, a, b, first, probe));
-  if (state.sort === "name") {
-    const name = (/** @type {number} */ probe) => evolution.probes[probe].name;
-    return chosen.sort((x, y) => name(x).localeCompare(name(y), undefined, { numeric: true }));
-  }
-  const key = sortKey(state, a, b);
-  if (!key) return chosen;
-  const keyed = chosen.map((probe) => ({ probe, value: key(probe) }));
-  keyed.sort((x, y) => x.value - y.value || x.probe - y.probe);
-  return keyed.map(({ probe }) => probe);
+  const all = [...a.evolution.probes.keys()];
+  const first = firstPredicted(a);
+  const pins = new Set(pinsOf(state, all.length));
+  const chosen = all.filter((probe) => pins.has(probe) || passes(state, a, b, first, probe));
+  const order = ordered(chosen, state, a, b);
+  const isPinned = (/** @type {number} */ probe) => pins.has(probe);
+  return [...order.filter(isPinned), ...order.filter((probe) => !isPinned(probe))];
+}
+
+/**
+ * Those that are pinned, and how many of them the filters alone would hide.
+ *
+ * @param {State} state
+ * @param {Side} a
+ * @param {Side|null} b
+ */
+export function pinnedProbes(state, a, b) {
+  const pins = pinsOf(state, a.evolution.probes.length);
+  const first = firstPredicted(a);
+  return { pins, held: pins.filter((probe) => !passes(state, a, b, first, probe)).length };
 }

@@ -7,9 +7,11 @@ import { announce } from "./elements.js";
 import { onHostReload } from "./host.js";
 import { nearestIndex } from "./numbers.js";
 import { Pictures } from "./pictures.js";
-import { selectedSeries } from "./runs.js";
+import { isOfClass } from "./roles.js";
+import { MOST_RUNS, textToRuns } from "./run_list.js";
 import { Scene, Side } from "./scene.js";
 import { selectProbes } from "./selection.js";
+import { selectedSeries } from "./series_list.js";
 import { PLUGIN, stateToText, textToState } from "./state.js";
 
 /** @import { Evolution, SeriesName, Source } from "./data.js" */
@@ -55,11 +57,13 @@ export class Session {
     this.a = null;
     /** @type {Evolution|null} */
     this.b = null;
+    /** @type {Evolution[]} The further runs that the state names, A or B perhaps among them. */
+    this.listed = [];
     /** @type {number[]} The probes that pass the filters, as they were drawn last. */
     this.order = [];
     this.pictures = new Pictures(source, () => this.changed());
     /** @type {Map<string, Evolution|string>} Runs beside A and B, or why one cannot be loaded. */
-    this.others = new Map();
+    this.gathered = new Map();
     /** @type {SeriesName[]} Those of them that are in sight. */
     this.wanted = [];
     this.gathering = false;
@@ -85,7 +89,6 @@ export class Session {
     this.missed = false;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.poll = undefined;
-    address.watch((text) => this.open(text));
     source.watcher = {
       arrived: () => this.changed(),
       outdated: () => void this.load(),
@@ -94,6 +97,12 @@ export class Session {
         this.changed();
       },
     };
+    address.watch(
+      (text) => this.open(text),
+      (text) => this.turn(text),
+    );
+    // The way back from a link to a probe leads to the grid as well.
+    if (this.state.probe && !address.pair) address.enter(this.textOf(""), this.textOf());
   }
 
   // Loading ------------------------------------------------------------------------------------
@@ -136,16 +145,21 @@ export class Session {
     try {
       const { series, message } = await this.source.list();
       const selected = selectedSeries(series, this.address.host);
-      const { a, b, lost } = this.named(series, selected);
+      const { a, b, listed, lost } = this.named(series, selected);
       const load = (/** @type {SeriesName} */ name) =>
-        this.source.load(name, this.known(name), this.state.role, this.wantsSigned);
+        this.source.load(name, this.known(name), this.asked, this.wantsSigned);
       const first = a && (await load(a));
       const second = b && b !== a ? await load(b) : b && first;
+      const others = [];
+      for (const one of a ? listed : [])
+        others.push(one === a ? first : one === b ? second : await load(one));
       if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
       // What an address names can be chosen, whatever TensorBoard shows.
-      this.series = series.filter((one) => selected.includes(one) || one === a || one === b);
+      const named = [a, b, ...listed];
+      this.series = series.filter((one) => selected.includes(one) || named.includes(one));
       this.hidden = series.length - this.series.length;
       this.trouble = null;
+      this.listed = others.filter((one) => one !== null);
       this.take(first, second, message, lost);
       this.fill();
     } catch (error) {
@@ -167,9 +181,9 @@ export class Session {
   // Runs beside each other ---------------------------------------------------------------------
 
   /** All runs that can be chosen, as far as they are loaded. */
-  get runs() {
+  get rows() {
     return this.series.map((name) => {
-      const found = this.known(name) ?? this.others.get(seriesKey(name)) ?? null;
+      const found = this.known(name) ?? this.gathered.get(seriesKey(name)) ?? null;
       const isProblem = typeof found === "string";
       return { name, evolution: isProblem ? null : found, problem: isProblem ? found : null };
     });
@@ -186,15 +200,15 @@ export class Session {
     this.gathering = true;
     const next = () =>
       this.state.view === "runs" &&
-      this.wanted.find((name) => !this.known(name) && !this.others.has(seriesKey(name)));
+      this.wanted.find((name) => !this.known(name) && !this.gathered.has(seriesKey(name)));
     for (let name = next(); name; name = next()) {
       const { role } = this.state;
       try {
-        const found = await this.source.load(name, null, role, this.wantsSigned);
+        const found = await this.source.load(name, null, [role], this.wantsSigned);
         if (role === this.state.role)
-          this.others.set(seriesKey(name), found.length ? found : "No heatmaps yet");
+          this.gathered.set(seriesKey(name), found.length ? found : "No heatmaps yet");
       } catch (error) {
-        this.others.set(seriesKey(name), error instanceof Error ? error.message : String(error));
+        this.gathered.set(seriesKey(name), error instanceof Error ? error.message : String(error));
       }
       this.changed();
     }
@@ -203,8 +217,8 @@ export class Session {
 
   /** Load the maps that are missing of what is on show. */
   fill() {
-    const shown = [...new Set([this.a, this.b])];
-    const glanced = [...this.others.values()].filter((one) => typeof one !== "string");
+    const shown = [...new Set(this.shown)];
+    const glanced = [...this.gathered.values()].filter((one) => typeof one !== "string");
     this.source.fill(shown, this.state.view === "runs" ? glanced : []);
   }
 
@@ -213,7 +227,8 @@ export class Session {
    *
    * @param {SeriesName[]} series
    * @param {SeriesName[]} selected Those that TensorBoard shows.
-   * @returns {{a: SeriesName|null, b: SeriesName|null, lost: string[]}} `lost` says which are not there.
+   * @returns {{a: SeriesName|null, b: SeriesName|null, listed: SeriesName[], lost: string[]}} `lost`
+   *   says which are not there.
    */
   named(series, selected) {
     /** @type {string[]} */
@@ -229,7 +244,13 @@ export class Session {
     const shown = series.find((one) => !run && one.run === this.a?.run && one.tag === this.a.tag);
     const a = shown ?? find(run, tag);
     const b = a && compare !== "off" ? find(brun || a.run, btag || a.tag) : null;
-    return { a, b, lost };
+    const listed = textToRuns(this.state.runs, PLUGIN).flatMap((one) => {
+      const found = series.find((other) => other.run === one.run && other.tag === one.tag);
+      if (!found && series.length)
+        lost.push(`There is no run “${one.run}” with tag “${one.tag}” to stand beside the others.`);
+      return found ?? [];
+    });
+    return { a, b, listed, lost };
   }
 
   /**
@@ -238,7 +259,7 @@ export class Session {
    * @param {SeriesName} name
    */
   known({ run, tag }) {
-    return [this.a, this.b].find((one) => one?.run === run && one.tag === tag) ?? null;
+    return [this.a, this.b, ...this.listed].find((one) => one?.run === run && one.tag === tag) ?? null;
   }
 
   /**
@@ -259,7 +280,12 @@ export class Session {
       return;
     }
     const ofB = this.b && this.b !== this.a ? this.b.notes.map((note) => `B: ${note}`) : [];
-    this.notes = [...lost, ...this.a.notes, ...ofB];
+    const others = this.listed.filter((one) => one !== this.a && one !== this.b);
+    const ofOthers = others.flatMap((one) => {
+      const notes = one.length ? one.notes : ["The first heatmaps have not been written yet."];
+      return notes.map((note) => `${one.run || "."}: ${note}`);
+    });
+    this.notes = [...lost, ...this.a.notes, ...ofB, ...ofOthers];
   }
 
   // What is shown ------------------------------------------------------------------------------
@@ -287,11 +313,39 @@ export class Session {
     return bstep === "newest" ? length - 1 : nearestIndex(numbers, Number(bstep));
   }
 
+  /** The further runs that are shown: those that are neither A nor B, as many as there is room for. */
+  get others() {
+    const sides = this.state.compare === "off" ? [this.a] : [this.a, this.b];
+    return this.listed
+      .filter((one) => one.length && !sides.includes(one))
+      .slice(0, MOST_RUNS - sides.length);
+  }
+
+  /** Everything that is shown. */
+  get shown() {
+    return [this.a, this.b, ...this.others].filter((one) => one !== null);
+  }
+
+  /** The roles whose maps are asked for; null for all. */
+  get asked() {
+    return this.state.beside ? null : [this.state.role];
+  }
+
+  /** The roles whose maps stand beside each other, once they are here; none where they shall not. */
+  get roles() {
+    if (!this.state.beside) return [];
+    const roles = [...new Set(this.shown.flatMap((one) => one.roles))];
+    // Classes beside each other, and then the layers.
+    roles.sort((x, y) => Number(isOfClass(y)) - Number(isOfClass(x)));
+    const here = this.shown.every((one) => roles.every((role) => one.holds(role)));
+    return here && roles.length ? ["", ...roles] : [];
+  }
+
   /** Whose maps are shown: the state's role where there is such a one and it is here, else "". */
   get role() {
     const { role } = this.state;
-    const here =
-      this.a?.roles.includes(role) && this.a.holds(role) && this.b?.holds(role) !== false;
+    if (this.roles.length) return "";
+    const here = this.a?.roles.includes(role) && this.shown.every((one) => one.holds(role));
     return here ? role : "";
   }
 
@@ -302,23 +356,30 @@ export class Session {
 
   /** Whether both signs are shown. */
   get signed() {
-    const { a, b, role, wantsSigned } = this;
-    const here = a?.signedRoles.includes(role) && a.holds(role, true);
-    return Boolean(wantsSigned && here && b?.holds(role, true) !== false);
+    const { a, wantsSigned } = this;
+    const roles = this.roles.length ? this.roles : [this.role];
+    if (!wantsSigned || !roles.some((role) => a?.signedRoles.includes(role))) return false;
+    return this.shown.every((one) => roles.every((role) => one.holds(role, true)));
   }
 
   /** All of it as it is now; null while there is nothing to show. */
   scene() {
-    const { state, series, pictures, playing, role, signed, tied } = this;
+    const { state, series, pictures, playing, role, roles, signed, tied } = this;
     const [ofA, ofB] = [this.a, this.b].map((evolution) => evolution?.as(role) ?? null);
     if (!ofA) return null;
     const a = new Side(ofA, this.index);
     const b = ofB && state.compare !== "off" ? new Side(ofB, this.indexOfB, ofA) : null;
+    const others = this.others.flatMap((one) => {
+      const evolution = one.as(role);
+      const index = nearestIndex(one.numbers, a.entry.step);
+      return evolution ? new Side(evolution, index, ofA) : [];
+    });
     // While playing the cards stay where they are: nobody can watch a moving card.
     if (!playing || !this.order.length) this.order = selectProbes(state, a, b);
     const { order } = this;
     const { hidden } = this;
-    return new Scene({ state, a, b, order, series, hidden, pictures, playing, role, signed, tied });
+    const parts = { state, a, b, others, order, series, hidden, pictures, playing, role, roles };
+    return new Scene({ ...parts, signed, tied });
   }
 
   // The verbs ----------------------------------------------------------------------------------
@@ -334,14 +395,20 @@ export class Session {
     this.state = { ...before, ...changes };
     const { state } = this;
     if (before.view !== state.view || before.role !== state.role || before.sides !== state.sides)
-      this.others.clear();
-    this.address.write(stateToText(state));
+      this.gathered.clear();
+    const [isLarge, becomesLarge] = [before, state].map(({ probe }) => this.isLarge(probe));
+    if (becomesLarge && !isLarge) this.address.enter(this.textOf(""), this.textOf());
+    else if (!state.probe && isLarge) this.address.leave(this.textOf());
+    else this.address.write(this.textOf());
     const loads =
       before.run !== state.run ||
       before.tag !== state.tag ||
       before.brun !== state.brun ||
       before.btag !== state.btag ||
-      [this.a, this.b].some((one) => one?.holds(state.role, this.wantsSigned) === false);
+      before.runs !== state.runs ||
+      this.shown.some((one) =>
+        one.named(this.asked).some((role) => !one.holds(role, this.wantsSigned)),
+      );
     const compares = state.compare !== "off";
     if (compares !== (before.compare !== "off")) {
       // B starts as A's own run, which is here already.
@@ -405,6 +472,35 @@ export class Session {
     // At the newest step the view follows a live run; the address then says "newest".
     if (side === "a") this.show({ step: to === length - 1 ? "" : String(numbers[to]) });
     else this.show({ bstep: to === length - 1 ? "newest" : to ? String(numbers[to]) : "first" });
+  }
+
+  /**
+   * The state as text.
+   *
+   * @param {string} [probe] The one that is shown large, if it is another than now.
+   */
+  textOf(probe = this.state.probe) {
+    return stateToText({ ...this.state, probe });
+  }
+
+  /**
+   * Whether a state's probe is shown large: it may name one that there is not.
+   *
+   * @param {string} probe
+   */
+  isLarge(probe) {
+    return probe !== "" && (!this.a || Number(probe) < this.a.probes.length);
+  }
+
+  /**
+   * Show the probe of an address large, or the grid: the rest of what is shown stays as it is.
+   *
+   * @param {string} text
+   */
+  turn(text) {
+    this.state = { ...this.state, probe: textToState(text).probe };
+    this.address.write(this.textOf());
+    this.changed();
   }
 
   /**

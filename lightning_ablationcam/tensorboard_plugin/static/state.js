@@ -3,6 +3,8 @@
  */
 
 import { SCALES } from "./colors.js";
+import { ALL_LOOKS, LOOKS } from "./looks.js";
+import { PINS } from "./pins.js";
 import { PREDICTIONS } from "./selection.js";
 
 /** The plugin's name, which is also the tag of a monitor that was given none. */
@@ -11,7 +13,11 @@ export const PLUGIN = "ablation_cam";
 /**
  * Everything a shared view consists of. An empty step is the newest, whichever it is, of empty sides
  * both are shown where both were recorded, and of an empty measure the first. An alarm is "any" or its
- * name after a "=". Groups are those of curves that are open, "none" for none; the usual where empty.
+ * name after a "=". What is wiped is shown so far, in per cent of the width, of A, the rest of B; empty
+ * where both stand side by side. Beside each other stand all roles, or, where that is empty, none;
+ * further runs are listed as `runsToText` writes them. Groups are those of curves that are open, "none"
+ * for none; the usual where empty. Changes are those that are listed, empty where the list is closed;
+ * pins are places of probes.
  */
 export const DEFAULTS = {
   run: "",
@@ -22,10 +28,12 @@ export const DEFAULTS = {
   btag: "",
   bstep: "first",
   together: "yes",
+  runs: "",
   colors: "viridis",
   opacity: "80",
   scale: "",
   role: "",
+  beside: "",
   sides: "",
   search: "",
   class: "",
@@ -38,6 +46,10 @@ export const DEFAULTS = {
   speed: "4",
   probe: "",
   view: "",
+  look: "overlay",
+  wipe: "",
+  changes: "",
+  pins: "",
 };
 
 /**
@@ -53,11 +65,13 @@ const CHOICES = {
   together: ["yes", "no"],
   colors: SCALES,
   scale: ["", "map", "probe", "run"],
+  beside: ["", "roles"],
   sides: ["", "for"],
   prediction: ["", ...PREDICTIONS],
   size: ["s", "m", "l"],
   speed: SPEEDS,
   view: ["", "runs"],
+  look: [...LOOKS, ALL_LOOKS],
 };
 
 /** @type {{[key in keyof State]?: RegExp}} */
@@ -66,9 +80,12 @@ const PATTERNS = {
   bstep: /^(first|newest|-?\d+)$/,
   probe: /^\d+$/,
   opacity: /^(\d\d?|100)$/,
+  wipe: /^(\d\d?|100)?$/,
   sort: /^(logged|drift|now|score|name|(highest|lowest):[a-z][a-z0-9_]{0,63})$/,
   measure: /^([a-z][a-z0-9_]{0,63})?$/,
   alarm: /^($|any$|=)/,
+  changes: /^((all|flips|jumps|alarms)(:largest)?)?$/,
+  pins: PINS,
   role: /^(?!__proto__$)[A-Za-z0-9_][A-Za-z0-9_ .:#+-]{0,99}$/,
 };
 

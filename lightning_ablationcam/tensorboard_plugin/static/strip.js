@@ -111,7 +111,10 @@ export class Strip {
       const texts = new Map(flipsOf(evolution, probe).map(({ index, text }) => [index, text]));
       this.frames.forEach((frame) => frame.mark(texts.get(frame.index) ?? ""));
     }
-    const beside = scene.b && [scene.b.evolution.run, scene.b.evolution.tag];
+    // Those that stand beside it share its colour scale.
+    const beside = [...scene.sides.slice(1), ...scene.roles].map((one) =>
+      typeof one === "string" ? one : [one.evolution.run, one.evolution.tag],
+    );
     const look = JSON.stringify([probe, scene.tables.key, scene.scale, scene.signed, beside]);
     for (const frame of this.frames) frame.draw(scene, probe, picture, look);
     const current = this.frames[index];

@@ -3,15 +3,17 @@
  */
 
 import { beginningsOf, ofExplained, ringText, ringsAt, ruleText, rulesOn } from "./alarms.js";
+import { changesByStep, flipsIn } from "./changes.js";
 import { Plot, alarmsIn, lineOf } from "./charts.js";
 import { el, icon, iconButton, setAttribute, setOptions, setText } from "./elements.js";
 import { chosenMeasure, inSentence, measuresToChoose, textOf } from "./fields.js";
 import { mean } from "./numbers.js";
-import { setSeries } from "./runs.js";
+import { setSeries } from "./series_list.js";
 import { DEFAULTS, SPEEDS } from "./state.js";
 import { whole } from "./text.js";
 
 /** @import { Beginning } from "./alarms.js" */
+/** @import { StepOfChanges } from "./changes.js" */
 /** @import { Axis, Evolution, SeriesName } from "./data.js" */
 /** @import { Scene, Side, SideName, Verbs } from "./scene.js" */
 
@@ -163,6 +165,86 @@ class Overview {
   }
 }
 
+/** How far apart the marks of flips are at least, in pixels, and how high they are. */
+const FLIP_WIDTH = 10;
+const FLIP_HEIGHTS = [3, 9];
+
+/** Where predictions changed, of any probe: the higher a mark, the more of them. */
+class FlipsOfAll {
+  /** @param {(index: number) => void} go Goes to a step. */
+  constructor(go) {
+    this.go = go;
+    // The list of changes says the same to whoever cannot see them.
+    this.node = el("div", { className: "flips of-all", "aria-hidden": "true" });
+    /** @type {Evolution|null} */
+    this.evolution = null;
+    this.width = 0;
+    new ResizeObserver(([{ contentRect }]) => {
+      this.width = contentRect.width;
+      this.mark();
+    }).observe(this.node);
+  }
+
+  /** @param {Evolution} evolution */
+  draw(evolution) {
+    if (this.evolution === evolution) return;
+    this.evolution = evolution;
+    this.mark();
+  }
+
+  /** Put marks where predictions changed. Marks that would overlap are one. */
+  mark() {
+    const { evolution, width } = this;
+    if (!evolution || !width) return;
+    const last = evolution.length - 1 || 1;
+    /** @type {StepOfChanges[][]} */
+    const groups = [];
+    for (const step of changesByStep([...flipsIn(evolution)], false).reverse()) {
+      const group = groups.at(-1);
+      const apart = group ? (width * (step.index - group[0].index)) / last : Infinity;
+      if (group && apart < FLIP_WIDTH) group.push(step);
+      else groups.push([step]);
+    }
+    const counts = groups.map(probesIn);
+    const most = Math.max(1, ...counts);
+    this.node.replaceChildren(
+      ...groups.map((group, i) => this.markOf(evolution, group, counts[i], counts[i] / most)),
+    );
+  }
+
+  /**
+   * @param {Evolution} evolution
+   * @param {StepOfChanges[]} group
+   * @param {number} count Of probes.
+   * @param {number} share Of the most that a mark stands for.
+   */
+  markOf(evolution, group, count, share) {
+    const { index } = group[0];
+    const last = group[group.length - 1].index;
+    const at = [index, last].map((one) => whole(evolution.numbers[one]));
+    const when = index === last ? `at step ${at[0]}` : `between steps ${at[0]} and ${at[1]}`;
+    const what = evolution.isMultiLabel ? "Likeliest class" : "Prediction";
+    const mark = el("span", {
+      className: "flip",
+      title: `${what} of ${whole(count)} ${count === 1 ? "probe" : "probes"} changed ${when}`,
+      on: { click: () => this.go(index) },
+    });
+    const [least, highest] = FLIP_HEIGHTS;
+    mark.style.left = `${(100 * index) / (evolution.length - 1 || 1)}%`;
+    mark.style.height = `${least + Math.round((highest - least) * share)}px`;
+    return mark;
+  }
+}
+
+/**
+ * How many probes changed in some steps, each counted once.
+ *
+ * @param {StepOfChanges[]} group
+ */
+function probesIn(group) {
+  return new Set(group.flatMap(({ changes }) => changes.map(({ probe }) => probe))).size;
+}
+
 export class Transport {
   /**
    * @param {Verbs} verbs
@@ -219,7 +301,8 @@ export class Transport {
     this.epoch = el("span", { className: "epoch" });
     this.count = el("span", { className: "count" });
     this.track = el("div", { className: "track" }, this.slider);
-    if (series) this.track.prepend(this.overview.plot.node);
+    this.flips = new FlipsOfAll((index) => seek(side, index));
+    if (series) this.track.prepend(this.overview.plot.node, this.flips.node);
     this.node = el(
       "div",
       {
@@ -266,6 +349,7 @@ export class Transport {
     // Both sides have the curve of the same measure.
     const axis = chosenMeasure(scene.a.evolution, scene.state.measure);
     const said = this.choosesSeries ? this.overview.draw(side, axis) : "";
+    if (this.choosesSeries) this.flips.draw(evolution);
     if (Number(this.slider.max) !== last) this.slider.max = String(last);
     if (Number(this.slider.value) !== index) this.slider.value = String(index);
     this.slider.style.setProperty("--done", `${last ? (100 * index) / last : 0}%`);

@@ -10,7 +10,7 @@ import { shorten } from "./text.js";
 /** @import { Host } from "./host.js" */
 
 /** From so many series on they stand by folder. */
-const MANY = 10;
+const MANY_SERIES = 10;
 
 /**
  * @param {string} text
@@ -62,14 +62,19 @@ export function selectedSeries(series, host) {
 }
 
 /**
- * What a series is called: the run, and the tag where that tells it from another.
+ * Series by their place, and what they are called: the run, and the tag where that tells them apart.
  *
- * @param {SeriesName} name
- * @param {SeriesName[]} all
+ * @param {SeriesName[]} series
+ * @returns {[value: string, text: string][]}
  */
-export function seriesLabel({ run, tag }, all) {
-  const alone = tag === PLUGIN && !all.some((one) => one.run === run && one.tag !== tag);
-  return (run || ".") + (alone ? "" : ` · ${tag}`);
+export function seriesOptions(series) {
+  /** @type {Map<string, number>} */
+  const tags = new Map();
+  for (const { run } of series) tags.set(run, (tags.get(run) ?? 0) + 1);
+  return series.map(({ run, tag }, i) => [
+    String(i),
+    (run || ".") + ((tags.get(run) ?? 0) > 1 || tag !== PLUGIN ? ` · ${tag}` : ""),
+  ]);
 }
 
 /** @param {string} run */
@@ -92,7 +97,7 @@ function seriesByFolder(series) {
     const folder = folderOf(run);
     folders.set(folder, [...(folders.get(folder) ?? []), place]);
   });
-  return series.length < MANY || folders.size < 2 ? [["", [...series.keys()]]] : [...folders];
+  return series.length < MANY_SERIES || folders.size < 2 ? [["", [...series.keys()]]] : [...folders];
 }
 
 /**
@@ -108,8 +113,9 @@ export function setSeries(select, series, hidden, chosen) {
   const key = JSON.stringify([series, hidden]);
   if (select.dataset.entries !== key) {
     select.dataset.entries = key;
+    const labels = seriesOptions(series).map(([, text]) => text);
     const option = (/** @type {number} */ place) => {
-      const label = seriesLabel(series[place], series);
+      const label = labels[place];
       return el("option", { value: String(place), textContent: shorten(label), title: label });
     };
     const groups = seriesByFolder(series).flatMap(([folder, places]) => {

@@ -1,0 +1,158 @@
+/**
+ * The numbers of probes as a table that a spreadsheet takes: one row for each probe, or each step of
+ * one, and each side.
+ */
+
+import { measureFields, scoreLabel } from "./fields.js";
+import { Side, driftFrom } from "./scene.js";
+
+/** @import { Scene } from "./scene.js" */
+
+/**
+ * A cell as it is copied: numbers in full, what is not known empty.
+ *
+ * @typedef {string|number|null} Cell
+ */
+
+/**
+ * @typedef {object} Column
+ * @property {string} title
+ * @property {(side: Side, probe: number) => Cell} cell
+ */
+
+/**
+ * The sides that are shown.
+ *
+ * @param {Scene} scene
+ */
+function sidesOf({ a, b }) {
+  return b ? [a, b] : [a];
+}
+
+/**
+ * @param {Side} side
+ * @param {number|null} index Of a class.
+ */
+function nameOfClass({ evolution }, index) {
+  return index === null ? null : evolution.className(index);
+}
+
+/**
+ * Whether the prediction is the label; null where that is not known.
+ *
+ * @param {Side} side
+ * @param {number} probe
+ */
+function verdictInTable(side, probe) {
+  const { evolution } = side;
+  const place = side.place(probe);
+  const predicted = side.at("predicted", probe);
+  const label = place === null ? null : evolution.probes[place].label;
+  if (predicted === null || label === null || evolution.isMultiLabel) return null;
+  return predicted === label ? "right" : "wrong";
+}
+
+/**
+ * What is known of a prediction, where there are classes.
+ *
+ * @param {Scene} scene
+ * @returns {Column[]}
+ */
+function predictionColumns({ a: { evolution } }) {
+  if (!evolution.hasClasses) return [];
+  const predicted = evolution.isMultiLabel ? "Likeliest" : "Predicted";
+  return [
+    { title: predicted, cell: (side, probe) => nameOfClass(side, side.at("predicted", probe)) },
+    {
+      title: `${predicted}: probability`,
+      cell: (side, probe) => side.probabilityOf(side.at("predicted", probe), probe),
+    },
+    { title: "Right or wrong", cell: verdictInTable },
+    { title: "Explained", cell: (side, probe) => nameOfClass(side, side.at("classes", probe)) },
+    { title: "Explained: probability", cell: (side, probe) => side.at("probabilities", probe) },
+  ];
+}
+
+/**
+ * @param {Scene} scene
+ * @returns {Column[]}
+ */
+function columnsOf(scene) {
+  const { a, b } = scene;
+  const fields = new Map(
+    sidesOf(scene).flatMap(({ evolution }) =>
+      measureFields(evolution).map(({ name, label }) => [name, label]),
+    ),
+  );
+  /** @type {Column[]} */
+  const measures = [...fields].map(([name, label]) => ({
+    title: label,
+    cell: (side, probe) => side.at(name, probe),
+  }));
+  if (b)
+    measures.push({
+      title: "Drift A to B",
+      cell: (side, probe) => (side.evolution === b.evolution ? driftFrom(a, side, probe) : null),
+    });
+  return [
+    { title: "Run", cell: ({ evolution }) => evolution.run },
+    { title: "Step", cell: ({ entry }) => entry.step },
+    { title: "Epoch", cell: ({ entry }) => entry.epoch },
+    { title: "Probe", cell: (_, probe) => a.evolution.probes[probe].name },
+    { title: "Label", cell: (_, probe) => a.evolution.labelOf(probe) },
+    ...predictionColumns(scene),
+    { title: scoreLabel(a.evolution), cell: (side, probe) => side.at("scores", probe) },
+    { title: "Largest heat", cell: (side, probe) => side.at("maxima", probe) },
+    ...measures,
+  ];
+}
+
+/**
+ * Text that is neither a formula to a spreadsheet nor more than one cell: names come from files that
+ * nobody vouches for.
+ *
+ * @param {Cell} cell
+ */
+function written(cell) {
+  if (typeof cell === "number") return String(cell);
+  const text = (cell ?? "").replace(/\s+/g, " ");
+  return /^[=+\-@]/.test(text) ? `'${text}` : text;
+}
+
+/** @param {Cell[][]} rows */
+function separated(rows) {
+  return rows.map((row) => row.map(written).join("\t")).join("\n");
+}
+
+/**
+ * The probes in the gallery, at the step that is shown.
+ *
+ * @param {Scene} scene
+ */
+export function tableOfProbes(scene) {
+  const columns = columnsOf(scene);
+  const rows = scene.order.flatMap((probe) =>
+    sidesOf(scene).map((side) => columns.map(({ cell }) => cell(side, probe))),
+  );
+  return separated([columns.map(({ title }) => title), ...rows]);
+}
+
+/**
+ * A probe at all steps, side after side.
+ *
+ * @param {Scene} scene
+ * @param {number} probe
+ */
+export function tableOfSteps(scene, probe) {
+  const { a, b } = scene;
+  // Of one run there are no two tables, and nothing that is between two steps belongs to all.
+  const columns = columnsOf(scene).filter(({ title }) => title !== "Drift A to B");
+  const sides = b && b.evolution !== a.evolution ? [a, b] : [a];
+  const rows = sides.flatMap(({ evolution }) =>
+    evolution.steps.map((_, index) => {
+      const side = new Side(evolution, index, evolution === a.evolution ? null : a.evolution);
+      return columns.map(({ cell }) => cell(side, probe));
+    }),
+  );
+  return separated([columns.map(({ title }) => title), ...rows]);
+}
