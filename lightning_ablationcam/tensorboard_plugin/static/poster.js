@@ -32,7 +32,7 @@ const GAP = 14;
 const BELOW = 3;
 const BETWEEN = 4;
 const LINE = 18;
-const LETTERS = 13;
+const LETTER_SIZE = 13;
 const LEGEND = 34;
 const SMALL = 10;
 
@@ -253,7 +253,7 @@ export class Poster {
    * @param {boolean} bold
    * @param {number} [letters]
    */
-  font(bold, letters = LETTERS) {
+  font(bold, letters = LETTER_SIZE) {
     this.context.font = `${bold ? "bold " : ""}${this.px(letters)}px ${FONTS}`;
     this.context.textBaseline = "middle";
   }
