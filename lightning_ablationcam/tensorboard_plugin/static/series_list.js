@@ -116,7 +116,7 @@ export function setSeries(select, series, hidden, chosen) {
     const labels = seriesOptions(series).map(([, text]) => text);
     const option = (/** @type {number} */ place) => {
       const label = labels[place];
-      return el("option", { value: String(place), textContent: shorten(label), title: label });
+      return el("option", { value: String(place), textContent: shorten(label), title: shorten(label, 500) });
     };
     const groups = seriesByFolder(series).flatMap(([folder, places]) => {
       const options = places.map(option);
@@ -128,4 +128,7 @@ export function setSeries(select, series, hidden, chosen) {
     select.replaceChildren(...groups);
   }
   if (select.value !== chosen) select.value = chosen;
+  // What is chosen may not fit.
+  const title = select.selectedOptions[0]?.title ?? "";
+  if (select.title !== title) select.title = title;
 }
