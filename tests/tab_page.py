@@ -488,7 +488,7 @@ class Tab:
                 return 409, "application/json", b'{"error": "The run has changed since."}'
             layers = made.against if "side" in query else {"": made.maps, **made.also}
             maps = layers[query.get("role", "")]
-            maps = maps[int(query.get("from", 0)) :]
+            maps = maps[int(query.get("from", 0)) : int(query.get("to", len(maps)))]
             return 200, "application/octet-stream", maps.tobytes()
         if route == "picture":
             body = made.pictures[int(query["index"])]

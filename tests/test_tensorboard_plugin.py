@@ -20,7 +20,7 @@ from lightning_ablationcam.records.series import MAX_STEPS, Stamped, assemble
 from lightning_ablationcam.render import encode_png
 from lightning_ablationcam.tensorboard_plugin import Loader, packed, reading
 from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, read_file
-from lightning_ablationcam.tensorboard_plugin.recent import MAX_SERIES, RecentSeries
+from lightning_ablationcam.tensorboard_plugin.recent import MAX_SERIES, Kept, RecentSeries
 from tests.board import Board
 from tests.tab_events import FINGERPRINT, LIES, TAG, EventFile, a_tensor, further, heat, probes
 
@@ -144,7 +144,7 @@ def test_every_series_is_listed(board):
     answer = board.json("series")
     listed = [(entry["run"], entry["tag"]) for entry in answer["series"]]
     # The loaders differ on a tag that is announced and has no value.
-    assert [entry for entry in listed if entry[0] != "announced"] == [
+    assert sorted(entry for entry in listed if entry[0] != "announced") == [
         ("broken", TAG),
         ("flipped", TAG),
         ("long", TAG),
@@ -341,7 +341,9 @@ def test_a_run_that_grows(board):
         second = data_with(2)
     assert second["maps_key"] != first["maps_key"]
     assert board.get(second["maps"])[2] == heat(0).maps + heat(1).maps
-    status, _, content = board.get(first["maps"])
+    # What a key stands for is served as long as the steps are the same.
+    assert board.get(first["maps"])[2] == heat(0).maps
+    status, _, content = board.get(first["maps"].replace(first["maps_key"], "0" * 32))
     assert status == 409
     assert "ask for its data again" in json.loads(content)["error"]
 
@@ -577,7 +579,7 @@ def test_more_than_fits_is_not_read_at_once(monkeypatch):
 def test_a_long_series_is_thinned_and_never_asked_for_with_0():
     provider = provided(MAX_STEPS + 500)
     series = read(provider)
-    assert len(series.steps) == MAX_STEPS
+    assert [entry.step for entry in series.steps] == [*range(0, 1500, 2), 1499]
     assert series.total_steps == MAX_STEPS + 500
     assert min(provider.asked) == 1
     assert max(provider.asked) > 10**5
@@ -608,7 +610,7 @@ def series_of(count):
 def test_few_series_are_kept_in_memory():
     recent = RecentSeries()
     for index in range(MAX_SERIES + 1):
-        recent.keep(("", str(index), "t"), series_of(1))
+        recent.keep(("", str(index), "t"), Kept(series_of(1)))
         recent.get(("", "0", "t"))
     kept = [recent.get(("", str(index), "t")) is not None for index in range(MAX_SERIES + 1)]
     assert kept == [True, False, *[True] * (MAX_SERIES - 1)]
@@ -617,6 +619,6 @@ def test_few_series_are_kept_in_memory():
 def test_few_bytes_are_kept_in_memory_but_always_the_newest_series():
     recent = RecentSeries(most_bytes=1)
     for name in ("a", "b"):
-        recent.keep(("", name, "t"), series_of(2))
+        recent.keep(("", name, "t"), Kept(series_of(2)))
     assert recent.get(("", "a", "t")) is None
     assert recent.get(("", "b", "t")) is not None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from lightning_ablationcam.records.format import (
     FurtherRecord,
@@ -17,13 +18,14 @@ from lightning_ablationcam.records.format import (
     ProbesRecord,
     RegionsRecord,
 )
-from lightning_ablationcam.selection import evenly_chosen
+from lightning_ablationcam.records.numbers import Column, block_of, columns_of
+from lightning_ablationcam.selection import steadily_chosen
 
 VERSION = 1
 """Version of the data that the page gets."""
 
 MAX_STEPS = 1000
-"""How many steps of a series are shown at most; a longer one is thinned evenly."""
+"""How many steps of a series are shown at most; of a longer one every second, fourth ..."""
 
 MAX_ROLE_BYTES = 256 * 2**20
 """How large the maps of all further classes may be together, over all steps, also those that have
@@ -74,13 +76,35 @@ class Series:
     @property
     def key(self) -> str:
         """Identifies exactly these steps, in 32 hexadecimal digits."""
+        return self.keys[-1]
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The key of no step, of the first step alone, of the first two and so on.
+
+        Of two states of a series, the steps up to the last key that both have are the same.
+        """
         digest = hashlib.sha256()
-        shapes = (self.steps[0].record.shape, self.role_shapes)
-        for part in (self.probes.fingerprint, self.probes.layer, shapes):
+        probes = self.probes
+        shapes = (self.steps[0].record.shape, self.role_shapes, self.signed_roles)
+        pictures = [hashlib.sha256(picture).digest() for picture in probes.pictures]
+        about = [value for name, value in vars(probes).items() if name != "pictures"]
+        for part in (self.run, self.tag, shapes, pictures, *about):
             digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\n")
+        found = [digest.hexdigest()[:32]]
         for stamped in self.steps:
             digest.update(f"{stamped.step} {stamped.wall_time!r}\n".encode())
-        return digest.hexdigest()[:32]
+            found.append(digest.hexdigest()[:32])
+        return tuple(found)
+
+    def known(self, keys: Iterable[str]) -> int:
+        """How many of the first steps are as in an earlier state that has one of these keys."""
+        wanted = set(keys)
+        return max((i for i, key in enumerate(self.keys) if key in wanted), default=0)
+
+    def same(self, keys: Iterable[str]) -> bool:
+        """Whether all but the steps is as in an earlier state that has one of these keys."""
+        return not set(self.keys).isdisjoint(keys)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -144,19 +168,31 @@ class Series:
         """The maps of all steps, steps x N x h x w bytes in C order."""
         return self.maps_from(0)
 
-    def maps_from(self, index: int, role: str = "", *, against: bool = False) -> bytes:
-        """The same without the first ``index`` steps.
+    def maps_from(
+        self, index: int, role: str = "", *, against: bool = False, stop: int | None = None
+    ) -> bytes:
+        """The same of some of the steps.
 
         Args:
             index: The first step.
             role: Of which further class, one of :attr:`roles`; zeros where a step has none.
             against: Whether the maps are of what speaks against the classes.
+            stop: The step after the last.
         """
         none = bytes(math.prod(self.role_shapes[role] if role else self.steps[0].record.shape))
-        each = [self.explained(stamped, role) for stamped in self.steps[index:]]
+        each = [self.explained(stamped, role) for stamped in self.steps[index:stop]]
         return b"".join(
             none if one is None else (one.against or none) if against else one.maps for one in each
         )
+
+    def columns(self, stamped: Stamped[HeatRecord]) -> list[Column]:
+        """The numbers of a step that the page gets apart from the rest."""
+        roles = [role for role in self.roles if self.explained(stamped, role)]
+        return columns_of(stamped.record, roles, [axis.name for axis in self.probes.measures])
+
+    def numbers(self, start: int, stop: int) -> bytes:
+        """The numbers of some of the steps, step by step."""
+        return b"".join(block_of(self.columns(stamped)) for stamped in self.steps[start:stop])
 
 
 def assemble(
@@ -165,6 +201,8 @@ def assemble(
     probes: Sequence[Stamped[ProbesRecord]],
     heat: Sequence[Stamped[HeatRecord]],
     notes: Iterable[str] = (),
+    *,
+    total: int | None = None,
 ) -> Series:
     """Bring the records of one tag of one run together.
 
@@ -177,6 +215,7 @@ def assemble(
         probes: The probes records, in the order in which they were written.
         heat: The heat records, likewise.
         notes: Sentences on what is already known to be missing.
+        total: How many current passes there are, where ``heat`` is what :func:`thinned` chose.
 
     Returns:
         The series.
@@ -204,12 +243,13 @@ def assemble(
             f"{_counted(others, 'pass', 'passes')} over other probes, at another layer or with "
             f"maps of another size {'is' if others == 1 else 'are'} left out."
         )
-    if len(steps) < len(shown):
+    count = total or len(shown)
+    if len(steps) < count:
+        stride = steadily_chosen(count, MAX_STEPS)[1]
         found.append(
-            f"Shows {len(steps)} of {len(shown)} steps: the first, the last and an even selection "
-            "of those between."
+            f"Shows {len(steps)} of {count} steps: every {_ordinal(stride)}, and the newest."
         )
-    series = Series(run, tag, stamped.record, tuple(steps), len(shown), tuple(found))
+    series = Series(run, tag, stamped.record, tuple(steps), count, tuple(found))
     series = replace(series, notes=(*series.notes, *_silenced(series)))
     named = dict.fromkeys(role for a_step in steps for role in a_step.record.also)
     large = [role for role in named if role not in series.roles]
@@ -240,7 +280,25 @@ def _silenced(series: Series) -> list[str]:
     return notes
 
 
-def current(heat: Iterable[Stamped[HeatRecord]]) -> list[Stamped[HeatRecord]]:
+class _Timed(Protocol):
+    """What was written of a step at a time."""
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def wall_time(self) -> float | None: ...
+
+
+Timed = TypeVar("Timed", bound=_Timed)
+
+
+def are_alike(passes: Sequence[HeatRecord]) -> bool:
+    """Whether passes are over the same probes, at one layer, with maps of one size."""
+    return len({(one.fingerprint, one.layer, one.shape) for one in passes}) < 2
+
+
+def current(heat: Iterable[Timed]) -> list[Timed]:
     """The passes that are not outdated, by step.
 
     A run that is resumed, or started again, goes back to an earlier step. The passes that were
@@ -253,7 +311,7 @@ def current(heat: Iterable[Stamped[HeatRecord]]) -> list[Stamped[HeatRecord]]:
     Returns:
         The passes, each step once, ascending.
     """
-    kept: list[Stamped[HeatRecord]] = []
+    kept: list[Timed] = []
     for new in heat:
         place = bisect_left(kept, new.step, key=lambda stamped: stamped.step)
         newer = [later for later in kept[place:] if _written(later) > _written(new)]
@@ -263,9 +321,9 @@ def current(heat: Iterable[Stamped[HeatRecord]]) -> list[Stamped[HeatRecord]]:
     return kept
 
 
-def thinned(items: Sequence[Stamped[HeatRecord]], most: int) -> list[Stamped[HeatRecord]]:
-    """At most ``most`` items, the first and the last among them, the others evenly spread."""
-    return [items[index] for index in evenly_chosen(len(items), most)]
+def thinned(items: Sequence[Timed], most: int) -> list[Timed]:
+    """At most ``most`` items: every second, fourth, eighth ..., and the last."""
+    return [items[index] for index in steadily_chosen(len(items), most)]
 
 
 def page_data(
@@ -289,10 +347,69 @@ def page_data(
     Returns:
         The object that the tab's ``data`` route answers with and that the report embeds.
     """
+    regions = _Regions()
+    return {
+        **_about(series, pictures),
+        "steps": [_step(series, stamped, regions) for stamped in series.steps],
+        "regions": regions.listed,
+        "total_steps": series.total_steps,
+        "notes": series.notes,
+        "maps": maps,
+        "also_maps": dict(also_maps or {}),
+        "against_maps": dict(against_maps or {}),
+        "maps_key": series.key,
+    }
+
+
+def page_news(
+    series: Series, keys: Iterable[str], *, pictures: Sequence[str], **addresses: Any
+) -> dict[str, Any]:
+    """What the page gets about a series of which it knows an earlier state, ready for JSON.
+
+    As :func:`page_data`, but the numbers of the steps come apart from it, and what is known is left
+    out: of ``first`` steps all, and if these are of the same probes all that concerns them.
+
+    Args:
+        series: The series.
+        keys: Keys of the earlier state; none where nothing is known.
+        pictures: Address of each probe's picture.
+        addresses: Further addresses: ``maps``, ``also_maps``, ``against_maps`` and ``numbers``.
+    """
+    known = list(keys)
+    first = series.known(known)
+    regions, layouts = _Regions(), dict[str, int]()
+    steps: list[dict[str, Any]] = []
+    kept = 0
+    for i, stamped in enumerate(series.steps):
+        rest = _rest(series, stamped, regions)
+        if i < first:
+            kept = len(regions.listed)
+            continue
+        layout = [column.layout for column in series.columns(stamped)]
+        text = json.dumps(layout, separators=(",", ":"))
+        rest["layout"] = layouts.setdefault(text, len(layouts))
+        steps.append(rest)
+    return {
+        **({} if series.same(known) else _about(series, pictures)),
+        "first": first,
+        "steps": steps,
+        "layouts": [json.loads(text) for text in layouts],
+        "regions": regions.listed[kept:],
+        "first_region": kept,
+        "total_steps": series.total_steps,
+        "notes": series.notes,
+        "maps_key": series.key,
+        # That of all but the newest step, which makes way for a newer one where steps are left out.
+        "stem": series.keys[-2],
+        **addresses,
+    }
+
+
+def _about(series: Series, pictures: Sequence[str]) -> dict[str, Any]:
+    """What the page gets about a series that does not change with its steps."""
     probes, shape = series.probes, series.steps[0].record.shape
     texts = probes.label_texts or (None,) * len(probes.names)
     named = zip(probes.names, probes.labels, texts, strict=True)
-    regions = _Regions()
     return {
         "version": VERSION,
         "run": series.run,
@@ -308,15 +425,7 @@ def page_data(
         "alarms": [vars(alarm) for alarm in probes.alarms],
         "shape": shape[1:],
         "also_shapes": {role: shape[1:] for role, shape in series.role_shapes.items()},
-        "steps": [_step(series, stamped, regions) for stamped in series.steps],
-        "regions": regions.listed,
-        "total_steps": series.total_steps,
-        "notes": series.notes,
         "pictures": list(pictures),
-        "maps": maps,
-        "also_maps": dict(also_maps or {}),
-        "against_maps": dict(against_maps or {}),
-        "maps_key": series.key,
     }
 
 
@@ -351,25 +460,37 @@ def _has_against(explained: HeatRecord | FurtherRecord | None) -> bool:
 
 def _step(series: Series, stamped: Stamped[HeatRecord], regions: _Regions) -> dict[str, Any]:
     record = stamped.record
-    also = {role: series.explained(stamped, role) for role in series.roles}
+    rest = _rest(series, stamped, regions)
     return {
-        "step": stamped.step,
-        "epoch": record.epoch,
-        "wall_time": stamped.wall_time,
+        **rest,
         "maxima": _rounded(record.maxima),
-        "classes": record.classes,
+        "classes": list(record.classes),
         "scores": _rounded(record.scores),
-        "predicted": record.predicted,
+        "predicted": record.predicted and list(record.predicted),
         "probabilities": _rounded(record.probabilities),
         **{axis.name: _rounded(record.measures.get(axis.name)) for axis in series.probes.measures},
         "top": _top(record),
         "against": _rounded(record.against_maxima),
+        "also": {
+            role: {**_further(record.also[role]), **of_role}
+            for role, of_role in rest["also"].items()
+        },
+    }
+
+
+def _rest(series: Series, stamped: Stamped[HeatRecord], regions: _Regions) -> dict[str, Any]:
+    """What the page gets of a step, but for the numbers that each probe has."""
+    record = stamped.record
+    return {
+        "step": stamped.step,
+        "epoch": record.epoch,
+        "wall_time": stamped.wall_time,
         "regions": regions.places(record.regions),
         "alarms": series.rings(record),
         "also": {
-            role: _further(each, regions)
-            for role, each in also.items()
-            if isinstance(each, FurtherRecord)
+            role: {"regions": regions.places(record.also[role].regions)}
+            for role in series.roles
+            if series.explained(stamped, role)
         },
     }
 
@@ -378,17 +499,16 @@ def _top(record: HeatRecord) -> dict[str, Any] | None:
     if record.top_classes is None or record.top_probabilities is None:
         return None
     likely = [_rounded(values) for values in record.top_probabilities]
-    return {"classes": record.top_classes, "probabilities": likely}
+    return {"classes": [list(row) for row in record.top_classes], "probabilities": likely}
 
 
-def _further(further: FurtherRecord, regions: _Regions) -> dict[str, Any]:
+def _further(further: FurtherRecord) -> dict[str, Any]:
     return {
         "maxima": _rounded(further.maxima),
-        "classes": further.classes,
+        "classes": list(further.classes),
         "scores": _rounded(further.scores),
         "probabilities": _rounded(further.probabilities),
         "against": _rounded(further.against_maxima),
-        "regions": regions.places(further.regions),
         "error": _rounded(further.error),
     }
 
@@ -408,8 +528,13 @@ def _belongs(heat: HeatRecord, probes: ProbesRecord) -> bool:
     )
 
 
-def _written(stamped: Stamped[Any]) -> float:
+def _written(stamped: _Timed) -> float:
     return -math.inf if stamped.wall_time is None else stamped.wall_time
+
+
+def _ordinal(stride: int) -> str:
+    """A power of two in words: 2nd, 4th ..."""
+    return f"{stride}{'nd' if stride % 10 == 2 and stride % 100 != 12 else 'th'}"
 
 
 def _counted(count: int, one: str, many: str) -> str:

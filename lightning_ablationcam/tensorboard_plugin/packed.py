@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tensorboard.compat.proto import types_pb2
@@ -37,7 +38,7 @@ class Packed:
     wall_time: float
     tensor: Any
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """The size of the record as it is stored."""
         if hasattr(self.tensor, "ByteSize"):
@@ -60,6 +61,14 @@ class Packed:
         if self.tensor.ndim != 1 or len(strings) != self.tensor.size:
             raise _no_strings(f"{self.tensor.dtype} of shape {self.tensor.shape}")
         return strings
+
+
+class Remembered(Packed):
+    """A record that was read before, of which only its key is here."""
+
+    def __init__(self, step: int, wall_time: float, nbytes: int) -> None:
+        super().__init__(step, wall_time, None)
+        self.__dict__["nbytes"] = nbytes
 
 
 def read_packed(

@@ -15,13 +15,21 @@ from tensorboard.plugins import base_plugin
 from werkzeug.wrappers import Request, Response
 
 from lightning_ablationcam.records.format import PLUGIN_NAME, picture_type
-from lightning_ablationcam.records.series import VERSION, NothingToShowError, Series, page_data
+from lightning_ablationcam.records.series import (
+    VERSION,
+    NothingToShowError,
+    Series,
+    page_data,
+    page_news,
+)
 from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, ENTRY, read_file
-from lightning_ablationcam.tensorboard_plugin.reading import Source, list_series, read_series
-from lightning_ablationcam.tensorboard_plugin.recent import RecentSeries
+from lightning_ablationcam.tensorboard_plugin.reading import Source, list_series, read_again
+from lightning_ablationcam.tensorboard_plugin.recent import Kept, RecentSeries
 
 # Long, because a picture's address contains a digest of its content.
 _PICTURE_EXPIRES = 24 * 60 * 60
+
+_BYTES = "application/octet-stream"
 
 _Answer = Callable[[Request], Response]
 
@@ -60,6 +68,7 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             "/series": self._series,
             "/data": self._data,
             "/maps": self._maps,
+            "/numbers": self._numbers,
             "/picture": self._picture,
         }
         # A route for each file by its name: no part of a request ever becomes a path.
@@ -86,9 +95,7 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _data(self, request: Request) -> Response:
         run, tag = _parameters(request, "run", "tag")
-        source = self._source(request)
-        series = _read(source, run, tag)
-        self._recent.keep((source.experiment, run, tag), series)
+        series = self._read(self._source(request), run, tag).series
         at = {"run": run, "tag": tag}
         seen = {**at, "fingerprint": series.probes.fingerprint}
         # Equal probes can look different: their fingerprint does not cover how they are shown.
@@ -96,31 +103,53 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             _address("picture", **seen, index=index, v=_digest(picture))
             for index, picture in enumerate(series.probes.pictures)
         ]
-        maps = _address("maps", **at, key=series.key)
         at_key = {**at, "key": series.key}
         also = {role: _address("maps", **at_key, role=role) for role in series.roles}
         against = {
             role: _address("maps", **at_key, role=role, side="against")
             for role in series.signed_roles
         }
-        data = page_data(series, pictures=pictures, maps=maps, also_maps=also, against_maps=against)
+        addresses: dict[str, Any] = {
+            "maps": _address("maps", **at_key),
+            "also_maps": also,
+            "against_maps": against,
+        }
+        if "known" in request.args:
+            # So asks the page; whoever wants all of it in one answer does not.
+            known = request.args["known"].split(".")
+            numbers = _address("numbers", **at_key)
+            data = page_news(series, known, pictures=pictures, numbers=numbers, **addresses)
+        else:
+            data = page_data(series, pictures=pictures, **addresses)
         return _json(request, {**data, "notes": [*series.notes, *self._on_sampling()]})
 
     def _maps(self, request: Request) -> Response:
-        run, tag, key = _parameters(request, "run", "tag", "key")
-        # If the run has grown, the page has the first maps already.
-        first = _index(request, "from") if "from" in request.args else 0
-        series = self._found(request, run, tag, lambda recent: recent.key == key)
-        if series.key != key:
-            raise _RefusedError(409, "The run has changed; ask for its data again.")
-        if first > len(series.steps):
-            raise _RefusedError(400, f"Parameter from is {first} of {len(series.steps)} steps.")
+        series, start, stop = self._part(request)
         role, side = request.args.get("role", ""), request.args.get("side", "for")
         roles = {"for": ("", *series.roles), "against": series.signed_roles}
         if role not in roles.get(side, ()):
             raise _RefusedError(404, "There are no such maps.")
-        maps = series.maps_from(first, role, against=side == "against")
-        return _respond(request, maps, "application/octet-stream")
+        maps = series.maps_from(start, role, against=side == "against", stop=stop)
+        return _respond(request, maps, _BYTES)
+
+    def _numbers(self, request: Request) -> Response:
+        series, start, stop = self._part(request)
+        # Digits of numbers hardly compress, and there are many.
+        return _respond(request, series.numbers(start, stop), _BYTES, compress=False)
+
+    def _part(self, request: Request) -> tuple[Series, int, int]:
+        """The series, while the steps of a key are the same, and which of them are asked for."""
+        run, tag, key = _parameters(request, "run", "tag", "key")
+        series = self._found(request, run, tag, lambda recent: key in recent.keys)
+        if key not in series.keys:
+            raise _RefusedError(409, "The run has changed; ask for its data again.")
+        count = series.keys.index(key)
+        start = _index(request, "from") if "from" in request.args else 0
+        stop = _index(request, "to") if "to" in request.args else count
+        for name, index in (("from", start), ("to", stop)):
+            if index > count:
+                raise _RefusedError(400, f"Parameter {name} is {index} of {count} steps.")
+        return series, start, stop
 
     def _picture(self, request: Request) -> Response:
         run, tag, fingerprint = _parameters(request, "run", "tag", "fingerprint")
@@ -139,13 +168,21 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     ) -> Series:
         """The series as the page last got it, if that one fits, else as it is now."""
         source = self._source(request)
+        recent = self._recent.get((source.experiment, run, tag))
+        if recent is not None and fits(recent.series):
+            return recent.series
+        return self._read(source, run, tag).series
+
+    def _read(self, source: Source, run: str, tag: str) -> Kept:
+        """The series as it is now, which is kept; of what was kept nothing is decoded again."""
         place = (source.experiment, run, tag)
         recent = self._recent.get(place)
-        if recent is not None and fits(recent):
-            return recent
-        series = _read(source, run, tag)
-        self._recent.keep(place, series)
-        return series
+        try:
+            kept = read_again(source, run, tag, recent.records if recent else {})
+        except NothingToShowError as error:
+            raise _RefusedError(404, str(error)) from error
+        self._recent.keep(place, kept)
+        return kept
 
     def _source(self, request: Request) -> Source:
         environ = request.environ
@@ -201,13 +238,6 @@ def _static(name: str, kind: str) -> _Answer:
     return answer
 
 
-def _read(source: Source, run: str, tag: str) -> Series:
-    try:
-        return read_series(source, run, tag)
-    except NothingToShowError as error:
-        raise _RefusedError(404, str(error)) from error
-
-
 def _parameters(request: Request, *names: str) -> list[str]:
     """The value of each parameter, each of which must be given exactly once."""
     values = []
@@ -250,14 +280,16 @@ class _Unchanged(Response):
         return headers
 
 
-def _respond(request: Request, content: bytes, kind: str, **options: Any) -> Response:
+def _respond(
+    request: Request, content: bytes, kind: str, *, compress: bool = True, **options: Any
+) -> Response:
     tag = _digest(content)
     response: Response
     if request.if_none_match.contains_weak(tag):
         headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
         response = _Unchanged(status=304, content_type=kind, headers=headers)
     else:
-        if kind == "application/octet-stream":
+        if kind == _BYTES and compress:
             # TensorBoard compresses text itself, and decompresses this for clients without gzip.
             content, options["content_encoding"] = gzip.compress(content, 1, mtime=0), "gzip"
         response = http_util.Respond(request, content, kind, **options)

@@ -1,29 +1,58 @@
-"""Keep the series requested last: the page requests the data, then the maps and pictures."""
+"""Keep the series requested last: the page requests the data, then numbers, maps and pictures."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from lightning_ablationcam.records.series import Series
+from lightning_ablationcam.records.format import HeatRecord
+from lightning_ablationcam.records.series import Series, Stamped
 
-MAX_BYTES = 64 * 2**20
-"""How many bytes of maps and pictures are kept, unless a single series has more."""
+MAX_BYTES = 512 * 2**20
+"""How many bytes of maps, numbers and pictures are kept, unless a single series has more: ten runs
+of a thousand steps over 500 probes."""
 
-MAX_SERIES = 8
+MAX_SERIES = 32
 """How many series are kept."""
 
+Key = tuple[int, float, int]
+"""Of a record: its step, its wall time and its size."""
+
 _Place = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A series, and the records it was made from.
+
+    Attributes:
+        series: The series.
+        records: Records that were read already, by their keys: a newer state of the series has most
+            of them.
+    """
+
+    series: Series
+    records: Mapping[Key, Stamped[HeatRecord]] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes it takes."""
+        records = {id(stamped): stamped for stamped in self.series.steps}
+        records.update((id(stamped), stamped) for stamped in self.records.values())
+        return sum(map(_size, records.values())) + sum(map(len, self.series.probes.pictures))
 
 
 class RecentSeries:
     """A few series, by experiment, run and tag; safe to use from several threads.
 
-    They save reading all pictures again for each single one, and the page gets the maps that belong
-    to its data even if the run has grown in between.
+    They save reading a series again for each of its pictures and maps, and of one that has grown
+    all that was read before. The page gets what belongs to its data even if the run has grown in
+    between.
 
     Args:
-        most_bytes: Bound on the maps and pictures kept.
+        most_bytes: Bound on what is kept.
 
     Example:
         >>> RecentSeries().get(("", "run", "ablation_cam")) is None
@@ -32,29 +61,32 @@ class RecentSeries:
 
     def __init__(self, most_bytes: int = MAX_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[_Place, Series] = OrderedDict()
+        self._kept: OrderedDict[_Place, tuple[Kept, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, place: _Place) -> Series | None:
-        """The series last kept at a place, if it is still there."""
+    def get(self, place: _Place) -> Kept | None:
+        """What was last kept at a place, if it is still there."""
         with self._lock:
-            if place in self._kept:
-                self._kept.move_to_end(place)
-            return self._kept.get(place)
+            if place not in self._kept:
+                return None
+            self._kept.move_to_end(place)
+            return self._kept[place][0]
 
-    def keep(self, place: _Place, series: Series) -> None:
+    def keep(self, place: _Place, kept: Kept) -> None:
         """Keep a series; drop those unused for longest, but never the one just kept."""
+        size = kept.nbytes
         with self._lock:
-            self._kept[place] = series
+            self._kept[place] = kept, size
             self._kept.move_to_end(place)
             while len(self._kept) > 1 and self._too_much():
                 self._kept.popitem(last=False)
 
     def _too_much(self) -> bool:
         many = len(self._kept) > MAX_SERIES
-        return many or sum(map(_size, self._kept.values())) > self._most_bytes
+        return many or sum(size for _, size in self._kept.values()) > self._most_bytes
 
 
-def _size(series: Series) -> int:
-    maps = sum(stamped.record.nbytes for stamped in series.steps)
-    return maps + sum(map(len, series.probes.pictures))
+def _size(stamped: Stamped[HeatRecord]) -> int:
+    # Four bytes a number, about ten numbers of each probe, and as many of each further class.
+    record = stamped.record
+    return record.nbytes + 40 * record.shape[0] * (1 + len(record.also))

@@ -55,6 +55,7 @@ export function cellText(scene, side, probe, spot) {
   const mostAgainst = against ? (side.at("against", probe) ?? 0) : 0;
   const largest = Math.max(most, mostAgainst);
   if (!largest) return `${where}: no heat in this map`;
+  if (!side.evolution.arrived(side.index, scene.signed)) return `${where}: on its way`;
   const level = side.map(probe)[index] * most - (against?.[index] ?? 0) * mostAgainst;
   const value = level / 255;
   if (!against) return `${where}: ${ofScale(value / largest)} of this map's maximum (${number(value)})`;
@@ -76,6 +77,8 @@ export function differenceText(scene, b, probe, spot, name) {
   const a = scene.a.of(b.evolution.role);
   if (String(a.evolution.shape) !== String(b.evolution.shape))
     return `A and ${name} have other cells: no cell is in both`;
+  if (![a, b].every(({ evolution, index }) => evolution.arrived(index, scene.signed)))
+    return "On its way";
   const least = scene.signed ? -1 : 0;
   const [ofA, ofB] = [a, b].map((side) => {
     const share = scene.cells(side, probe)[cellAt(side, spot).index];

@@ -6,7 +6,8 @@ import { beginningsOf } from "./alarms.js";
 import { finite, largest, median } from "./numbers.js";
 
 /** @import { Ring } from "./alarms.js" */
-/** @import { Evolution, Values } from "./data.js" */
+/** @import { Evolution } from "./data.js" */
+/** @import { Values } from "./steps.js" */
 
 /**
  * Another class was predicted than the last time one was known.

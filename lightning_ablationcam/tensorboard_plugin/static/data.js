@@ -6,9 +6,20 @@
 import { driftBetween } from "./maps.js";
 import { shownNames } from "./names.js";
 import { largest } from "./numbers.js";
-import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
+import {
+  Problem,
+  StepMaps,
+  anyKnown,
+  bytesOf,
+  likeliestIn,
+  numberAt,
+  valuesIn,
+  withNumbers,
+} from "./steps.js";
+import { UNKNOWN, noneOf, shorten } from "./text.js";
 
 /** @import { Region } from "./outlines.js" */
+/** @import { ColumnLayout, Piece, Values } from "./steps.js" */
 
 /**
  * The name of a series: what one monitor of one run has written.
@@ -19,22 +30,10 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
  */
 
 /**
- * One number for each probe.
- *
- * @typedef {(number|null)[]} Values
- */
-
-/**
- * The likeliest classes of each probe, the likeliest first.
- *
- * @typedef {{classes: number[][], probabilities: (number|null)[][]}} Top
- */
-
-/**
  * What a pass found of a further class of each probe: `maxima`, `classes`, `scores`,
  * `probabilities`, `against`, `regions` and `error`, see Step.
  *
- * @typedef {Record<string, Values|null>} Further
+ * @typedef {Record<string, unknown>} Further
  */
 
 /**
@@ -42,14 +41,14 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
  * @property {number} step
  * @property {number} epoch
  * @property {number|null} wall_time
- * @property {Top|null} top
+ * @property {unknown} top The likeliest classes of each probe, see likeliestIn.
  * @property {Record<string, Further>} also By role.
  * @property {Record<string, number[]>} alarms Which probes are beyond, for each alarm that rings, by
  *   its name.
  */
 
 /**
- * One pass over the probes. Its other fields are Values, or null where there are none: `maxima`,
+ * One pass over the probes. Its other fields are the numbers of all probes, or null: `maxima`,
  * `classes` (-1 for none), `scores`, `predicted`, `probabilities`, `against` (the maxima of what
  * speaks against the classes), `regions` (places in the list of them), and one for each measure, by
  * its name.
@@ -111,6 +110,22 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
  * @property {Record<string, string>} also_maps Address of the maps of each further class, by role.
  * @property {Record<string, string>} against_maps Address of the maps of what speaks against the
  *   classes, by role, "" for the classes explained.
+ * @property {string} [maps_key] The server's name for exactly these steps.
+ * @property {string} [stem] The same of all but the newest.
+ */
+
+/**
+ * What the server has to say of a series of which an earlier state may be known: `page_news` of the
+ * Python package. What does not change with the steps is left out where it is known.
+ *
+ * @typedef {object} News
+ * @property {number} first How many of the first steps are those known.
+ * @property {(Record<string, unknown> & {layout: number})[]} steps Those after them, without what the
+ *   probes have each.
+ * @property {ColumnLayout[][]} layouts What comes apart from a step, by the `layout` it names.
+ * @property {Region[]} regions Those after the first `first_region`, which are known.
+ * @property {number} first_region
+ * @property {string} numbers Address of what comes apart.
  */
 
 /**
@@ -123,10 +138,23 @@ import { UNKNOWN, noneOf, shorten, whole } from "./text.js";
  *   Promise<Evolution>} load With the maps of these roles, as far as there are such, null for all, and
  *   with what speaks against them, if both signs are wanted.
  * @property {(address: string) => string} picture The address at which a picture can be loaded.
+ * @property {(evolutions: (Evolution|null)[], glanced?: Evolution[]) => void} fill Load the maps of
+ *   these that are not here, of those glanced at the ones that are to be seen, and of no others.
+ * @property {boolean} waits Whether maps that are to be seen are on their way.
+ * @property {Watcher} watcher
  */
 
-/** Something the user has to know about, in words. */
-export class Problem extends Error {}
+/**
+ * Who wants to know what became of maps that come later.
+ *
+ * @typedef {object} Watcher
+ * @property {() => void} arrived Some that are to be seen are here.
+ * @property {() => void} outdated The run has changed: it must be loaded again.
+ * @property {(error: unknown) => void} failed
+ */
+
+/** @type {Watcher} */
+const NOBODY = { arrived: () => {}, outdated: () => {}, failed: () => {} };
 
 /** What is not known of a role at a step that has none of it. */
 const NOTHING = {
@@ -149,30 +177,32 @@ const TASKS_WITHOUT_CLASSES = ["regression", "similarity"];
  * Maps that are asked for apart from the others: of a role, or of what speaks against it.
  *
  * @typedef {object} Layer
- * @property {Map<string, Uint8Array<ArrayBuffer>>} held Where they are, by role.
+ * @property {Map<string, StepMaps>} held Where they are, by role.
  * @property {string} role
  * @property {string} address
  * @property {number} size Bytes of one step.
  */
 
+/**
+ * Names a step: of two states of a series those of one name are the same.
+ *
+ * @param {Record<string, unknown>} step
+ */
+function stepName({ step, wall_time }) {
+  return `${step} ${wall_time}`;
+}
+
 /** What one monitor of one run has seen: of the classes explained, or of another role. */
 export class Evolution {
   /**
    * @param {SeriesData} data
-   * @param {Uint8Array<ArrayBuffer>} maps All maps of all steps.
+   * @param {StepMaps} maps Of all steps.
    * @param {string|null} [etag] What the server calls this state of the data.
    * @param {Evolution|null} [explained] That of the classes explained, where this is of a role.
    * @param {string} [role]
    */
   constructor(data, maps, etag = null, explained = null, role = "") {
     const cells = data.shape[0] * data.shape[1];
-    const size = data.probes.length * cells;
-    if (maps.length !== data.steps.length * size) {
-      throw new Problem(
-        `The heatmaps of “${shorten(data.run)}” came incomplete: ` +
-          `${whole(maps.length)} bytes of ${whole(data.steps.length * size)}.`,
-      );
-    }
     this.data = data;
     this.role = role;
     /** @type {Evolution} */
@@ -181,9 +211,9 @@ export class Evolution {
     this.roles = Object.keys(data.also_maps);
     /** Those, and "", of which it is known what speaks against them. */
     this.signedRoles = Object.keys(data.against_maps);
-    /** @type {Map<string, Uint8Array<ArrayBuffer>>} Maps of roles asked for, of the first steps. */
+    /** @type {Map<string, StepMaps>} Maps of roles asked for. */
     this.held = new Map();
-    /** @type {Map<string, Uint8Array<ArrayBuffer>>} The same of what speaks against them. */
+    /** @type {Map<string, StepMaps>} The same of what speaks against them. */
     this.heldAgainst = new Map();
     /** @type {Map<string, Evolution>} */
     this.made = new Map();
@@ -212,7 +242,6 @@ export class Evolution {
     this.maps = maps;
     this.etag = etag;
     this.cells = cells;
-    this.size = size;
     this.length = data.steps.length;
     this.numbers = data.steps.map(({ step }) => step);
     const strengths = (/** @type {number} */ probe) =>
@@ -240,6 +269,7 @@ export class Evolution {
    */
   missing(role, signed) {
     const { also_maps, against_maps } = this.data;
+    /** @type {Layer[]} */
     const layers = [];
     if (this.roles.includes(role))
       layers.push({ held: this.held, role, address: also_maps[role], size: this.sizeOf(role) });
@@ -247,7 +277,7 @@ export class Evolution {
       const address = against_maps[role];
       layers.push({ held: this.heldAgainst, role, address, size: this.sizeOf(role) });
     }
-    return layers.filter((one) => one.held.get(role)?.length !== this.length * one.size);
+    return layers.filter((one) => !one.held.get(role)?.complete);
   }
 
   /**
@@ -260,13 +290,58 @@ export class Evolution {
   }
 
   /**
-   * Whether all maps of a role are here; there are none to wait for where it has no such role.
+   * Whether the maps of a role are here, those of both signs as far as they were asked for; there are
+   * none to wait for where it has no such role.
    *
    * @param {string} role
    * @param {boolean} [signed] Whether both signs are wanted.
    */
   holds(role, signed = false) {
-    return !this.missing(role, signed).length;
+    return this.missing(role, signed).every(
+      ({ held }) => held === this.heldAgainst && held.has(role),
+    );
+  }
+
+  /**
+   * Whether the maps of a step are here, of all signs that are shown.
+   *
+   * @param {number} step
+   * @param {boolean} signed Whether both signs are.
+   */
+  arrived(step, signed) {
+    const against = signed ? this.explained.heldAgainst.get(this.role) : null;
+    return this.maps.has(step) && against?.has(step) !== false;
+  }
+
+  /**
+   * Whether those of all steps are.
+   *
+   * @param {boolean} signed Whether both signs are shown.
+   */
+  complete(signed) {
+    const against = signed ? this.explained.heldAgainst.get(this.role) : null;
+    return this.maps.complete && against?.complete !== false;
+  }
+
+  /**
+   * Ask for the maps of a step.
+   *
+   * @param {number} step
+   * @param {boolean} signed Whether both signs are shown.
+   */
+  wish(step, signed) {
+    this.maps.at(step);
+    if (signed) this.explained.heldAgainst.get(this.role)?.at(step);
+  }
+
+  /** The maps that have been begun with, and where the rest of them is. */
+  get begun() {
+    const { maps, also_maps, against_maps } = this.data;
+    return [
+      { maps: this.maps, address: maps },
+      ...[...this.held].map(([role, held]) => ({ maps: held, address: also_maps[role] })),
+      ...[...this.heldAgainst].map(([role, held]) => ({ maps: held, address: against_maps[role] })),
+    ];
   }
 
   /**
@@ -279,8 +354,8 @@ export class Evolution {
     let found = this.made.get(role) ?? null;
     if (!found && this.holds(role)) {
       const data = this.dataOf(role);
-      const empty = () =>
-        new Uint8Array(this.length * this.probes.length * data.shape[0] * data.shape[1]);
+      const none = new Uint8Array(this.probes.length * data.shape[0] * data.shape[1]);
+      const empty = () => new StepMaps(none.length, Array(this.length).fill(none));
       found = new Evolution(data, this.held.get(role) ?? empty(), this.etag, this, role);
       // The measures are those of the classes explained; drift can be taken from the maps here.
       found.steps.forEach((step, i) => (step.drift = i ? found?.driftsAt(i) : null));
@@ -319,14 +394,13 @@ export class Evolution {
   }
 
   /**
-   * The h * w bytes of one map; 255 is its own maximum.
+   * The h * w bytes of one map; 255 is its own maximum. While it is not here, zeros: see `arrived`.
    *
    * @param {number} step
    * @param {number} probe
    */
   map(step, probe) {
-    const start = step * this.size + probe * this.cells;
-    return this.maps.subarray(start, start + this.cells);
+    return this.maps.at(step).subarray(probe * this.cells, (probe + 1) * this.cells);
   }
 
   /**
@@ -338,8 +412,7 @@ export class Evolution {
   mapAgainst(step, probe) {
     const maps = this.explained.heldAgainst.get(this.role);
     if (!maps || this.at("against", step, probe) === null) return null;
-    const start = step * this.size + probe * this.cells;
-    return maps.subarray(start, start + this.cells);
+    return maps.at(step).subarray(probe * this.cells, (probe + 1) * this.cells);
   }
 
   /**
@@ -354,19 +427,22 @@ export class Evolution {
   }
 
   /**
-   * How many of the first maps are, in newer data of the same series, still what they were.
+   * The maps that are also those of newer data of the same series, each in its new place.
    *
+   * @param {StepMaps} maps Of all steps.
    * @param {SeriesData} data
+   * @param {string} [role] Whose maps they are.
    */
-  stepsKeptIn(data) {
-    const here = [this.fingerprint, this.layer, this.shape].map(String);
-    const there = [data.fingerprint, data.layer, data.shape].map(String);
-    if (here.some((text, i) => text !== there[i])) return 0;
-    const changed = this.steps.findIndex(
-      ({ step, wall_time }, i) =>
-        step !== data.steps[i]?.step || wall_time !== data.steps[i].wall_time,
-    );
-    return changed < 0 ? this.length : changed;
+  keptIn(maps, data, role = "") {
+    const shape = (/** @type {SeriesData} */ of) => (role ? of.also_shapes[role] : of.shape);
+    const here = [this.fingerprint, this.layer, shape(this.data)].map(String);
+    const there = [data.fingerprint, data.layer, shape(data)].map(String);
+    const places = new Map(this.steps.map((step, i) => [stepName(step), i]));
+    const same = here.every((text, i) => text === there[i]);
+    return data.steps.map((step) => {
+      const place = same ? places.get(stepName(step)) : undefined;
+      return place === undefined ? null : maps.steps[place];
+    });
   }
 
   /**
@@ -377,7 +453,7 @@ export class Evolution {
    * @returns {Values|null}
    */
   values(field, step) {
-    return /** @type {Values|null} */ (this.steps[step]?.[field] ?? null);
+    return valuesIn(this.steps[step]?.[field]);
   }
 
   /**
@@ -388,7 +464,7 @@ export class Evolution {
    * @param {number} probe
    */
   at(field, step, probe) {
-    return this.values(field, step)?.[probe] ?? null;
+    return numberAt(this.steps[step]?.[field], probe);
   }
 
   /**
@@ -400,9 +476,8 @@ export class Evolution {
     let found = this.found.get(field);
     if (!found) {
       let last = -1;
-      found = Int32Array.from(this.steps, (_, step) => {
-        const known = this.values(field, step)?.some((value) => value !== null) ?? false;
-        return (last = known ? step : last);
+      found = Int32Array.from(this.steps, (entry, step) => {
+        return (last = anyKnown(entry[field]) ? step : last);
       });
       this.found.set(field, found);
     }
@@ -458,13 +533,23 @@ export class Evolution {
    */
   probabilityOf(index, step, probe) {
     if (index === null || index < 0) return null;
-    const { top, also } = this.steps[step];
-    const place = top?.classes[probe].findIndex((one) => one === index) ?? -1;
-    if (top && place >= 0) return top.probabilities[probe][place];
+    const likeliest = this.likeliest(step, probe);
+    const place = likeliest?.classes.indexOf(index) ?? -1;
+    if (likeliest && place >= 0) return likeliest.probabilities[place];
     const { classes, probabilities } = this.explained.steps[step];
-    const all = [/** @type {Further} */ ({ classes, probabilities }), ...Object.values(also)];
-    const found = all.find((one) => one.classes?.[probe] === index);
-    return found?.probabilities?.[probe] ?? null;
+    const all = [{ classes, probabilities }, ...Object.values(this.steps[step].also)];
+    const found = all.find((one) => numberAt(one.classes, probe) === index);
+    return found ? numberAt(found.probabilities, probe) : null;
+  }
+
+  /**
+   * The likeliest classes of a probe, the likeliest first; null where they were not recorded.
+   *
+   * @param {number} step
+   * @param {number} probe
+   */
+  likeliest(step, probe) {
+    return likeliestIn(this.steps[step].top, probe);
   }
 
   /**
@@ -508,6 +593,55 @@ export class Evolution {
   }
 }
 
+/**
+ * Whether news say nothing that is not known.
+ *
+ * @param {News & {fingerprint?: string, notes?: string[]}} news
+ * @param {Evolution} known
+ */
+function isOld({ first, steps, fingerprint, notes }, known) {
+  const same = first === known.length && !steps.length && fingerprint === undefined;
+  return same && String(notes) === String(known.notes);
+}
+
+/**
+ * What a step has of further classes: the numbers that are known, the rest as it is now.
+ *
+ * @param {Record<string, unknown>} rest
+ * @param {Step} [known]
+ */
+function alsoOf(rest, known) {
+  const roles = Object.entries(/** @type {Record<string, Further>} */ (rest.also));
+  return Object.fromEntries(roles.map(([role, own]) => [role, { ...known?.also[role], ...own }]));
+}
+
+/** How many bytes of series are kept, and about how many the numbers of a probe take at a step. */
+const KEPT_BYTES = 2 ** 29;
+const BYTES_OF_NUMBERS = 60;
+
+/** How many bytes of numbers are asked for at once. */
+const RANGE = 2 ** 22;
+
+/**
+ * Places that follow each other, joined as long as what they hold is not too much for one request.
+ *
+ * @param {number[]} places Ascending.
+ * @param {(place: number) => number} size How many bytes one holds.
+ */
+function rangesOf(places, size) {
+  /** @type {(Piece & {bytes: number})[]} */
+  const ranges = [];
+  for (const place of places) {
+    const last = ranges.at(-1);
+    const bytes = size(place);
+    if (last && last.to === place && last.bytes + bytes <= RANGE) {
+      last.to++;
+      last.bytes += bytes;
+    } else ranges.push({ from: place, to: place + 1, bytes });
+  }
+  return ranges;
+}
+
 /** @param {string} address */
 function routeOf(address) {
   return address.split("?")[0].split("/").pop();
@@ -532,6 +666,14 @@ export class Server {
   constructor() {
     this.base = new URL("./", import.meta.url);
     this.live = true;
+    this.watcher = NOBODY;
+    /** @type {Map<string, Evolution>} What was loaded last of each series, the latest at the end. */
+    this.kept = new Map();
+    /** @type {Evolution[]} Whose maps are loaded, those on show. */
+    this.filled = [];
+    /** @type {Evolution[]} Of which only some steps are to be seen. */
+    this.glanced = [];
+    this.filling = false;
   }
 
   /** @param {string} path */
@@ -571,7 +713,8 @@ export class Server {
   }
 
   /**
-   * Load a series; of `known`, an earlier state of it, whatever is still the same is kept.
+   * Load a series, with the maps of its newest steps, where all of a role are not asked for; of
+   * `known`, an earlier state of it, whatever is still the same is kept.
    *
    * @param {SeriesName} name
    * @param {Evolution|null} known
@@ -579,71 +722,192 @@ export class Server {
    * @param {boolean} signed
    */
   async load({ run, tag }, known, roles, signed) {
+    known ??= this.kept.get(JSON.stringify([run, tag])) ?? null;
+    const keys = [known?.data.maps_key, known?.data.stem].filter(Boolean).join(".");
     // A live run may grow between the two requests; then the maps no longer fit the steps.
     for (let tries = 0; tries < 4; tries++) {
-      const answer = await this.ask(`data?${new URLSearchParams({ run, tag })}`);
+      const answer = await this.ask(`data?${new URLSearchParams({ known: keys, run, tag })}`);
       const etag = answer.headers.get("ETag");
       const same = known && etag && etag === known.etag;
       const evolution = same ? known : await this.newer(await this.parsed(answer), etag, known);
-      if (!evolution) continue;
-      let current = true;
-      const asked = evolution.named(roles);
-      const layers = asked.flatMap((role) => evolution.missing(role, signed));
-      for (const { held, role, address, size } of layers) {
-        const maps = await this.maps(address, held.get(role), size, evolution.length);
-        if (!maps) current = false;
-        else held.set(role, maps);
-      }
-      if (!current) continue;
-      const lost = asked.find((role) => !evolution.holds(role, signed));
-      if (lost === undefined) return evolution;
-      throw new Problem(
-        `The heatmaps of “${shorten(lost || run)}” came incomplete. Reload the page.`,
-      );
+      if (evolution && (await this.begin(evolution, roles, signed))) return this.keep(evolution);
     }
     throw new Problem("The run grows faster than it can be read. Wait a moment and reload.");
   }
 
   /**
+   * Keep a series for when it is asked for again, and as many of those before as there is room for.
+   *
+   * @param {Evolution} evolution
+   */
+  keep(evolution) {
+    const key = JSON.stringify([evolution.run, evolution.tag]);
+    this.kept.delete(key);
+    this.kept.set(key, evolution);
+    let room = KEPT_BYTES;
+    for (const [name, { length, probes, cells }] of [...this.kept].reverse()) {
+      room -= length * probes.length * (cells + BYTES_OF_NUMBERS);
+      if (room < 0 && name !== key) this.kept.delete(name);
+    }
+    return evolution;
+  }
+
+  /**
    * A newer state of a series; null where it is not the newest any more.
    *
-   * @param {SeriesData} data
+   * @param {SeriesData|News} answer
    * @param {string|null} etag
    * @param {Evolution|null} known
    */
-  async newer(data, etag, known) {
-    const kept = known?.stepsKeptIn(data) ?? 0;
+  async newer(answer, etag, known) {
+    if ("layouts" in answer && known && isOld(answer, known)) return known;
+    const data = "layouts" in answer ? await this.completed(answer, known) : answer;
+    if (!data) return null;
     const size = data.probes.length * data.shape[0] * data.shape[1];
-    const first = known?.maps.subarray(0, kept * size);
-    const maps = await this.maps(data.maps, first, size, data.steps.length);
-    if (!maps) return null;
+    const none = data.steps.map(() => null);
+    const maps = new StepMaps(size, known?.keptIn(known.maps, data) ?? none);
     const evolution = new Evolution(data, maps, etag);
     for (const layers of /** @type {const} */ (["held", "heldAgainst"])) {
       for (const [role, held] of known?.[layers] ?? []) {
-        if (role && String(known?.data.also_shapes[role]) !== String(data.also_shapes[role]))
-          continue;
-        evolution[layers].set(role, held.subarray(0, kept * evolution.sizeOf(role)));
+        const kept = known?.keptIn(held, data, role) ?? none;
+        if (role && !evolution.roles.includes(role)) continue;
+        evolution[layers].set(role, new StepMaps(evolution.sizeOf(role), kept));
       }
     }
     return evolution;
   }
 
   /**
-   * The maps at an address; null where the run has changed since the address was given.
+   * News together with what is known, and with the numbers of the steps, of which those known are not
+   * asked for; null where they are not the newest any more.
+   *
+   * @param {News} news
+   * @param {Evolution|null} known
+   * @returns {Promise<SeriesData|null>}
+   */
+  async completed({ first, steps, layouts, regions, first_region, numbers, ...changed }, known) {
+    const data = /** @type {SeriesData} */ ({ ...known?.data, ...changed });
+    const probes = data.probes.length;
+    const layoutOf = (/** @type {number} */ i) => layouts[steps[i - first].layout];
+    const there = new Map(known?.steps.map((step) => [stepName(step) + step.columns, step]));
+    data.steps = known?.steps.slice(0, first) ?? [];
+    data.regions = [...(known?.data.regions.slice(0, first_region) ?? []), ...regions];
+    /** @type {number[]} The places of those whose numbers are to be asked for. */
+    const asked = [];
+    steps.forEach((rest, i) => {
+      const columns = JSON.stringify(layouts[rest.layout]);
+      const same = there.get(stepName(rest) + columns);
+      if (!same) asked.push(first + i);
+      data.steps.push(/** @type {Step} */ ({ ...same, ...rest, columns, also: alsoOf(rest, same) }));
+    });
+    const size = (/** @type {number} */ i) => bytesOf(layoutOf(i), probes);
+    const parts = rangesOf(asked, size).map(async ({ from, to }) => {
+      const bytes = await this.bytes(numbers, { from, to }, data.steps.length);
+      if (!bytes) return false;
+      let offset = 0;
+      for (let i = from; i < to; i++) {
+        const whole = withNumbers(data.steps[i], layoutOf(i), probes, bytes.buffer, offset);
+        data.steps[i] = /** @type {Step} */ (whole);
+        offset += size(i);
+      }
+      return true;
+    });
+    return (await Promise.all(parts)).every(Boolean) ? data : null;
+  }
+
+  /**
+   * Load of the layers that are to be seen what is shown first, and all of further roles; false where
+   * the run has changed.
+   *
+   * @param {Evolution} evolution
+   * @param {string[]|null} roles
+   * @param {boolean} signed
+   */
+  async begin(evolution, roles, signed) {
+    const asked = evolution.named(roles);
+    for (const { held, role, size } of asked.flatMap((role) => evolution.missing(role, signed)))
+      if (!held.has(role)) held.set(role, new StepMaps(size, Array(evolution.length).fill(null)));
+    const whole = asked.map((role) => evolution.held.get(role));
+    for (const { maps, address } of evolution.begun) {
+      const last = evolution.length - 1;
+      const wanted = () => (whole.includes(maps) ? maps.next() : maps.has(last) ? null : maps.pieceAt(last));
+      for (let piece = wanted(); piece; piece = wanted())
+        if ((await this.piece(evolution, maps, address, piece)) === null) return false;
+    }
+    return true;
+  }
+
+  /**
+   * @param {(Evolution|null)[]} evolutions
+   * @param {Evolution[]} [glanced]
+   */
+  fill(evolutions, glanced = []) {
+    this.filled = evolutions.filter((one) => one !== null);
+    this.glanced = glanced;
+    if (!this.filling && this.next()) this.pump();
+  }
+
+  get waits() {
+    return this.filled.some(({ begun }) => begun.some(({ maps }) => maps.wished.size));
+  }
+
+  /** Load what is missing, piece by piece, first what somebody waits for. */
+  async pump() {
+    this.filling = true;
+    try {
+      for (let next = this.next(); next; next = this.next()) {
+        const { evolution, maps, address, piece } = next;
+        const waited = await this.piece(evolution, maps, address, piece);
+        if (waited) this.watcher.arrived();
+        if (waited !== null) continue;
+        this.filled = this.filled.filter((one) => one !== evolution);
+        this.glanced = this.glanced.filter((one) => one !== evolution);
+        this.watcher.outdated();
+      }
+    } catch (error) {
+      this.filled = this.glanced = [];
+      this.watcher.failed(error);
+    }
+    this.filling = false;
+  }
+
+  /** What is to be asked for next, if anything. */
+  next() {
+    const open = [...this.filled, ...this.glanced].flatMap((evolution) =>
+      evolution.begun
+        .map((one) => ({ evolution, ...one }))
+        .filter(({ maps }) => maps.wished.size || (!maps.complete && this.filled.includes(evolution))),
+    );
+    const found = open.find(({ maps }) => maps.wished.size) ?? open[0];
+    const piece = found?.maps.next();
+    return piece ? { ...found, piece } : null;
+  }
+
+  /**
+   * Load a piece of an evolution's maps, and tell whether anybody has waited for it; null where the
+   * run has changed since the address was given.
+   *
+   * @param {Evolution} evolution
+   * @param {StepMaps} maps
+   * @param {string} address
+   * @param {Piece} piece
+   */
+  async piece({ length, run }, maps, address, piece) {
+    const bytes = await this.bytes(address, piece, length);
+    return bytes && maps.take(piece, bytes, run);
+  }
+
+  /**
+   * What an address has of some steps; null where the run has changed since it was given.
    *
    * @param {string} address
-   * @param {Uint8Array<ArrayBuffer>|null|undefined} known The first of them, of whole steps.
-   * @param {number} size Bytes of one step.
+   * @param {Piece} piece
    * @param {number} steps How many there are.
    */
-  async maps(address, known, size, steps) {
-    const kept = (known?.length ?? 0) / size;
-    if (known && kept && kept === steps) return known;
-    const response = await this.ask(address + (kept ? `&from=${kept}` : ""));
-    if (response.status === 409) return null;
-    const fresh = await response.arrayBuffer();
-    const maps = known && kept ? await new Blob([known, fresh]).arrayBuffer() : fresh;
-    return new Uint8Array(maps);
+  async bytes(address, { from, to }, steps) {
+    const part = (from ? `&from=${from}` : "") + (to < steps ? `&to=${to}` : "");
+    const response = await this.ask(address + part);
+    return response.status === 409 ? null : new Uint8Array(await response.arrayBuffer());
   }
 
   /** @param {string} address */
@@ -659,7 +923,9 @@ export class Server {
  */
 function contentOf(address) {
   const text = atob(address.slice(address.indexOf(",") + 1));
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
 }
 
 /** Data that stands in the page itself: a report. Nothing is ever fetched. */
@@ -669,7 +935,11 @@ export class Report {
     /** @type {SeriesData[]} */
     this.all = JSON.parse(text).series;
     this.live = false;
+    this.waits = false;
+    this.watcher = NOBODY;
   }
+
+  fill() {}
 
   /** @returns {Promise<{series: SeriesName[], message: string|null}>} */
   async list() {
@@ -686,9 +956,13 @@ export class Report {
     const data = /** @type {SeriesData} */ (
       this.all.find((series) => series.run === run && series.tag === tag)
     );
-    const evolution = known ?? new Evolution(data, contentOf(data.maps));
-    const layers = evolution.named(roles).flatMap((role) => evolution.missing(role, signed));
-    for (const { held, role, address } of layers) held.set(role, contentOf(address));
+    const count = data.steps.length;
+    const maps = (/** @type {string} */ address, /** @type {number} */ size) =>
+      StepMaps.whole(contentOf(address), size, count, run);
+    const size = data.probes.length * data.shape[0] * data.shape[1];
+    const evolution = known ?? new Evolution(data, maps(data.maps, size));
+    for (const layer of evolution.named(roles).flatMap((role) => evolution.missing(role, signed)))
+      layer.held.set(layer.role, maps(layer.address, layer.size));
     return evolution;
   }
 

@@ -105,6 +105,8 @@ export function fullDifference(scene, others, probes) {
  */
 function largestOf(scene, b, probes) {
   const a = scene.a.of(b.evolution.role);
+  // The largest of all is not known before all are here, and nothing is drawn.
+  if (![a, b].every(({ evolution }) => evolution.complete(scene.signed))) return 0;
   const found = knownOf(a.evolution, b.evolution);
   // Further runs move with A.
   const isFurther = scene.others.some((one) => one.evolution.explained === b.evolution.explained);

@@ -4,9 +4,9 @@
 
 import { el, field, iconButton, setOptions } from "./elements.js";
 import { MOST_RUNS, runsToText, textToRuns } from "./run_list.js";
+import { seriesOptions } from "./series_list.js";
 import { PLUGIN } from "./state.js";
 import { shorten } from "./text.js";
-import { seriesOptions } from "./transport.js";
 
 /** @import { SeriesName } from "./data.js" */
 /** @import { Scene, Verbs } from "./scene.js" */

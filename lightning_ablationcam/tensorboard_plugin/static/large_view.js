@@ -38,6 +38,15 @@ export class LargeView {
     this.likeliest = new LikeliestClasses((index) => verbs.seek("a", index));
     this.role = new RoleSwitch(verbs);
     this.pin = new PinButton(verbs, "p");
+    this.runs = el(
+      "button",
+      {
+        className: "to-runs",
+        title: "This probe in all runs, step by step",
+        on: { click: () => verbs.show({ view: "runs" }) },
+      },
+      "All runs",
+    );
     this.flips = new FlipMarks();
     this.time.track.prepend(this.flips.node);
     /** @type {Evolution|null} That of the flips on the slider, as is the probe. */
@@ -75,6 +84,7 @@ export class LargeView {
         this.title,
         this.role.node,
         this.pin.node,
+        this.runs,
         ...tools,
         iconButton("before", "Previous probe", () => this.turn(-1)),
         iconButton("after", "Next probe", () => this.turn(1)),
@@ -154,6 +164,7 @@ export class LargeView {
       return true;
     }
     if (!this.node.open) this.node.showModal();
+    this.runs.hidden = scene.series.length < 2;
     setText(this.title, a.evolution.names[probe]);
     this.title.title = fullName(a.evolution, probe);
     this.time.draw(scene);

@@ -22,14 +22,16 @@ const MOST = 5;
  * @param {Evolution} evolution
  * @param {number} probe
  */
-function likeliestOf({ steps }, probe) {
+function likeliestOf(evolution, probe) {
   /** @type {Map<number, number>} */
   const most = new Map();
-  for (const { top } of [...steps].reverse())
-    top?.classes[probe].forEach((index, place) => {
-      const probability = top.probabilities[probe][place] ?? 0;
+  for (let step = evolution.length - 1; step >= 0; step--) {
+    const likeliest = evolution.likeliest(step, probe);
+    likeliest?.classes.forEach((index, place) => {
+      const probability = likeliest.probabilities[place] ?? 0;
       if (probability > (most.get(index) ?? -1)) most.set(index, probability);
     });
+  }
   return [...most]
     .sort(([, x], [, y]) => y - x)
     .slice(0, MOST)
@@ -167,9 +169,10 @@ export class LikeliestClasses {
     const classes = likeliestOf(evolution, probe);
     this.plot.draw(
       classes.map((index, place) => {
-        const values = evolution.steps.map(({ top }) => {
-          const at = top?.classes[probe].indexOf(index) ?? -1;
-          return top && at >= 0 ? top.probabilities[probe][at] : null;
+        const values = evolution.steps.map((_, step) => {
+          const likeliest = evolution.likeliest(step, probe);
+          const at = likeliest?.classes.indexOf(index) ?? -1;
+          return likeliest && at >= 0 ? likeliest.probabilities[at] : null;
         });
         return { places: this.places, values, kind: `likely-${place}` };
       }),

@@ -12,6 +12,7 @@ import { Legend } from "./legend.js";
 import { nearestIndex } from "./numbers.js";
 import { Panel } from "./panel.js";
 import { turnPin } from "./pin_button.js";
+import { RunGrid } from "./run_grid.js";
 import { pinnedProbes } from "./selection.js";
 import { Share } from "./share.js";
 import { TakeAway } from "./take_away.js";
@@ -22,6 +23,9 @@ import { Transport } from "./transport.js";
 /** @import { Evolution } from "./data.js" */
 /** @import { Scene, SideName } from "./scene.js" */
 /** @import { Session } from "./session.js" */
+
+/** When a step has come to rest, in ms. */
+const REST = 250;
 
 export const PAGE_TITLE = "Ablation-CAM";
 
@@ -68,6 +72,7 @@ export class Page {
     this.transports = [new Transport(verbs, "a"), new Transport(verbs, "b")];
     const toasts = new Toasts(this.root);
     this.gallery = new Gallery(verbs, this.main);
+    this.grid = new RunGrid(verbs, this.root, (names) => void session.want(names));
     const copyLink = () => void this.share.copyLink();
     this.takeAway = new TakeAway(toasts, this.gallery.node, this.main, copyLink, () =>
       this.large.view(),
@@ -88,6 +93,13 @@ export class Page {
     this.empty = el("div", { className: "empty", role: "status" });
     /** @type {number|null} */
     this.planned = null;
+    /** @type {{index: number, evolution: Evolution|null}} The step that was drawn last. */
+    this.drawn = { index: -1, evolution: null };
+    /** When it came, and how many had come fast before it. */
+    this.moved = -Infinity;
+    this.hasty = 0;
+    /** @type {ReturnType<typeof setTimeout>|undefined} */
+    this.rest = undefined;
     const top = el(
       "header",
       { className: "top" },
@@ -249,9 +261,12 @@ export class Page {
     this.note(this.session.notes);
     this.empty.hidden = scene.order.length > 0;
     if (!scene.order.length) this.offerAll();
-    const arrived = !scene.pictures.busy;
-    const complete = [this.gallery.draw(scene), this.large.draw(scene)].every(Boolean);
+    const complete = [this.drawGallery(scene), this.large.draw(scene)].every(Boolean);
     this.drawChanges(scene);
+    this.grid.draw(scene, scene.state.view === "runs" ? this.session.rows : []);
+    // What was drawn may want maps that are not here.
+    this.session.fill();
+    const arrived = !scene.pictures.busy && !this.session.source.waits;
     if ((arrived && complete) || trouble !== null) this.ready();
   }
 
@@ -276,6 +291,29 @@ export class Page {
     const isDifference = b !== null && compare === "difference";
     const full = isDifference ? fullDifference(scene, comparedWith(scene), order) : null;
     this.legend.draw(scene, { full });
+  }
+
+  /**
+   * Draw the cards; behind the large view, while steps follow each other fast, only when they rest.
+   *
+   * @param {Scene} scene
+   */
+  drawGallery(scene) {
+    const { index, evolution } = scene.a;
+    clearTimeout(this.rest);
+    if (this.drawn.index !== index || this.drawn.evolution !== evolution) {
+      const now = performance.now();
+      this.hasty = now - this.moved < REST ? this.hasty + 1 : 0;
+      this.moved = now;
+      this.drawn = { index, evolution };
+    }
+    // Of two steps in a row the second may already be where the user stays.
+    if (scene.probe === null || this.hasty < 2) return this.gallery.draw(scene);
+    this.rest = setTimeout(() => {
+      this.hasty = 0;
+      this.plan();
+    }, REST);
+    return true;
   }
 
   /**

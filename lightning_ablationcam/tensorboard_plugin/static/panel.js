@@ -68,6 +68,15 @@ export class Panel {
     this.role = new RoleSwitch(verbs);
     this.runs = new FurtherRuns(verbs);
     this.keys = keyHints();
+    this.allRuns = el(
+      "button",
+      {
+        className: "to-runs",
+        title: "One probe in all runs, step by step",
+        on: { click: () => verbs.show({ view: "runs" }) },
+      },
+      "One probe in all runs",
+    );
     this.compare = new Segments(
       "View",
       [
@@ -162,7 +171,7 @@ export class Panel {
     this.node = el(
       "aside",
       { id: "panel", "aria-label": "Settings" },
-      section("Compare", this.compare.node, this.tie, this.runs.node),
+      section("Compare", this.compare.node, this.tie, this.runs.node, this.allRuns),
       section("Heat", this.role.node, this.colorsField, opacity, this.scale.node),
       section(
         "Probes",
@@ -179,6 +188,7 @@ export class Panel {
 
   /** @param {Scene} scene */
   draw(scene) {
+    this.allRuns.hidden = scene.series.length < 2;
     const { state, a, b, scale } = scene;
     const { evolution } = a;
     this.role.draw(scene);

@@ -6,8 +6,8 @@ import { cellText, differenceText } from "./cells.js";
 import { comparedWith, fullDifference } from "./differences.js";
 import { measureFields } from "./fields.js";
 import { isOfClass, roleName } from "./roles.js";
+import { seriesOptions } from "./series_list.js";
 import { exactness, percent, shorten, whole } from "./text.js";
-import { seriesOptions } from "./transport.js";
 
 /** @import { Spot } from "./cells.js" */
 /** @import { How } from "./looks.js" */

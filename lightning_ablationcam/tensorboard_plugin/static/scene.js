@@ -231,6 +231,7 @@ function clip(share, least = 0) {
  * @property {Side[]} [others] Further runs, at the steps nearest to A's.
  * @property {number[]} order The probes in the gallery, in their order there.
  * @property {SeriesName[]} series All that can be chosen.
+ * @property {number} [hidden] How many more there are that TensorBoard does not show.
  * @property {Pictures} pictures
  * @property {boolean} playing
  * @property {string} role Whose maps are shown; "" for the classes explained.
@@ -251,6 +252,7 @@ export class Scene {
     this.others = parts.others ?? [];
     this.order = order;
     this.series = series;
+    this.hidden = parts.hidden ?? 0;
     this.pictures = pictures;
     this.playing = playing;
     this.role = role;
@@ -379,6 +381,31 @@ export class Scene {
   }
 
   /**
+   * Whether the maps that one side shows are here: they come as they are needed.
+   *
+   * @param {Side} side
+   */
+  arrived({ evolution, index }) {
+    const arrived = evolution.arrived(index, this.signed);
+    if (!arrived) evolution.wish(index, this.signed);
+    return arrived;
+  }
+
+  /**
+   * Whether all maps that are shown are here.
+   *
+   * @param {boolean} ofAllSteps Or those of all steps.
+   */
+  holds(ofAllSteps) {
+    const shown = this.sides.flatMap((side) =>
+      this.roles.length ? this.roles.map((role) => side.of(role)) : [side],
+    );
+    return shown
+      .map((side) => (ofAllSteps ? side.evolution.complete(this.signed) : this.arrived(side)))
+      .every(Boolean);
+  }
+
+  /**
    * Draw one side's map of a probe.
    *
    * @param {HTMLCanvasElement} canvas
@@ -389,6 +416,9 @@ export class Scene {
    * @param {How} [how]
    */
   overlay(canvas, picture, longest, side, probe, { look = "overlay", view } = {}) {
+    // No heat, and faint, rather than none that looks like it.
+    const arrived = look === "original" || this.arrived(side);
+    canvas.classList.toggle("waiting", !arrived);
     const region = side.region(probe);
     const tables = look === "heat" ? this.tables.bare : this.tables;
     const table = this.signed ? tables.signed : tables.heat;
@@ -412,12 +442,12 @@ export class Scene {
       const values = this.shares(side, probe, height, width);
       drawContours(context, { values, height, width }, this.contours, view?.scale ?? 1);
     };
-    const heated = look === "overlay" || look === "heat";
+    const heated = arrived && (look === "overlay" || look === "heat");
     drawOverlay(canvas, picture, longest, heated ? fill : null, {
       ground: look === "heat" ? "nothing" : "picture",
       region,
       view,
-      trace: look === "contour" ? trace : null,
+      trace: arrived && look === "contour" ? trace : null,
     });
   }
 
@@ -470,7 +500,10 @@ export class Scene {
     };
     const region = this.a.region(probe);
     const original = look === "original";
+    // Of the largest difference of all steps, which is full colour, nothing is known before.
+    const arrived = original || [this.a, b].every(({ evolution }) => evolution.complete(this.signed));
+    canvas.classList.toggle("waiting", !arrived);
     const ground = original ? "picture" : look === "heat" ? "ground" : "pale";
-    drawOverlay(canvas, picture, longest, original ? null : fill, { ground, region, view });
+    drawOverlay(canvas, picture, longest, original || !arrived ? null : fill, { ground, region, view });
   }
 }

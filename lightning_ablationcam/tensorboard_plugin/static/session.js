@@ -2,7 +2,7 @@
  * What is loaded, what of it is to be shown, and the three verbs that change this.
  */
 
-import { Problem } from "./data.js";
+import { Problem } from "./steps.js";
 import { announce } from "./elements.js";
 import { onHostReload } from "./host.js";
 import { nearestIndex } from "./numbers.js";
@@ -11,6 +11,7 @@ import { isOfClass } from "./roles.js";
 import { MOST_RUNS, textToRuns } from "./run_list.js";
 import { Scene, Side } from "./scene.js";
 import { selectProbes } from "./selection.js";
+import { selectedSeries } from "./series_list.js";
 import { PLUGIN, stateToText, textToState } from "./state.js";
 
 /** @import { Evolution, SeriesName, Source } from "./data.js" */
@@ -35,6 +36,9 @@ const NO_STEPS = {
   more: null,
 };
 
+/** @param {SeriesName} name */
+const seriesKey = ({ run, tag }) => JSON.stringify([run, tag]);
+
 export class Session {
   /**
    * @param {Source} source
@@ -47,6 +51,8 @@ export class Session {
     this.state = textToState(address.read());
     /** @type {SeriesName[]} */
     this.series = [];
+    /** How many more there are that TensorBoard does not show. */
+    this.hidden = 0;
     /** @type {Evolution|null} */
     this.a = null;
     /** @type {Evolution|null} */
@@ -56,6 +62,11 @@ export class Session {
     /** @type {number[]} The probes that pass the filters, as they were drawn last. */
     this.order = [];
     this.pictures = new Pictures(source, () => this.changed());
+    /** @type {Map<string, Evolution|string>} Runs beside A and B, or why one cannot be loaded. */
+    this.gathered = new Map();
+    /** @type {SeriesName[]} Those of them that are in sight. */
+    this.wanted = [];
+    this.gathering = false;
     this.playing = false;
     /** Whether loading has come to an end once, be it a bad one. */
     this.loaded = false;
@@ -78,6 +89,14 @@ export class Session {
     this.missed = false;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.poll = undefined;
+    source.watcher = {
+      arrived: () => this.changed(),
+      outdated: () => void this.load(),
+      failed: (error) => {
+        this.complain(error);
+        this.changed();
+      },
+    };
     address.watch(
       (text) => this.open(text),
       (text) => this.turn(text),
@@ -125,7 +144,8 @@ export class Session {
     const ticket = ++this.ticket;
     try {
       const { series, message } = await this.source.list();
-      const { a, b, listed, lost } = this.named(series);
+      const selected = selectedSeries(series, this.address.host);
+      const { a, b, listed, lost } = this.named(series, selected);
       const load = (/** @type {SeriesName} */ name) =>
         this.source.load(name, this.known(name), this.asked, this.wantsSigned);
       const first = a && (await load(a));
@@ -134,39 +154,95 @@ export class Session {
       for (const one of a ? listed : [])
         others.push(one === a ? first : one === b ? second : await load(one));
       if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
-      this.series = series;
+      // What an address names can be chosen, whatever TensorBoard shows.
+      const named = [a, b, ...listed];
+      this.series = series.filter((one) => selected.includes(one) || named.includes(one));
+      this.hidden = series.length - this.series.length;
       this.trouble = null;
       this.listed = others.filter((one) => one !== null);
       this.take(first, second, message, lost);
+      this.fill();
     } catch (error) {
       if (ticket !== this.ticket) return;
-      if (!(error instanceof Problem)) console.error(error);
-      const reason = error instanceof Error ? error.message : String(error);
-      this.trouble =
-        error instanceof Problem ? reason : `The page could not show this data (${reason}).`;
+      this.complain(error);
     }
     this.loaded = true;
     this.changed();
+  }
+
+  /** @param {unknown} error */
+  complain(error) {
+    if (!(error instanceof Problem)) console.error(error);
+    const reason = error instanceof Error ? error.message : String(error);
+    this.trouble =
+      error instanceof Problem ? reason : `The page could not show this data (${reason}).`;
+  }
+
+  // Runs beside each other ---------------------------------------------------------------------
+
+  /** All runs that can be chosen, as far as they are loaded. */
+  get rows() {
+    return this.series.map((name) => {
+      const found = this.known(name) ?? this.gathered.get(seriesKey(name)) ?? null;
+      const isProblem = typeof found === "string";
+      return { name, evolution: isProblem ? null : found, problem: isProblem ? found : null };
+    });
+  }
+
+  /**
+   * Load runs, one after the other.
+   *
+   * @param {SeriesName[]} names
+   */
+  async want(names) {
+    this.wanted = names;
+    if (this.gathering) return;
+    this.gathering = true;
+    const next = () =>
+      this.state.view === "runs" &&
+      this.wanted.find((name) => !this.known(name) && !this.gathered.has(seriesKey(name)));
+    for (let name = next(); name; name = next()) {
+      const { role } = this.state;
+      try {
+        const found = await this.source.load(name, null, [role], this.wantsSigned);
+        if (role === this.state.role)
+          this.gathered.set(seriesKey(name), found.length ? found : "No heatmaps yet");
+      } catch (error) {
+        this.gathered.set(seriesKey(name), error instanceof Error ? error.message : String(error));
+      }
+      this.changed();
+    }
+    this.gathering = false;
+  }
+
+  /** Load the maps that are missing of what is on show. */
+  fill() {
+    const shown = [...new Set(this.shown)];
+    const glanced = [...this.gathered.values()].filter((one) => typeof one !== "string");
+    this.source.fill(shown, this.state.view === "runs" ? glanced : []);
   }
 
   /**
    * The series that the state names, or others where there are no such.
    *
    * @param {SeriesName[]} series
+   * @param {SeriesName[]} selected Those that TensorBoard shows.
    * @returns {{a: SeriesName|null, b: SeriesName|null, listed: SeriesName[], lost: string[]}} `lost`
    *   says which are not there.
    */
-  named(series) {
+  named(series, selected) {
     /** @type {string[]} */
     const lost = [];
     const find = (/** @type {string} */ run, /** @type {string} */ tag) => {
       const found = series.find((one) => one.run === run && (!tag || one.tag === tag));
       if (!found && run && series.length)
         lost.push(`There is no run “${run}” with tag “${tag || PLUGIN}”; this is another one.`);
-      return found ?? series[0] ?? null;
+      return found ?? selected[0] ?? null;
     };
     const { run, tag, brun, btag, compare } = this.state;
-    const a = find(run, tag);
+    // Where none is named, the run on show stays, though another may have written since.
+    const shown = series.find((one) => !run && one.run === this.a?.run && one.tag === this.a.tag);
+    const a = shown ?? find(run, tag);
     const b = a && compare !== "off" ? find(brun || a.run, btag || a.tag) : null;
     const listed = textToRuns(this.state.runs, PLUGIN).flatMap((one) => {
       const found = series.find((other) => other.run === one.run && other.tag === one.tag);
@@ -301,7 +377,8 @@ export class Session {
     // While playing the cards stay where they are: nobody can watch a moving card.
     if (!playing || !this.order.length) this.order = selectProbes(state, a, b);
     const { order } = this;
-    const parts = { state, a, b, others, order, series, pictures, playing, role, roles };
+    const { hidden } = this;
+    const parts = { state, a, b, others, order, series, hidden, pictures, playing, role, roles };
     return new Scene({ ...parts, signed, tied });
   }
 
@@ -317,6 +394,8 @@ export class Session {
     const before = this.state;
     this.state = { ...before, ...changes };
     const { state } = this;
+    if (before.view !== state.view || before.role !== state.role || before.sides !== state.sides)
+      this.gathered.clear();
     const [isLarge, becomesLarge] = [before, state].map(({ probe }) => this.isLarge(probe));
     if (becomesLarge && !isLarge) this.address.enter(this.textOf(""), this.textOf());
     else if (!state.probe && isLarge) this.address.leave(this.textOf());

@@ -45,6 +45,7 @@ export const DEFAULTS = {
   groups: "",
   speed: "4",
   probe: "",
+  view: "",
   look: "overlay",
   wipe: "",
   changes: "",
@@ -69,6 +70,7 @@ const CHOICES = {
   prediction: ["", ...PREDICTIONS],
   size: ["s", "m", "l"],
   speed: SPEEDS,
+  view: ["", "runs"],
   look: [...LOOKS, ALL_LOOKS],
 };
 

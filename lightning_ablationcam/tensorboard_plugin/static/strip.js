@@ -54,8 +54,8 @@ class StripFrame {
    */
   draw(scene, probe, picture, look) {
     if (!this.visible || this.drawn === look) return;
-    this.drawn = look;
     const then = scene.at(this.index);
+    this.drawn = then.arrived(then.a) ? look : "";
     then.overlay(this.canvas, picture, FRAME, then.a, probe);
   }
 }

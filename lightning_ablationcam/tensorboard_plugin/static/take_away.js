@@ -64,15 +64,16 @@ function download(content, name) {
   setTimeout(() => URL.revokeObjectURL(href), 60_000);
 }
 
+/** What is said where the maps that are waited for will not come. */
+const CHANGED = "The run has changed meanwhile: try again";
+
 /**
- * Wait until the pictures of some probes are there.
+ * Whether a picture of one step needs the maps of all: full colour of a difference is the largest.
  *
  * @param {Scene} scene
- * @param {number[]} probes
  */
-async function loaded(scene, probes) {
-  const lacks = () => probes.filter((probe) => !scene.pictures.get(scene.a.evolution, probe));
-  while (lacks().length) await new Promise((done) => setTimeout(done, 50));
+function isOverAll({ b, probe, compare }) {
+  return b !== null && (probe !== null || compare === "difference");
 }
 
 export class TakeAway {
@@ -190,11 +191,31 @@ export class TakeAway {
     return fileName((a.evolution.run || "run") + runs, steps, ...of);
   }
 
+  /**
+   * Wait until the pictures of some probes and the maps of a scene are here; false where they will not
+   * come, since something else is shown by now.
+   *
+   * @param {Scene} scene
+   * @param {number[]} probes
+   * @param {boolean} ofAllSteps Whether the maps of all steps are needed.
+   */
+  async loaded(scene, probes, ofAllSteps) {
+    const { evolution } = scene.a;
+    const lacks = () =>
+      probes.some((probe) => !scene.pictures.get(evolution, probe)) || !scene.holds(ofAllSteps);
+    while (lacks()) {
+      if (this.scene?.a.evolution !== evolution) return false;
+      await new Promise((done) => setTimeout(done, 50));
+    }
+    return true;
+  }
+
   async savePicture() {
     const { scene } = this;
     const layout = scene && this.layout(scene);
     if (!scene || !layout) return this.toasts.mention("There is no probe to be seen");
-    await loaded(scene, layout.probes);
+    if (!(await this.loaded(scene, layout.probes, isOverAll(scene))))
+      return this.toasts.mention(CHANGED);
     const canvas = new Poster(scene, layout).draw(scene);
     const name = `${this.nameOf(scene, `step-${scene.a.entry.step}`)}.png`;
     canvas.toBlob((content) => {
@@ -216,7 +237,7 @@ export class TakeAway {
     const count = Math.min(length, MOST_FRAMES);
     const of = count < length ? `, ${count} of ${whole(length)} steps` : "";
     const toast = this.toasts.say(`Making the animation${of}`, [bar, cancel]);
-    await loaded(scene, layout.probes);
+    if (!(await this.loaded(scene, layout.probes, true))) return this.toasts.mention(CHANGED);
     const step = (length - 1) / (count - 1);
     const poster = new Poster(scene, layout);
     const content = await animated(

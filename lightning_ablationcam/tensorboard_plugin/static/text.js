@@ -29,9 +29,11 @@ export function shorten(text, most = LONGEST_OPTION) {
   return text.length > most ? [...text.slice(0, 2 * most)].slice(0, most - 1).join("") + "…" : text;
 }
 
+const WHOLE_NUMBERS = new Intl.NumberFormat("en-US");
+
 /** @param {number} value */
 export function whole(value) {
-  return value.toLocaleString("en-US");
+  return WHOLE_NUMBERS.format(value);
 }
 
 /** @param {number|null} share */

@@ -8,29 +8,14 @@ import { Plot, alarmsIn, lineOf } from "./charts.js";
 import { el, icon, iconButton, setAttribute, setOptions, setText } from "./elements.js";
 import { chosenMeasure, inSentence, measuresToChoose, textOf } from "./fields.js";
 import { mean } from "./numbers.js";
-import { DEFAULTS, PLUGIN, SPEEDS } from "./state.js";
+import { setSeries } from "./series_list.js";
+import { DEFAULTS, SPEEDS } from "./state.js";
 import { whole } from "./text.js";
 
 /** @import { Beginning } from "./alarms.js" */
 /** @import { StepOfChanges } from "./changes.js" */
 /** @import { Axis, Evolution, SeriesName } from "./data.js" */
 /** @import { Scene, Side, SideName, Verbs } from "./scene.js" */
-
-/**
- * Series by their place, and what they are called: the run, and the tag where that tells them apart.
- *
- * @param {SeriesName[]} series
- * @returns {[value: string, text: string][]}
- */
-export function seriesOptions(series) {
-  /** @type {Map<string, number>} */
-  const tags = new Map();
-  for (const { run } of series) tags.set(run, (tags.get(run) ?? 0) + 1);
-  return series.map(({ run, tag }, i) => [
-    String(i),
-    (run || ".") + ((tags.get(run) ?? 0) > 1 || tag !== PLUGIN ? ` · ${tag}` : ""),
-  ]);
-}
 
 /** How wide the mark of an alarm is, in pixels. */
 const RING_WIDTH = 24;
@@ -342,13 +327,13 @@ export class Transport {
   }
 
   /**
-   * @param {SeriesName[]} series
+   * @param {Scene} scene
    * @param {SeriesName} chosen
    */
-  drawSeries(series, { run, tag }) {
+  drawSeries({ series, hidden }, { run, tag }) {
     this.series = series;
     const chosen = series.findIndex((one) => one.run === run && one.tag === tag);
-    setOptions(this.run, seriesOptions(series), String(chosen));
+    setSeries(this.run, series, hidden, String(chosen));
   }
 
   /** @param {Scene} scene */
@@ -359,7 +344,7 @@ export class Transport {
     const { evolution, index, entry } = side;
     const last = evolution.length - 1;
     this.index = index;
-    if (this.choosesSeries) this.drawSeries(scene.series, evolution);
+    if (this.choosesSeries) this.drawSeries(scene, evolution);
     const rings = ringsAt(evolution, index).map((ring) => `, alarm: ${ringText(evolution, ring)}`);
     // Both sides have the curve of the same measure.
     const axis = chosenMeasure(scene.a.evolution, scene.state.measure);
