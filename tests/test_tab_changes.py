@@ -146,7 +146,7 @@ class TestList:
         expect(page.locator("#changes")).to_be_hidden()
         button = page.locator(".changes-button")
         button.click()
-        assert button.get_attribute("aria-expanded") == "true"
+        expect(button).to_have_attribute("aria-expanded", "true")
         assert_state(page, changes="all")
         page.keyboard.press("c")
         expect(page.locator("#changes")).to_be_hidden()
@@ -154,7 +154,7 @@ class TestList:
         page.get_by_role("complementary", name="What changed").get_by_role(
             "button", name="Close"
         ).click()
-        assert button.get_attribute("aria-expanded") == "false"
+        expect(button).to_have_attribute("aria-expanded", "false")
         assert_state(page)
 
     def test_arrows_go_from_entry_to_entry(self, page, address):
