@@ -87,6 +87,8 @@ export class Session {
     this.ticket = 0;
     /** Whether there was a reason to look for news while nobody could see them. */
     this.missed = false;
+    /** Whether an address was opened of which nothing is loaded yet. */
+    this.opened = false;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.poll = undefined;
     source.watcher = {
@@ -241,7 +243,8 @@ export class Session {
     };
     const { run, tag, brun, btag, compare } = this.state;
     // Where none is named, the run on show stays, though another may have written since.
-    const shown = series.find((one) => !run && one.run === this.a?.run && one.tag === this.a.tag);
+    const stays = !run && !this.opened;
+    const shown = series.find((one) => stays && one.run === this.a?.run && one.tag === this.a.tag);
     const a = shown ?? find(run, tag);
     const b = a && compare !== "off" ? find(brun || a.run, btag || a.tag) : null;
     const listed = textToRuns(this.state.runs, PLUGIN).flatMap((one) => {
@@ -270,6 +273,7 @@ export class Session {
    */
   take(a, b, message, lost) {
     const before = this.a;
+    this.opened = false;
     // Other probes come in an order of their own, also while playing.
     if (a?.run !== before?.run || a?.tag !== before?.tag || a?.fingerprint !== before?.fingerprint)
       this.order = [];
@@ -511,6 +515,7 @@ export class Session {
   open(text) {
     this.pause();
     this.state = textToState(text);
+    this.opened = true;
     this.load();
   }
 }
