@@ -170,12 +170,20 @@ export function setOptions(select, entries, chosen) {
     );
   }
   if (select.value !== chosen) select.value = chosen;
-  // What is chosen may not fit; a title that says more than that stays.
-  const text = shorten(entries.find(([value]) => value === chosen)?.[1] ?? "", 500);
-  if (select.title !== text && (!select.title || select.title === select.dataset.told)) {
-    select.title = text;
-    select.dataset.told = text;
-  }
+  tellChosen(select, entries.find(([value]) => value === chosen)?.[1] ?? "");
+}
+
+/**
+ * Say in its title what is chosen in a list, as it may not fit; a title that says more than that stays.
+ *
+ * @param {HTMLSelectElement} select
+ * @param {string} text
+ */
+export function tellChosen(select, text) {
+  const title = shorten(text, 500);
+  if (select.title === title || (select.title && select.title !== select.dataset.told)) return;
+  select.title = title;
+  select.dataset.told = title;
 }
 
 /** A row of choices of which one is taken: radio buttons that look like one control. */

@@ -2,7 +2,7 @@
  * The list of runs: those that TensorBoard's own selection lets through, by folder where they are many.
  */
 
-import { el } from "./elements.js";
+import { el, tellChosen } from "./elements.js";
 import { PLUGIN } from "./state.js";
 import { shorten } from "./text.js";
 
@@ -128,4 +128,5 @@ export function setSeries(select, series, hidden, chosen) {
     select.replaceChildren(...groups);
   }
   if (select.value !== chosen) select.value = chosen;
+  tellChosen(select, select.selectedOptions[0]?.title ?? "");
 }
