@@ -13,6 +13,7 @@ from tests.board import Board
 from tests.browser import expect, needs_browser, pixels, settled, show, watched
 from tests.tab_events import EventFile, heat, probes
 from tests.tab_page import Tab, evolution, served
+from tests.test_tab_page import turn_clock_until
 
 THEIRS = "Three.js"
 HOSTILE = "<b>run</b>"
@@ -77,21 +78,25 @@ def in_runs(*names, **changes):
 
 
 @needs_browser
-def test_the_run_on_show_stays_when_another_writes(page):
+def test_the_run_on_show_stays_when_another_writes(browser):
     one, other = in_runs(("one", 3), ("other", 4))
     tab = Tab().put(one, other)
-    with served(tab) as url:
-        show(page, url)
-        expect(page.locator(".top .count").first).to_have_text("3 of 3")
+    with served(tab) as url, watched(browser) as page:
+        page.clock.install()
+        page.goto(url)
+        count = page.locator(".top .count").first
+        turn_clock_until(page, lambda: count.text_content() == "3 of 3")
         # Now the other one is listed first.
         tab.series = dict(reversed(tab.series.items()))
-        with page.expect_response("**/data?*") as answered:
-            page.evaluate("location.hash = 'speed=8'")
-        assert "run=one" in answered.value.url
+        tab.asked.clear()
+        page.clock.run_for(15_100)
+        turn_clock_until(page, lambda: any("data?" in asked for asked in tab.asked))
+        assert all("run=one" in asked for asked in tab.asked if "data?" in asked)
         expect(options(page)).to_have_text(["other", "one"])
-        expect(page.locator(".top .count").first).to_have_text("3 of 3")
-        show(page, f"{url}&again")
-        expect(page.locator(".top .count").first).to_have_text("4 of 4")
+        assert count.text_content() == "3 of 3"
+        # An address that names none begins anew.
+        page.evaluate("location.hash = 'speed=8'")
+        turn_clock_until(page, lambda: count.text_content() == "4 of 4")
 
 
 @needs_browser

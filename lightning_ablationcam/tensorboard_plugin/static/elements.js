@@ -174,16 +174,17 @@ export function setOptions(select, entries, chosen) {
 }
 
 /**
- * Say in its title what is chosen in a list, as it may not fit; a title that says more than that stays.
+ * Say what is chosen, which may not fit; a title that says more than that stays.
  *
  * @param {HTMLSelectElement} select
- * @param {string} text
+ * @param {string} chosen In words.
  */
-export function tellChosen(select, text) {
-  const title = shorten(text, 500);
-  if (select.title === title || (select.title && select.title !== select.dataset.told)) return;
-  select.title = title;
-  select.dataset.told = title;
+export function tellChosen(select, chosen) {
+  const text = shorten(chosen, 500);
+  if (select.title !== text && (!select.title || select.title === select.dataset.told)) {
+    select.title = text;
+    select.dataset.told = text;
+  }
 }
 
 /** A row of choices of which one is taken: radio buttons that look like one control. */

@@ -128,5 +128,5 @@ export function setSeries(select, series, hidden, chosen) {
     select.replaceChildren(...groups);
   }
   if (select.value !== chosen) select.value = chosen;
-  tellChosen(select, select.selectedOptions[0]?.title ?? "");
+  tellChosen(select, seriesOptions(series)[Number(chosen)]?.[1] ?? "");
 }

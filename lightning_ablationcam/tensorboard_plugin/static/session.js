@@ -66,6 +66,8 @@ export class Session {
     this.gathered = new Map();
     /** @type {SeriesName[]} Those of them that are in sight. */
     this.wanted = [];
+    /** Whether the run on show is that of the address, and not of one before it. */
+    this.stays = false;
     this.gathering = false;
     this.playing = false;
     /** Whether loading has come to an end once, be it a bad one. */
@@ -156,6 +158,7 @@ export class Session {
       if (ticket !== this.ticket) return; // the user has asked for something else meanwhile
       // What an address names can be chosen, whatever TensorBoard shows.
       const named = [a, b, ...listed];
+      this.stays = true;
       this.series = series.filter((one) => selected.includes(one) || named.includes(one));
       this.hidden = series.length - this.series.length;
       this.trouble = null;
@@ -241,7 +244,8 @@ export class Session {
     };
     const { run, tag, brun, btag, compare } = this.state;
     // Where none is named, the run on show stays, though another may have written since.
-    const shown = series.find((one) => !run && one.run === this.a?.run && one.tag === this.a.tag);
+    const stays = !run && this.stays ? this.a : null;
+    const shown = stays && series.find((one) => one.run === stays.run && one.tag === stays.tag);
     const a = shown ?? find(run, tag);
     const b = a && compare !== "off" ? find(brun || a.run, btag || a.tag) : null;
     const listed = textToRuns(this.state.runs, PLUGIN).flatMap((one) => {
@@ -509,6 +513,7 @@ export class Session {
    * @param {string} text
    */
   open(text) {
+    this.stays = false;
     this.pause();
     this.state = textToState(text);
     this.load();
