@@ -87,7 +87,8 @@ test("further runs and maps side by side have rows of their own", async () => {
   data.also_maps = { rival: "rival" };
   for (const step of data.steps) step.also = also;
   const evolution = await evolutionOf(data);
-  evolution.held.set("rival", new Uint8Array(2 * 2 * 2).fill(3));
+  const { StepMaps } = await load("steps.js");
+  evolution.held.set("rival", StepMaps.whole(new Uint8Array(2 * 4).fill(3), 4, 2, "run"));
   const third = await evolutionOf({ probes: 2, run: "c" });
   const { state, series, pictures } = await sceneOf(evolution);
   const a = new Side(evolution, 1);
