@@ -1,15 +1,15 @@
 """Fine-tune a pretrained network in two ways that validation cannot tell apart.
 
 EfficientNet-Lite0, pretrained on ImageNet, learns the names of the things in six photographs: once
-all of it is trained, once only its last layer. Validation accuracy is the same, but the heatmaps
-are not:
+all of its layers are trained, once only the last one. Validation accuracy is 100 % both times; the
+heatmaps differ:
 
     python examples/finetune_photos.py
 
-Each photograph has one thing and one background, so either gives the name away. Fine-tuning all
-layers can distort what they have learnt before (Kumar et al. 2022): the heat leaves the things, and
-put before other backgrounds, fewer of them are recognised. The table says so, and the tab
-ABLATION-CAM shows when it happened, run beside run.
+Each photograph has one thing and one background, so either gives the name away. With all layers
+trained the heat spreads from the things over their backgrounds, epoch by epoch; with the last one
+alone it hardly moves. That tells what a network goes by, not whether it is the worse for it: put
+before other backgrounds, the things are recognised about as often by both.
 
 The photographs are from scikit-image and scikit-learn; training and validation take random views of
 them. What is a thing was outlined by eye; how much of the heat is on it is logged as ``mask_heat``.
@@ -62,9 +62,20 @@ OUTLINES = {
     "motorcycle": "0,75 60,75 110,60 165,35 200,50 205,90 220,120 222,200 185,190 165,150 150,165 "
     "100,195 70,175 40,180 5,160 0,130",
 }
-OTHER_BACKGROUNDS = (data.immunohistochemistry, data.coins, data.retina, data.moon, data.chelsea)
+OTHER_BACKGROUNDS = (
+    data.brick,
+    data.chelsea,
+    data.coffee,
+    data.coins,
+    data.grass,
+    data.gravel,
+    data.hubble_deep_field,
+    data.immunohistochemistry,
+    data.moon,
+    data.retina,
+)
 LEARNING_RATES = {"all layers": 1e-3, "last layer": 1e-2}
-EPOCHS, VIEWS = 10, 4
+VIEWS = 4
 
 
 class Photos(NamedTuple):
@@ -148,7 +159,7 @@ def moved(photos: Photos) -> Tensor:
     return torch.cat([torch.lerp(ground, photos.images, photos.things) for ground in behind])
 
 
-def train(trained: str, seed: int, logdir: Path, photos: Photos) -> Classifier:
+def train(trained: str, epochs: int, seed: int, logdir: Path, photos: Photos) -> Classifier:
     """Fine-tune, and watch."""
     seed_everything(seed, verbose=False)
     normed = (photos.images - MEAN) / STD
@@ -156,7 +167,7 @@ def train(trained: str, seed: int, logdir: Path, photos: Photos) -> Classifier:
     probes = ProbeSet(normed, labels, NAMES, class_names=NAMES, mean=MEAN, std=STD, masks=masks)
     trainer = Trainer(
         accelerator="cpu",
-        max_epochs=EPOCHS,
+        max_epochs=epochs,
         logger=TensorBoardLogger(logdir, name=trained.replace(" ", "_"), version=""),
         callbacks=[AblationCAMMonitor(probes=probes)],
         log_every_n_steps=1,
@@ -182,6 +193,7 @@ def accuracy(network: Classifier, images: Tensor) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--logdir", type=Path, default=Path("runs"), help="where to write")
+    parser.add_argument("--max-epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
@@ -191,7 +203,7 @@ def main() -> None:
     photos, networks = photographs(), {}
     for trained in LEARNING_RATES:
         print(f"fine-tuning: {trained}", flush=True)
-        networks[trained] = train(trained, options.seed, options.logdir, photos)
+        networks[trained] = train(trained, options.max_epochs, options.seed, options.logdir, photos)
 
     print("\n" + "".join(f"{trained:>15}{'':15}" for trained in networks).rstrip())
     print("epoch" + "      ".join(["  accuracy  heat on things"] * len(networks)))

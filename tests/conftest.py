@@ -1,10 +1,15 @@
-"""Fixtures of the tests that look at the tab's page."""
+"""What all tests share: patience, and fixtures of those that look at the tab's page."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from tests.browser import chromium, opened
+
+# A busy machine is no reason to fail.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="module")

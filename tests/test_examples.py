@@ -95,6 +95,23 @@ def test_catch_a_shortcut_rings_for_the_tag_and_not_without_it(tmp_path):
         assert drawn.height > 4 * 224
 
 
+def test_finetune_photos_moves_heat_off_the_things_where_all_layers_are_trained(tmp_path):
+    said = run(tmp_path, "finetune_photos.py", "--logdir", "logs", "--max-epochs", "2").stdout
+    rows = re.findall(r"^ +[12] +(\d+)% +(\d+)% +(\d+)% +(\d+)%$", said, flags=re.MULTILINE)
+    assert len(rows) == 2
+    of_all, heat_of_all, of_last, heat_of_last = (int(share) for share in rows[-1])
+    assert (of_all, of_last) == (100, 100)
+    assert heat_of_all < heat_of_last - 8
+    found = re.findall(r"^(?:all layers|last layer) +(\d+)% +(\d+)%$", said, flags=re.MULTILINE)
+    assert [as_they_are for as_they_are, _ in found] == ["100", "100"]
+    assert all(int(elsewhere) > 60 for _, elsewhere in found)
+    assert re.search(r"^    .*tensorboard(\.main)? --logdir logs$", said, re.MULTILINE)
+    for name in ("all_layers", "last_layer"):
+        (event_file,) = (tmp_path / "logs" / name).rglob("events*")
+        events = EventAccumulator(str(event_file.parent)).Reload()
+        assert len(events.Scalars("ablation_cam/mask_heat")) == 2
+
+
 def example(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

@@ -66,9 +66,16 @@ def choose(page, text):
     settled(page)
 
 
+def listed(page, url, state):
+    """Open the page with the list; there may be a drawing of what was shown before it."""
+    show(page, url, state)
+    expect(page.locator("#changes")).to_be_visible()
+    settled(page)
+
+
 class TestList:
     def test_it_holds_every_flip_jump_and_beginning(self, page, address, made):
-        show(page, address, "changes=all")
+        listed(page, address, "changes=all")
         found = entries(page)
         expected = flips(made)
         assert len(expected) > 3
@@ -84,7 +91,7 @@ class TestList:
         expect(page.locator("#changes h2")).to_have_text("What changed")
 
     def test_a_flip_says_from_what_to_what_and_which_was_right(self, page, address, made):
-        show(page, address, "changes=flips")
+        listed(page, address, "changes=flips")
         texts = {(i, p): text for i, p, _, text in entries(page)}
         for index, probe, before, after in flips(made):
             label = made.data["probes"][probe]["label"]
@@ -99,7 +106,7 @@ class TestList:
         assert "✓" in marks.evaluate("node => getComputedStyle(node, '::before').content")
 
     def test_an_entry_goes_to_its_step_and_opens_its_probe(self, page, address, made):
-        show(page, address, "changes=jumps")
+        listed(page, address, "changes=jumps")
         steps = made.data["steps"]
         entry = page.locator("#changes section[data-index='7'] .change[data-probe='2']")
         entry.click()
@@ -118,7 +125,7 @@ class TestList:
         assert other.evaluate("node => node === document.activeElement")
 
     def test_an_alarm_of_the_mean_goes_to_its_step(self, page, address, made):
-        show(page, address, "changes=alarms")
+        listed(page, address, "changes=alarms")
         mean = page.locator("#changes .change:not([data-probe])")
         index = int(mean.evaluate("node => node.closest('section').dataset.index"))
         mean.click()
@@ -126,7 +133,7 @@ class TestList:
         assert page.locator("dialog[open]").count() == 0
 
     def test_orders_and_kinds(self, page, address, made):
-        show(page, address, "changes=all")
+        listed(page, address, "changes=all")
         all_of_them = entries(page)
         order = [index for index, *_ in all_of_them]
         assert order == sorted(order, reverse=True)
@@ -146,7 +153,7 @@ class TestList:
         expect(page.locator("#changes")).to_be_hidden()
         button = page.locator(".changes-button")
         button.click()
-        assert button.get_attribute("aria-expanded") == "true"
+        expect(button).to_have_attribute("aria-expanded", "true")
         assert_state(page, changes="all")
         page.keyboard.press("c")
         expect(page.locator("#changes")).to_be_hidden()
@@ -154,11 +161,11 @@ class TestList:
         page.get_by_role("complementary", name="What changed").get_by_role(
             "button", name="Close"
         ).click()
-        assert button.get_attribute("aria-expanded") == "false"
+        expect(button).to_have_attribute("aria-expanded", "false")
         assert_state(page)
 
     def test_arrows_go_from_entry_to_entry(self, page, address):
-        show(page, address, "changes=flips")
+        listed(page, address, "changes=flips")
         page.locator("#changes .list button").first.focus()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowDown")
@@ -169,22 +176,23 @@ class TestList:
         assert page.evaluate(focused) == 1
 
     def test_another_run_and_another_map_have_their_own(self, page, address, made):
-        show(page, address, "changes=all")
+        listed(page, address, "changes=all")
         before = entries(page)
-        show(page, address, "changes=all&role=rival")
-        assert "rival" in page.locator("#changes .note").inner_text()
+        listed(page, address, "changes=all&role=rival")
+        expect(page.locator("#changes .note")).to_contain_text("rival")
         ours = [one for one in before if one[2] == "flip"]
         assert [one for one in entries(page) if one[2] == "flip"] == ours
-        show(page, address, "changes=all&run=other")
+        listed(page, address, "changes=all&run=other")
+        expect(page.locator(".top .side-a .count")).to_have_text("4 of 4")
         assert entries(page) != before
-        show(page, address, "changes=all&compare=side&brun=other")
+        listed(page, address, "changes=all&compare=side&brun=other")
         expect(page.locator("#changes h2")).to_have_text("What changed in A")
 
     def test_it_says_by_which_rule(self, page, address):
-        show(page, address, "changes=all")
-        note = page.locator("#changes .note").inner_text()
+        listed(page, address, "changes=all")
+        note = page.locator("#changes .note")
         for words in ("at least 0.1", "6 median absolute deviations", "where they begin"):
-            assert words in note
+            expect(note).to_contain_text(words)
 
     def test_many_changes_come_bit_by_bit(self, page):
         made = evolution(probes=60, steps=40)
@@ -192,7 +200,7 @@ class TestList:
             entry["predicted"] = [(probe + i) % 5 for probe in range(60)]
         total = 60 * 39
         with served(Tab().put(made)) as url:
-            show(page, url, "changes=flips")
+            listed(page, url, "changes=flips")
             assert 100 <= len(entries(page)) < 200
             more = page.locator("#changes .scroller button", has_text="Show all")
             assert more.inner_text() == f"Show all {total:,}"
@@ -219,7 +227,7 @@ class TestList:
             probe["name"] = f"{HOSTILE}{i}"
         made = made.replaced(**{k: data[k] for k in ("class_names", "probes")})
         with served(Tab().put(made)) as url:
-            show(page, url, "changes=all")
+            listed(page, url, "changes=all")
             assert entries(page)
             assert page.locator("#changes img").count() == 0
             assert HOSTILE in page.locator("#changes .change").first.get_attribute("title")
@@ -240,7 +248,7 @@ class TestList:
         with watched(browser, viewport=size, has_touch=True) as page:
             for theme in ("light", "dark"):
                 page.emulate_media(color_scheme=theme)
-                show(page, address, "changes=all&pins=1")
+                listed(page, address, "changes=all&pins=1")
                 assert page.evaluate(TOO_WIDE) == []
                 assert page.evaluate(FAINT_TEXTS) == []
                 assert page.evaluate(TINY_TARGETS) == []
@@ -259,7 +267,7 @@ class TestList:
             write_run(file, made)
         report = write_report(tmp_path / "logs", tmp_path / "report.html")
         with watched(browser) as page:
-            show(page, report.as_uri(), "changes=flips")
+            listed(page, report.as_uri(), "changes=flips")
             assert len(entries(page)) == len(flips(made))
 
 

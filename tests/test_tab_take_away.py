@@ -222,6 +222,29 @@ class TestPicture:
         assert np.array_equal(both[:, at + 6 :], b[:, at + 6 :])
         assert not np.array_equal(a, b)
 
+    def test_maps_that_stand_side_by_side_do_so_in_the_picture(self, page):
+        one = evolution("x", probes=2, steps=3, roles=("rival",))
+        two = evolution("y", probes=2, steps=3, roles=("rival",), seed=4)
+        with served(Tab().put(one, two)) as url:
+            show(page, url, "probe=1&beside=roles&compare=side&brun=y&step=48")
+            poster = rgb(image_of(taken(page, of_probe(page, "Picture (PNG)"))[1]))
+            panes = page.locator("dialog figure:visible canvas")
+            assert panes.count() == 6, "A, B and their difference, of two maps each"
+            shown = [pixels(panes.nth(i)).astype(float) for i in range(6)]
+        size, tops = shown[0].shape[0], []
+        for i, each in enumerate(shown):
+            left = 2 * MARGIN + i % 3 * (512 + 8)
+            apart = [
+                np.abs(poster[top : top + size, left : left + size][::8] - each[::8]).mean()
+                for top in range(poster.shape[0] - size)
+            ]
+            assert min(apart) < 2, i
+            tops.append(int(np.argmin(apart)))
+        # In as many columns and rows as in the large view.
+        assert tops[:3] == [2 * MARGIN] * 3
+        assert len(set(tops[3:])) == 1
+        assert tops[3] > 2 * MARGIN + size
+
     def test_dark_or_not_it_is_on_white(self, page, address):
         page.emulate_media(color_scheme="dark")
         show(page, address, "step=120")
@@ -398,9 +421,9 @@ class TestTable:
         expect(page.locator(".toast")).to_contain_text("copied")
         rows = rows_of(self.read(page))
         assert [row["Run"] for row in rows] == ["version_0", run] * 6
-        assert rows[0]["Drift A to B"] == ""
+        assert rows[0]["Drift from A"] == ""
         # Four digits of the map's own bytes are beyond what is tested here: it is a number.
-        assert 0 < float(rows[1]["Drift A to B"]) < 1
+        assert 0 < float(rows[1]["Drift from A"]) < 1
         scores = other.data["steps"][1]["scores"]
         assert [float(row["Score"]) for row in rows[1::2]] == scores
 

@@ -74,11 +74,13 @@ export function stepOf(i, probes) {
 /** @param {Record<string, unknown>} [changes] */
 export async function evolutionOf(changes) {
   const { Evolution } = await load("data.js");
+  const { StepMaps } = await load("steps.js");
   const data = seriesData(changes);
-  const size = data.shape[0] * data.shape[1];
-  const maps = new Uint8Array(data.steps.length * data.probes.length * size);
+  const { length } = data.steps;
+  const size = data.probes.length * data.shape[0] * data.shape[1];
+  const maps = new Uint8Array(length * size);
   maps.forEach((_, i) => (maps[i] = i % 256));
-  return new Evolution(data, maps);
+  return new Evolution(data, StepMaps.whole(maps, size, length, data.run));
 }
 
 /** @param {Record<string, unknown>} [changes] Of the state. */

@@ -81,6 +81,39 @@ test("a probe at every step of every run", async () => {
   assert.equal(alone.length, 3, "two steps of one run have one table");
 });
 
+test("further runs and maps side by side have rows of their own", async () => {
+  const also = { rival: { maxima: [2, 2], classes: [1, 1], scores: [5, 6] } };
+  const data = seriesData({ probes: 2, steps: 2, also_shapes: { rival: [1, 2] } });
+  data.also_maps = { rival: "rival" };
+  for (const step of data.steps) step.also = also;
+  const evolution = await evolutionOf(data);
+  const { StepMaps } = await load("steps.js");
+  evolution.held.set("rival", StepMaps.whole(new Uint8Array(2 * 4).fill(3), 4, 2, "run"));
+  const third = await evolutionOf({ probes: 2, run: "c" });
+  const { state, series, pictures } = await sceneOf(evolution);
+  const a = new Side(evolution, 1);
+  const rest = { series, pictures, playing: false, role: "", signed: false, tied: false };
+  const others = [new Side(third, 1, evolution)];
+  const parts = { ...rest, state, a, b: null, others, order: [1] };
+  const runs = rowsOf(tableOfProbes(new Scene(parts)));
+  assert.deepEqual(runs.map(({ Run }) => Run), ["run", "c"]);
+  assert.equal(runs[0]["Drift from A"], "");
+  assert.notEqual(runs[1]["Drift from A"], "");
+  const roles = rowsOf(tableOfProbes(new Scene({ ...parts, others: [], roles: ["", "rival"] })));
+  assert.deepEqual(
+    roles.map(({ Map, Explained, Score }) => [Map, Explained, Score]),
+    [
+      ["Explained", "cat", "1"],
+      ["Rival", "dog", "6"],
+    ],
+  );
+  const steps = rowsOf(tableOfSteps(new Scene({ ...parts, roles: ["", "rival"] }), 0));
+  assert.deepEqual(
+    steps.map(({ Run, Map, Step }) => [Run, Map, Step].join(" ")).slice(0, 4),
+    ["run Explained 10", "run Explained 20", "run Rival 10", "run Rival 20"],
+  );
+});
+
 test("without classes there are no predictions", async () => {
   const evolution = await evolutionOf({ task: "regression", score: "value", class_names: null });
   const [row] = rowsOf(tableOfProbes(await sceneOf(evolution)));

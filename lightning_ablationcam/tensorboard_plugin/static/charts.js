@@ -254,7 +254,8 @@ export class Plot {
       const isKnown = side.knows(name);
       // Shares of no heat are a matter of definition.
       const isCold = isKnown && group === FOCUS && side.isCold(index, probe);
-      setText(node, i && !isKnown ? "not measured" : isCold ? "no heat" : text(value));
+      const isLacking = i && !side.evolution.knows(name);
+      setText(node, isLacking ? "not measured" : isCold ? "no heat" : text(value));
       // A measure need not be taken in every pass.
       const step = `of step ${whole(side.evolution.numbers[index])}`;
       const isOld = index !== side.index;

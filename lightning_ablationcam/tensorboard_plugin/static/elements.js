@@ -170,8 +170,17 @@ export function setOptions(select, entries, chosen) {
     );
   }
   if (select.value !== chosen) select.value = chosen;
-  // What is chosen may not fit; a title that says more than that stays.
-  const text = shorten(entries.find(([value]) => value === chosen)?.[1] ?? "", 500);
+  tellChosen(select, entries.find(([value]) => value === chosen)?.[1] ?? "");
+}
+
+/**
+ * Say what is chosen, which may not fit; a title that says more than that stays.
+ *
+ * @param {HTMLSelectElement} select
+ * @param {string} chosen In words.
+ */
+export function tellChosen(select, chosen) {
+  const text = shorten(chosen, 500);
   if (select.title !== text && (!select.title || select.title === select.dataset.told)) {
     select.title = text;
     select.dataset.told = text;

@@ -117,7 +117,8 @@ function mapOf(scene, side, probe) {
   if (!isRecorded) return `${roleOf(scene, side)}: not recorded at this step`;
   // Layers are asked about the same class.
   const words = [roleOf(scene, side), isOfClass(role) ? explainedBy(side, probe) : ""];
-  return words.filter(Boolean).join(": ");
+  const isCold = side.at("maxima", probe) === 0 && !(scene.signed && side.at("against", probe));
+  return words.filter(Boolean).join(": ") + (isCold ? ", no heat" : "");
 }
 
 /**

@@ -7,7 +7,7 @@ import { comparedWith, fullDifference } from "./differences.js";
 import { el } from "./elements.js";
 import { measureFields } from "./fields.js";
 import { Legend } from "./legend.js";
-import { ALL_LOOKS } from "./looks.js";
+import { ALL_LOOKS, SIDE_BY_SIDE } from "./looks.js";
 import { panesOf, panesOnCard } from "./panes.js";
 import { shownOf } from "./stage.js";
 import { PLUGIN } from "./state.js";
@@ -126,12 +126,23 @@ function lineOfSide(side, probe, before) {
  * @param {number} probe
  * @returns {TextLine[]}
  */
-function linesBelow({ a, b }, probe) {
-  const sides = b ? [a, b] : [a];
+function linesBelow(scene, probe) {
+  const { a, sides } = scene;
   return [
     { text: a.evolution.names[probe], ink: INK, bold: true },
-    ...sides.map((side, i) => lineOfSide(side, probe, b ? `${"AB"[i]}: ` : "")),
+    ...sides.map((side, place) => lineOfSide(side, probe, beforeSide(scene, place))),
   ];
+}
+
+/**
+ * By what a side is told from the others.
+ *
+ * @param {Scene} scene
+ * @param {number} place Among all sides.
+ */
+function beforeSide({ b, sides, others }, place) {
+  if (b && place < 2) return `${"AB"[place]}: `;
+  return others.length ? `${shorten(sides[place].evolution.run || ".")}: ` : "";
 }
 
 /**
@@ -139,12 +150,15 @@ function linesBelow({ a, b }, probe) {
  *
  * @param {Scene} scene
  */
-function captionOfScene({ a, b, role }) {
+function captionOfScene(scene) {
+  const { a, b, role, sides } = scene;
   const { layer, score } = a.evolution;
   const called = (/** @type {Side} */ { evolution: { run, tag }, entry }) =>
     `run ${shorten(run || ".")}${tag === PLUGIN ? "" : ` (${shorten(tag)})`}, ` +
     `step ${whole(entry.step)}, epoch ${entry.epoch}`;
-  const shown = b ? `A: ${called(a)}; B: ${called(b)}` : called(a);
+  const letter = (/** @type {number} */ place) =>
+    b && place < 2 ? beforeSide(scene, place) : "";
+  const shown = sides.map((side, place) => letter(place) + called(side)).join("; ");
   const of = role ? `, map of: ${role}` : "";
   return `Ablation-CAM, layer ${shorten(layer)}, score: ${shorten(score)}${of}; ${shown}`;
 }
@@ -155,16 +169,22 @@ function captionOfScene({ a, b, role }) {
  * @param {Scene} scene
  * @param {number} probe
  * @param {boolean} large
- * @returns {Shown[]}
+ * @returns {{shown: Shown[], across: number}} In their order, and how many of them make a row.
  */
 export function picturesOf(scene, probe, large) {
-  if (!large)
-    return panesOnCard(scene, probe)
-      .flat()
-      .map((pane) => ({ pane, look: "overlay", caption: pane.brief.replaceAll("\n", " · ") }));
+  if (!large) {
+    const rows = panesOnCard(scene, probe);
+    const shown = rows.flat().map((pane) => {
+      return { pane, look: "overlay", caption: pane.brief.replaceAll("\n", " · ") };
+    });
+    return { shown, across: rows[0].length };
+  }
   const { look, wipe } = scene.state;
   const wipes = wipe !== "" && look !== ALL_LOOKS && !scene.roles.length;
-  return shownOf(panesOf(scene, probe).flat(), look, wipes ? Number(wipe) / 100 : null);
+  const rows = panesOf(scene, probe);
+  const shown = shownOf(rows.flat(), look, wipes ? Number(wipe) / 100 : null);
+  const across = look === ALL_LOOKS ? SIDE_BY_SIDE.length : rows[0].length;
+  return { shown, across: Math.min(across, shown.length) };
 }
 
 export class Poster {
@@ -183,8 +203,11 @@ export class Poster {
     this.maps = new Legend();
     this.differences = new Legend();
     const { probes, columns, size } = layout;
-    const panes = Math.max(...probes.map((probe) => this.picturesOf(scene, probe).length));
-    this.width = panes * size + (panes - 1) * BETWEEN * this.unit;
+    const all = probes.map((probe) => this.picturesOf(scene, probe));
+    const across = Math.max(...all.map((one) => one.across));
+    /** Rows of pictures of a probe. */
+    this.down = Math.max(...all.map((one) => Math.ceil(one.shown.length / one.across)));
+    this.width = across * size + (across - 1) * BETWEEN * this.unit;
     this.columns = Math.min(columns, probes.length);
     /** That of all columns, the legend and the caption. */
     this.inner = 0;
@@ -193,9 +216,9 @@ export class Poster {
       const here = probes.slice(row * this.columns, (row + 1) * this.columns);
       return { probes: here, height: Math.max(...here.map((probe) => this.heightOf(scene, probe))) };
     });
-    // On a card the place of a picture may say enough.
-    this.isCaptioned = this.picturesOf(scene, probes[0]).some(({ caption }) => caption !== "");
-    this.lines = linesBelow(scene, probes[0]).length + (this.isCaptioned ? 1 : 0);
+    /** How many lines the captions of pictures have: none where their place says enough. */
+    this.captions = 0;
+    this.lines = linesBelow(scene, probes[0]).length;
     this.measure(scene);
   }
 
@@ -221,7 +244,7 @@ export class Poster {
   heightOf(scene, probe) {
     const picture = scene.pictures.get(scene.a.evolution, probe);
     if (!picture) return this.layout.size;
-    const [{ pane, look }] = this.picturesOf(scene, probe);
+    const [{ pane, look }] = this.picturesOf(scene, probe).shown;
     pane.draw(this.pane, picture, this.layout.size, { look, view: this.layout.view });
     return this.pane.height;
   }
@@ -237,16 +260,38 @@ export class Poster {
     // The legend is never cut: it would say something else.
     const legends = this.legendsOf(scene);
     this.inner = Math.max(inner, ...legends.map((legend) => this.drawLegend(legend, 0, 0)));
-    const { length } = scene.a.evolution;
-    const captions = [scene, scene.at(length - 1)].map(
-      (one) => this.captionLines(one).length,
+    const then = [scene, scene.at(scene.a.evolution.length - 1)];
+    const caption = Math.max(...then.map((one) => this.captionLines(one).length));
+    const captions = then.flatMap((one) =>
+      this.layout.probes.flatMap((probe) =>
+        this.picturesOf(one, probe).shown.map((shown) => this.captionOf(shown).length),
+      ),
     );
-    const caption = Math.max(...captions);
-    const rows = this.rows.reduce((sum, { height }) => sum + height, 0);
-    const below = this.rows.length * (this.lines * this.px(LINE) + this.px(BELOW) + gap);
+    this.captions = Math.max(...captions);
+    const rows = this.rows.reduce((sum, { height }) => sum + this.down * this.stepDown(height), 0);
+    const below = this.rows.length * (this.lines * this.px(LINE) + gap);
     const foot = caption * this.px(LINE) + legends.length * this.px(LEGEND);
     this.canvas.width = Math.ceil(this.inner + 2 * this.px(MARGIN));
     this.canvas.height = Math.ceil(rows + below + foot + this.px(MARGIN));
+  }
+
+  /**
+   * How far below a picture the next one begins.
+   *
+   * @param {number} height
+   */
+  stepDown(height) {
+    return height + this.px(BELOW) + this.captions * this.px(LINE);
+  }
+
+  /**
+   * What stands below a picture, in lines.
+   *
+   * @param {Shown} shown
+   */
+  captionOf({ caption }) {
+    this.font(false);
+    return caption ? wrapped(this.context, caption, this.layout.size) : [];
   }
 
   /**
@@ -286,7 +331,7 @@ export class Poster {
         const x = margin + column * (this.width + this.px(GAP));
         this.drawProbe(scene, probe, x, y, height);
       });
-      y += height + this.px(BELOW) + this.lines * this.px(LINE) + this.px(GAP);
+      y += this.down * this.stepDown(height) + this.lines * this.px(LINE) + this.px(GAP);
     }
     this.drawFoot(scene, margin, y);
     return canvas;
@@ -302,13 +347,18 @@ export class Poster {
   drawProbe(scene, probe, x, top, height) {
     const { size } = this.layout;
     const picture = scene.pictures.get(scene.a.evolution, probe);
-    let y = top + height + this.px(BELOW);
-    this.picturesOf(scene, probe).forEach((shown, i) => {
-      const left = x + i * (size + this.px(BETWEEN));
-      if (picture && !shown.pane.missing) this.drawPicture(shown, picture, left, top);
-      if (this.isCaptioned) this.write({ text: shown.caption, ink: SOFT }, left, y, size);
+    const { shown, across } = this.picturesOf(scene, probe);
+    shown.forEach((one, i) => {
+      const left = x + (i % across) * (size + this.px(BETWEEN));
+      const above = top + Math.floor(i / across) * this.stepDown(height);
+      if (picture && !one.pane.missing) this.drawPicture(one, picture, left, above);
+      // A later step may have more to say than there was room for.
+      this.captionOf(one).slice(0, this.captions).forEach((text, line) => {
+        const y = above + height + this.px(BELOW) + line * this.px(LINE);
+        this.write({ text, ink: SOFT }, left, y, size);
+      });
     });
-    if (this.isCaptioned) y += this.px(LINE);
+    let y = top + this.down * this.stepDown(height);
     for (const line of linesBelow(scene, probe)) {
       this.write(line, x, y, this.width);
       y += this.px(LINE);

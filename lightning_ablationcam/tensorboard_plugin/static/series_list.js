@@ -2,7 +2,7 @@
  * The list of runs: those that TensorBoard's own selection lets through, by folder where they are many.
  */
 
-import { el } from "./elements.js";
+import { el, tellChosen } from "./elements.js";
 import { PLUGIN } from "./state.js";
 import { shorten } from "./text.js";
 
@@ -116,7 +116,7 @@ export function setSeries(select, series, hidden, chosen) {
     const labels = seriesOptions(series).map(([, text]) => text);
     const option = (/** @type {number} */ place) => {
       const label = labels[place];
-      return el("option", { value: String(place), textContent: shorten(label), title: shorten(label, 500) });
+      return el("option", { value: String(place), textContent: shorten(label), title: label });
     };
     const groups = seriesByFolder(series).flatMap(([folder, places]) => {
       const options = places.map(option);
@@ -128,7 +128,5 @@ export function setSeries(select, series, hidden, chosen) {
     select.replaceChildren(...groups);
   }
   if (select.value !== chosen) select.value = chosen;
-  // What is chosen may not fit.
-  const title = select.selectedOptions[0]?.title ?? "";
-  if (select.title !== title) select.title = title;
+  tellChosen(select, seriesOptions(series)[Number(chosen)]?.[1] ?? "");
 }

@@ -4,9 +4,14 @@
  */
 
 import { measureFields, scoreLabel } from "./fields.js";
-import { Side, driftFrom } from "./scene.js";
+import { roleName } from "./roles.js";
+import { driftFrom } from "./scene.js";
 
-/** @import { Scene } from "./scene.js" */
+/** @import { Evolution } from "./data.js" */
+/** @import { Scene, Side } from "./scene.js" */
+
+/** How far a map is from A's, at the steps that are shown. */
+const DRIFT_FROM_A = "Drift from A";
 
 /**
  * A cell as it is copied: numbers in full, what is not known empty.
@@ -21,12 +26,12 @@ import { Side, driftFrom } from "./scene.js";
  */
 
 /**
- * The sides that are shown.
+ * The sides that are shown, each with every map that stands beside the others.
  *
  * @param {Scene} scene
  */
-function sidesOf({ a, b }) {
-  return b ? [a, b] : [a];
+function sidesIn({ sides, roles }) {
+  return sides.flatMap((side) => (roles.length ? roles.map((role) => side.of(role)) : [side]));
 }
 
 /**
@@ -78,9 +83,9 @@ function predictionColumns({ a: { evolution } }) {
  * @returns {Column[]}
  */
 function columnsOf(scene) {
-  const { a, b } = scene;
+  const { a, sides, roles } = scene;
   const fields = new Map(
-    sidesOf(scene).flatMap(({ evolution }) =>
+    sidesIn(scene).flatMap(({ evolution }) =>
       measureFields(evolution).map(({ name, label }) => [name, label]),
     ),
   );
@@ -89,16 +94,23 @@ function columnsOf(scene) {
     title: label,
     cell: (side, probe) => side.at(name, probe),
   }));
-  if (b)
+  if (sides.length > 1)
     measures.push({
-      title: "Drift A to B",
-      cell: (side, probe) => (side.evolution === b.evolution ? driftFrom(a, side, probe) : null),
+      title: DRIFT_FROM_A,
+      cell: (side, probe) => {
+        const first = roles.length ? a.of(side.evolution.role) : a;
+        const isA = side.evolution === first.evolution && side.index === first.index;
+        return isA ? null : driftFrom(first, side, probe);
+      },
     });
   return [
     { title: "Run", cell: ({ evolution }) => evolution.run },
     { title: "Step", cell: ({ entry }) => entry.step },
     { title: "Epoch", cell: ({ entry }) => entry.epoch },
     { title: "Probe", cell: (_, probe) => a.evolution.probes[probe].name },
+    ...(roles.length || a.evolution.role
+      ? [{ title: "Map", cell: (/** @type {Side} */ { evolution }) => roleName(evolution.role) }]
+      : []),
     { title: "Label", cell: (_, probe) => a.evolution.labelOf(probe) },
     ...predictionColumns(scene),
     { title: scoreLabel(a.evolution), cell: (side, probe) => side.at("scores", probe) },
@@ -132,7 +144,7 @@ function separated(rows) {
 export function tableOfProbes(scene) {
   const columns = columnsOf(scene);
   const rows = scene.order.flatMap((probe) =>
-    sidesOf(scene).map((side) => columns.map(({ cell }) => cell(side, probe))),
+    sidesIn(scene).map((side) => columns.map(({ cell }) => cell(side, probe))),
   );
   return separated([columns.map(({ title }) => title), ...rows]);
 }
@@ -144,15 +156,18 @@ export function tableOfProbes(scene) {
  * @param {number} probe
  */
 export function tableOfSteps(scene, probe) {
-  const { a, b } = scene;
   // Of one run there are no two tables, and nothing that is between two steps belongs to all.
-  const columns = columnsOf(scene).filter(({ title }) => title !== "Drift A to B");
-  const sides = b && b.evolution !== a.evolution ? [a, b] : [a];
-  const rows = sides.flatMap(({ evolution }) =>
-    evolution.steps.map((_, index) => {
-      const side = new Side(evolution, index, evolution === a.evolution ? null : a.evolution);
-      return columns.map(({ cell }) => cell(side, probe));
-    }),
-  );
+  const columns = columnsOf(scene).filter(({ title }) => title !== DRIFT_FROM_A);
+  /** @type {Set<Evolution>} */
+  const seen = new Set();
+  const rows = sidesIn(scene).flatMap((side) => {
+    const { evolution } = side;
+    if (seen.has(evolution)) return [];
+    seen.add(evolution);
+    return evolution.steps.map((_, index) => {
+      const then = side.moved(index);
+      return columns.map(({ cell }) => cell(then, probe));
+    });
+  });
   return separated([columns.map(({ title }) => title), ...rows]);
 }

@@ -171,7 +171,7 @@ export class TakeAway {
     const large = probe !== null;
     if (!large && !order.length) return null;
     const { probes, columns } = large ? { probes: [probe], columns: 1 } : this.inSight(scene);
-    const across = Math.min(columns, probes.length) * picturesOf(scene, probes[0], large).length;
+    const across = Math.min(columns, probes.length) * picturesOf(scene, probes[0], large).across;
     const view = large ? this.look() : WHOLE;
     const size = across > MANY ? COARSE : FINE;
     const fits = Math.max(SMALLEST, Math.floor(widest / across) - 16);
@@ -184,8 +184,9 @@ export class TakeAway {
    * @param {Scene} scene
    * @param {string} steps
    */
-  nameOf({ a, b, probe }, steps) {
-    const runs = b && b.evolution.run !== a.evolution.run ? `-vs-${b.evolution.run || "."}` : "";
+  nameOf({ a, sides, probe }, steps) {
+    const others = sides.filter(({ evolution: { run } }) => run !== a.evolution.run);
+    const runs = others.map(({ evolution: { run } }) => `-vs-${run || "."}`).join("");
     const of = probe === null ? [] : [a.evolution.probes[probe].name];
     return fileName((a.evolution.run || "run") + runs, steps, ...of);
   }
