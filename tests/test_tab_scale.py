@@ -251,7 +251,8 @@ def test_maps_on_their_way_are_drawn_when_they_come(browser):
                 route.continue_()
 
         page.route("**/maps?*", hold)
-        show(page, url)
+        # B, of the same run, stays at the newest step.
+        show(page, url, "compare=side&bstep=newest")
         newest = pixels(card(page, 0))
         expect(card(page, 0)).not_to_have_class("waiting")
         page.wait_for_timeout(100)
@@ -274,5 +275,5 @@ def test_maps_on_their_way_are_drawn_when_they_come(browser):
         page.wait_for_load_state("networkidle")
         pieces = [asked for asked in tab.asked if "maps?" in asked]
         assert len(pieces) == 3
-        show(page, url, "step=24")
+        show(page, url, "compare=side&bstep=newest&step=24")
         np.testing.assert_array_equal(pixels(card(page, 0)), first)
