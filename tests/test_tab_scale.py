@@ -232,8 +232,8 @@ def test_a_longer_run_keeps_what_it_has_chosen(tmp_path, browser):
             np.testing.assert_array_equal(pixels(card(other, 0)), here)
 
 
-LONG, MANY = 400, 64
-"""Steps and probes of a run whose maps come in three pieces."""
+LONG, MANY = 600, 64
+"""Steps and probes of a run whose maps come in four pieces."""
 
 
 @needs_browser
@@ -274,6 +274,6 @@ def test_maps_on_their_way_are_drawn_when_they_come(browser):
         page.unroute("**/maps?*")
         page.wait_for_load_state("networkidle")
         pieces = [asked for asked in tab.asked if "maps?" in asked]
-        assert len(pieces) == 3
+        assert len(pieces) == 4
         show(page, url, "compare=side&bstep=newest&step=24")
         np.testing.assert_array_equal(pixels(card(page, 0)), first)
