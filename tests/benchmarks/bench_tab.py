@@ -100,13 +100,21 @@ def visited(browser: Browser, url: str) -> tuple[Visit, Page, Wire]:
     return Visit(ready, ready - served / 1000, first, frames, large), page, wire
 
 
+def wait_until_quiet(page: Page, wire: Wire) -> None:
+    """Wait until nothing comes any more: maps that are not on show come in the background."""
+    before = -1
+    while before != wire.total:
+        before = wire.total
+        page.wait_for_timeout(1500)
+
+
 def asked_again(page: Page, wire: Wire) -> int:
     """Bytes of one look for news: what a poll, or TensorBoard's reload button, brings about."""
+    wait_until_quiet(page, wire)
     before = wire.total
     with page.expect_response(lambda response: "/data?" in response.url):
         page.evaluate("location.hash = location.hash === '#speed=2' ? '#speed=8' : '#speed=2'")
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(500)
+    wait_until_quiet(page, wire)
     return wire.total - before
 
 
