@@ -70,7 +70,14 @@ def show(page, url, state=""):
     here, _, now = page.url.partition("#")
     if here == url and now != state:
         page.evaluate(
-            "state => { delete document.documentElement.dataset.ready; location.hash = state; }",
+            """state => new Promise((done) => {
+              // The page's own listener comes first, and begins to load.
+              addEventListener("hashchange", () => {
+                delete document.documentElement.dataset.ready;
+                done();
+              }, { once: true });
+              location.hash = state;
+            })""",
             state,
         )
     else:

@@ -367,6 +367,8 @@ export class Page {
 
   /** Outside checks, and people with a stopwatch, wait for this. */
   ready() {
+    // What is shown until then is of the state before.
+    if (this.session.loading) return;
     document.documentElement.dataset.ready = "1";
   }
 }

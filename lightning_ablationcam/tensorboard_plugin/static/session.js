@@ -70,6 +70,8 @@ export class Session {
     this.stays = false;
     this.gathering = false;
     this.playing = false;
+    /** Whether what the state names is being loaded. */
+    this.loading = false;
     /** Whether loading has come to an end once, be it a bad one. */
     this.loaded = false;
     /** @type {Absence} */
@@ -144,6 +146,7 @@ export class Session {
   /** Load what the state names. */
   async load() {
     const ticket = ++this.ticket;
+    this.loading = true;
     try {
       const { series, message } = await this.source.list();
       const selected = selectedSeries(series, this.address.host);
@@ -169,6 +172,7 @@ export class Session {
       if (ticket !== this.ticket) return;
       this.complain(error);
     }
+    this.loading = false;
     this.loaded = true;
     this.changed();
   }
