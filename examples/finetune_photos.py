@@ -98,8 +98,10 @@ class Views(Dataset):
         return len(self.images) * self.each
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if index >= len(self):
+            raise IndexError(index)
         label = index % len(self.images)
-        return (self.view(self.images[label]) - MEAN) / STD, label % len(NAMES)
+        return (self.view(self.images[label]) - MEAN) / STD, label
 
 
 class Classifier(LightningModule):
@@ -176,8 +178,8 @@ def train(trained: str, epochs: int, seed: int, logdir: Path, photos: Photos) ->
         enable_progress_bar=False,
     )
     network = Classifier(trained)
-    train_set, views = Views(photos.images, VIEWS), Views(photos.images, 2)
-    val_set = [views[index] for index in range(len(views))]  # the same in every epoch
+    train_set = Views(photos.images, VIEWS)
+    val_set = list(Views(photos.images, 2))  # the same in every epoch
     loaders = DataLoader(train_set, batch_size=12, shuffle=True), DataLoader(val_set, batch_size=12)
     trainer.fit(network, *loaders)
     return network

@@ -103,7 +103,7 @@ def test_noise_is_the_same_for_all_images_and_layouts():
     assert replaced[0].flatten(1).var(dim=1).min() > 0
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(order=st.permutations(range(4)), budget=st.integers(1, 400_000))
 def test_batches_chunks_and_order_do_not_change_noise(order, budget):
     model, x = seeded(Skip()), images(4)

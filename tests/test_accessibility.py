@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.browser import needs_browser, opened, show
 from tests.tab_page import Tab, an_alarm, evolution, measured, served
 
-axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+if os.environ.get("REQUIRE_BROWSER") == "1":
+    from axe_playwright_python import sync_playwright as axe
+else:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 pytestmark = needs_browser
 
@@ -20,6 +25,7 @@ VIEWS = {
     "runs side by side": "runs=second",
     "changes": "changes=all&pins=1",
     "large": "probe=1",
+    "runs by steps": "probe=1&view=runs",
     "large, maps side by side": "probe=1&beside=roles&runs=second",
     "large, with changes": "probe=1&changes=flips",
     "large, compared": "probe=1&compare=side&bstep=first",

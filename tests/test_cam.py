@@ -152,7 +152,7 @@ def test_probability_keeps_its_digits_near_one():
     assert error[sure].max() < 1e-2
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     order=st.permutations(range(4)),
     budget=st.integers(1, 400_000),

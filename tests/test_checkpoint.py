@@ -223,7 +223,7 @@ nests = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(nests)
 def test_anything_else_is_refused(state):
     with pytest.raises(StateError):

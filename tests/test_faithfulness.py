@@ -149,7 +149,6 @@ def test_places_come_by_falling_heat_ties_row_by_row():
 
 
 @given(st.integers(1, 4), st.integers(1, 40))
-@settings(deadline=None)
 def test_ranks_and_counts(count, places):
     order = torch.stack([torch.randperm(places) for _ in range(count)])
     ranks = ranks_of(order)
@@ -347,7 +346,7 @@ def test_maps_that_are_all_broken_have_no_means():
 
 
 @given(st.integers(1, 5), st.integers(1, 300_000), st.integers(1, 70))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_batches_change_nothing_but_rounding(count, budget, steps):
     model, pictures, heatmaps = seeded(ConvBN()), images(count), random_maps(count, 4, 4)
     whole = faithfulness(model, pictures, heatmaps, steps=steps)

@@ -40,7 +40,7 @@ ALLOWED = {
     # Above nothing of ours, and needed by results, which can be drawn.
     "render": {"anyascii", "numpy", "PIL", "cmap"},
     "records": {"numpy"},
-    "tensorboard_plugin": {"tensorboard", "werkzeug", "numpy"},
+    "tensorboard_plugin": {"grpc", "numpy", "tensorboard", "werkzeug"},
 }
 # What TensorBoard imports to find out which plugins there are: it must not fail.
 LOADER = PACKAGE / "tensorboard_plugin" / "__init__.py"

@@ -184,6 +184,33 @@ def test_generators_of_every_device_in_use_come_back(monkeypatch):
     assert accelerator.states == {0: torch.tensor([1]), 1: torch.tensor([2])}
 
 
+def test_what_follows_the_setting_of_its_library_goes_on_following_it():
+    backends = torch.backends
+    if not hasattr(backends.cudnn, "conv"):
+        pytest.skip("before torch 2.9 there is no setting for a library")
+    conv = backends.cudnn.conv
+    found = backends.cudnn.fp32_precision
+    try:
+        for general in ("ieee", "tf32"):
+            backends.fp32_precision = general
+            for own in ("tf32", "ieee"):
+                backends.cudnn.fp32_precision, conv.fp32_precision = own, "none"
+                with isolated(nn.Linear(1, 1)):
+                    assert conv.fp32_precision == "ieee"
+                    with reduced_precision():
+                        assert conv.fp32_precision == "tf32"
+                    assert conv.fp32_precision == "ieee"
+                assert conv.fp32_precision == own
+                # One of its own that is as that of all stays its own.
+                conv.fp32_precision = "tf32"
+                with isolated(nn.Linear(1, 1)):
+                    assert conv.fp32_precision == "ieee"
+                assert conv.fp32_precision == "tf32"
+    finally:
+        backends.fp32_precision, conv.fp32_precision = "none", "none"
+        backends.cudnn.fp32_precision = found
+
+
 def test_a_model_on_no_device_at_all():
     with isolated(nn.Linear(1, 1, device="meta")):
         pass

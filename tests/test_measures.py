@@ -64,7 +64,6 @@ def test_drift_is_one_minus_the_cosine():
     np.testing.assert_allclose(drift(before, after), 1 - cosine, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(st.floats(1e-30, 1e30), st.integers(0, 100))
 def test_drift_does_not_see_how_hot_a_map_is(factor, seed):
     maps = random_maps(seed=seed)
@@ -103,7 +102,6 @@ def test_concentration_counts_a_part_of_the_last_position():
     np.testing.assert_allclose(concentration(maps), expected)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 30), st.floats(1e-30, 1e30))
 def test_concentration_of_even_heat_is_a_tenth(side, factor):
     even = torch.full((1, side, side), factor)
@@ -540,7 +538,7 @@ def test_the_measures_of_heat_are_all_tested_here():
     assert tested == {name for name, home in measures._HOMES.items() if home in ("change", "focus")}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(1, 6), min_size=1, max_size=3),
     st.sampled_from([1.0, 1e38, 1e-38, 1e-45]),

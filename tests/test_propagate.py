@@ -349,7 +349,7 @@ HEADS = {
 }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     blocks=st.lists(st.sampled_from(sorted(KEEPING)), max_size=6),
     head=st.sampled_from(sorted(HEADS)),

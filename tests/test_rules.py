@@ -23,7 +23,7 @@ from lightning_ablationcam.network.targets import Target
 SIZES = st.lists(st.sampled_from([1, 2, 3, 4]), min_size=1, max_size=4)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(old=SIZES, new=SIZES, data=st.data())
 def test_reshaping_what_broadcasts_equals_reshaping_what_is_written_out(old, new, data):
     total = torch.Size(old).numel()

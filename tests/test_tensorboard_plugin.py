@@ -9,14 +9,22 @@ from dataclasses import replace
 from types import SimpleNamespace
 from urllib.parse import urlencode
 
+import grpc
 import numpy as np
 import pytest
 from tensorboard.compat.proto import summary_pb2, types_pb2
+from tensorboard.util import tensor_util
 
 from lightning_ablationcam.outputs.tensorboard import summary_value
 from lightning_ablationcam.records import format as records
+from lightning_ablationcam.records import series as series_room
 from lightning_ablationcam.records.format import encode_heat, encode_probes
-from lightning_ablationcam.records.series import MAX_STEPS, Stamped, assemble
+from lightning_ablationcam.records.series import (
+    MAX_STEPS,
+    NothingToShowError,
+    Stamped,
+    assemble,
+)
 from lightning_ablationcam.render import encode_png
 from lightning_ablationcam.tensorboard_plugin import Loader, packed, reading
 from lightning_ablationcam.tensorboard_plugin.page import CONTENT_TYPES, read_file
@@ -576,6 +584,78 @@ def test_more_than_fits_is_not_read_at_once(monkeypatch):
     )
 
 
+def test_a_resumed_run_that_is_too_large_shows_its_new_passes(monkeypatch):
+    size = sum(map(len, encode_heat(heat())))
+    monkeypatch.setattr(reading, "MAX_BYTES", 20 * size)
+    provider = provided(30)
+    source = reading.Source(provider, None, "")
+    before = reading.read_again(source, "run", TAG, {})
+    # From step 10 on once more, and later than all that was read.
+    again = [datum(step, encode_heat(heat()), wall_time=9.0) for step in range(10, 20)]
+    provider.tensors[f"{TAG}/heat"] = [*provider.tensors[f"{TAG}/heat"][:10], *again]
+    after = reading.read_again(source, "run", TAG, before.records).series
+    assert [entry.step for entry in after.steps][-10:] == list(range(10, 20))
+    assert {entry.wall_time for entry in after.steps if entry.step >= 10} == {9.0}
+
+
+def test_what_is_read_of_a_random_choice_stays_what_it_is_said_to_be(monkeypatch):
+    size = sum(map(len, encode_heat(heat())))
+    monkeypatch.setattr(reading, "MAX_BYTES", 20 * size)
+    monkeypatch.setattr(reading, "MAX_STEPS", 8)
+    monkeypatch.setattr(series_room, "MAX_STEPS", 8)
+    source = reading.Source(provided(50), None, "")
+    before = reading.read_again(source, "run", TAG, {})
+    after = reading.read_again(source, "run", TAG, before.records)
+    for kept in (before, after):
+        assert not any("every" in note for note in kept.series.notes)
+        assert kept.series.total_steps == len(kept.series.steps)
+    assert [one.step for one in after.series.steps] == [one.step for one in before.series.steps]
+
+
+class Limited:
+    """The server behind the fast loader; it sends at most so many records at once."""
+
+    def __init__(self, records, most):
+        self.records, self.most, self.asked = records, most, []
+
+    def ReadTensors(self, request):  # noqa: N802
+        count = request.downsample.num_points
+        self.asked.append(count)
+        (tag,) = request.run_tag_filter.tags.names
+        found = self.records[tag][-count:]
+        if len(found) > self.most:
+            error = grpc.RpcError()
+            error.code = lambda: grpc.StatusCode.RESOURCE_EXHAUSTED
+            raise error
+        data = SimpleNamespace(
+            step=[step for step, _ in found],
+            wall_time=[1.0] * len(found),
+            value=[tensor_util.make_tensor_proto(strings) for _, strings in found],
+        )
+        return SimpleNamespace(runs=[SimpleNamespace(tags=[SimpleNamespace(data=data)])])
+
+
+def limited(most):
+    records = {
+        f"{TAG}/probes": [(0, encode_probes(probes()))],
+        f"{TAG}/heat": [(step, encode_heat(heat())) for step in range(40)],
+    }
+    return SimpleNamespace(_stub=Limited(records, most))
+
+
+def test_where_older_records_are_larger_than_the_newest_fewer_are_read():
+    provider = limited(most=20)
+    series = read(provider)
+    assert [entry.step for entry in series.steps] == list(range(24, 40))
+    assert provider._stub.asked[-1] == 16
+    assert "too large to be read at once: 16 of its steps" in series.notes[0]
+
+
+def test_a_record_that_cannot_be_sent_is_an_error_with_a_reason():
+    with pytest.raises(NothingToShowError, match="cannot send a single record of run 'run'"):
+        read(limited(most=0))
+
+
 def test_a_long_series_is_thinned_and_never_asked_for_with_0():
     provider = provided(MAX_STEPS + 500)
     series = read(provider)
@@ -607,10 +687,13 @@ def series_of(count):
     )
 
 
+KEYED = {(0, 1.0, 700): Stamped(0, 1.0, heat()), (1, 2.0, 800): Stamped(1, 2.0, heat())}
+
+
 def test_few_series_are_kept_in_memory():
     recent = RecentSeries()
     for index in range(MAX_SERIES + 1):
-        recent.keep(("", str(index), "t"), Kept(series_of(1)))
+        recent.keep(("", str(index), "t"), Kept(series_of(1), {}))
         recent.get(("", "0", "t"))
     kept = [recent.get(("", str(index), "t")) is not None for index in range(MAX_SERIES + 1)]
     assert kept == [True, False, *[True] * (MAX_SERIES - 1)]
@@ -619,6 +702,6 @@ def test_few_series_are_kept_in_memory():
 def test_few_bytes_are_kept_in_memory_but_always_the_newest_series():
     recent = RecentSeries(most_bytes=1)
     for name in ("a", "b"):
-        recent.keep(("", name, "t"), Kept(series_of(2)))
+        recent.keep(("", name, "t"), Kept(series_of(2), KEYED))
     assert recent.get(("", "a", "t")) is None
     assert recent.get(("", "b", "t")) is not None

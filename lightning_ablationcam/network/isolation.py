@@ -217,9 +217,10 @@ def _float32_as(precision: str, backends: Iterable[Any]) -> Iterator[None]:
         yield
     finally:
         for backend, before in found:
-            # A backend that follows the global setting goes on following it.
-            follows = before == getattr(torch.backends, "fp32_precision", None)
-            backend.fp32_precision = "none" if follows else before
+            # A backend that follows the setting of others goes on following it.
+            backend.fp32_precision = "none"
+            if backend.fp32_precision != before:
+                backend.fp32_precision = before
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,30 @@ _ALIGNED = 8
 _NUMBERS = ("maxima", "scores", "probabilities", "against_maxima")
 
 
-class Numbers(Sequence[float | None]):
+_T = TypeVar("_T")
+
+
+class _Compact(Sequence[_T]):
+    """Equal to the tuple that it stands for, which its iteration makes anew."""
+
+    __slots__ = ()
+
+    @overload
+    def __getitem__(self, index: int) -> _T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[_T, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> _T | tuple[_T, ...]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Numbers(_Compact[float | None]):
     """What a tuple of numbers was, as float32; None where one is not known.
 
     Args:
@@ -54,22 +77,8 @@ class Numbers(Sequence[float | None]):
     def __iter__(self) -> Iterator[float | None]:
         return (None if value != value else value for value in self.array.tolist())
 
-    @overload
-    def __getitem__(self, index: int) -> float | None: ...
 
-    @overload
-    def __getitem__(self, index: slice) -> tuple[float | None, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> float | tuple[float | None, ...] | None:
-        return tuple(self)[index]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Integers(Sequence[int]):
+class Integers(_Compact[int]):
     """What a tuple of whole numbers was, in as few bytes as hold them.
 
     Example:
@@ -88,20 +97,6 @@ class Integers(Sequence[int]):
     def __iter__(self) -> Iterator[int]:
         return map(int, self.array.tolist())
 
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[int, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
-        return tuple(self)[index]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
 
 def _narrowest(values: NDArray[np.int64]) -> NDArray[Any]:
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
@@ -111,7 +106,7 @@ def _narrowest(values: NDArray[np.int64]) -> NDArray[Any]:
     return values.astype(np.float64)
 
 
-class _Rows(Sequence[Any]):
+class _Rows(_Compact[Any]):
     """Rows of one length; each is what a tuple of numbers was."""
 
     __slots__ = ("flat", "width")
@@ -125,14 +120,6 @@ class _Rows(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         flat = tuple(self.flat)
         return (flat[at : at + self.width] for at in range(0, len(flat), self.width))
-
-    def __getitem__(self, index: Any) -> Any:
-        return tuple(self)[index]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def compact(record: HeatRecord) -> HeatRecord:
@@ -190,7 +177,10 @@ class Column:
 
 
 def columns_of(record: HeatRecord, roles: Sequence[str], measures: Sequence[str]) -> list[Column]:
-    """The numbers of a pass that the page gets, those of the widest type first.
+    """The numbers of a pass that the page gets.
+
+    Those of the widest type come first: the page reads an array where it stands, and an array has
+    to begin at a multiple of its numbers' size.
 
     Args:
         record: The pass.
@@ -211,8 +201,7 @@ def columns_of(record: HeatRecord, roles: Sequence[str], measures: Sequence[str]
         at = ("also", role)
         found += _of_explained(at, further)
         found += _columns({(*at, "error"): further.error}, Numbers)
-    order = list(_TYPES)
-    return sorted(found, key=lambda column: order.index(column.kind))
+    return sorted(found, key=lambda column: column.array.itemsize, reverse=True)
 
 
 def _of_explained(at: tuple[str, ...], explained: HeatRecord | FurtherRecord) -> list[Column]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -377,7 +376,7 @@ def page_news(
     """
     known = list(keys)
     first = series.known(known)
-    regions, layouts = _Regions(), dict[str, int]()
+    regions, layouts = _Regions(), dict[Any, int]()
     steps: list[dict[str, Any]] = []
     kept = 0
     for i, stamped in enumerate(series.steps):
@@ -385,15 +384,14 @@ def page_news(
         if i < first:
             kept = len(regions.listed)
             continue
-        layout = [column.layout for column in series.columns(stamped)]
-        text = json.dumps(layout, separators=(",", ":"))
-        rest["layout"] = layouts.setdefault(text, len(layouts))
+        layout = tuple(column.layout for column in series.columns(stamped))
+        rest["layout"] = layouts.setdefault(layout, len(layouts))
         steps.append(rest)
     return {
         **({} if series.same(known) else _about(series, pictures)),
         "first": first,
         "steps": steps,
-        "layouts": [json.loads(text) for text in layouts],
+        "layouts": list(layouts),
         "regions": regions.listed[kept:],
         "first_region": kept,
         "total_steps": series.total_steps,

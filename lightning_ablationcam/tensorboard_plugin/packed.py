@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
+import grpc
 from tensorboard.compat.proto import types_pb2
 from tensorboard.data.proto import data_provider_pb2
 from tensorboard.data.provider import RunTagFilter
@@ -31,21 +31,15 @@ class Packed:
     Attributes:
         step: ``trainer.global_step``.
         wall_time: When it was written.
-        tensor: A ``TensorProto``, or the array that a provider of an unknown kind made from it.
+        tensor: A ``TensorProto``, or the array that a provider of an unknown kind made from it;
+            None for a record that was read before.
+        nbytes: The size of the record as it is stored.
     """
 
     step: int
     wall_time: float
     tensor: Any
-
-    @cached_property
-    def nbytes(self) -> int:
-        """The size of the record as it is stored."""
-        if hasattr(self.tensor, "ByteSize"):
-            return int(self.tensor.ByteSize())
-        if self.tensor.dtype == object:
-            return sum(map(len, self.tensor.flat))
-        return int(self.tensor.nbytes)
+    nbytes: int
 
     def strings(self) -> list[bytes]:
         """The strings of the record.
@@ -63,12 +57,8 @@ class Packed:
         return strings
 
 
-class Remembered(Packed):
-    """A record that was read before, of which only its key is here."""
-
-    def __init__(self, step: int, wall_time: float, nbytes: int) -> None:
-        super().__init__(step, wall_time, None)
-        self.__dict__["nbytes"] = nbytes
+class TooMuchError(Exception):
+    """The server cannot send so many records at once."""
 
 
 def read_packed(
@@ -85,6 +75,7 @@ def read_packed(
         most: How many, at least 1.
 
     Raises:
+        TooMuchError: From the fast loader, which sends at most 256 MiB at once.
         KeyError: From the slow loader, while a tag is announced but has no value yet.
         ValueError: From a provider of an unknown kind, which unpacks tensors, if a tensor is not
             what it states; also TypeError and MemoryError.
@@ -94,7 +85,7 @@ def read_packed(
     if hasattr(multiplexer, "Tensors"):
         events = list(multiplexer.Tensors(run, tag)) if _is_ours(multiplexer, run, tag) else []
         chosen = (events[index] for index in evenly_chosen(len(events), most))
-        return [Packed(event.step, event.wall_time, event.tensor_proto) for event in chosen]
+        return [_packed(event.step, event.wall_time, event.tensor_proto) for event in chosen]
     stub = getattr(provider, "_stub", None)
     if hasattr(stub, "ReadTensors"):
         return _read_from_server(stub, experiment, run, tag, most)
@@ -106,7 +97,7 @@ def read_packed(
         run_tag_filter=RunTagFilter([run], [tag]),
     )
     data: Sequence[Any] = found.get(run, {}).get(tag, ())
-    return [Packed(datum.step, datum.wall_time, datum.numpy) for datum in data]
+    return [_packed(datum.step, datum.wall_time, datum.numpy) for datum in data]
 
 
 def _is_ours(multiplexer: Any, run: str, tag: str) -> bool:
@@ -121,14 +112,30 @@ def _read_from_server(stub: Any, experiment: str, run: str, tag: str, most: int)
     request.run_tag_filter.runs.names.append(run)
     request.run_tag_filter.tags.names.append(tag)
     request.downsample.num_points = most
+    try:
+        answer = stub.ReadTensors(request)
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+            raise
+        raise TooMuchError(f"{most} records of run {run!r}") from error
     return [
-        Packed(step, wall_time, tensor)
-        for of_run in stub.ReadTensors(request).runs
+        _packed(step, wall_time, tensor)
+        for of_run in answer.runs
         for of_tag in of_run.tags
         for step, wall_time, tensor in zip(
             of_tag.data.step, of_tag.data.wall_time, of_tag.data.value, strict=True
         )
     ]
+
+
+def _packed(step: int, wall_time: float, tensor: Any) -> Packed:
+    if hasattr(tensor, "ByteSize"):
+        size = int(tensor.ByteSize())
+    elif tensor.dtype == object:
+        size = sum(map(len, tensor.flat))
+    else:
+        size = int(tensor.nbytes)
+    return Packed(step, wall_time, tensor, size)
 
 
 def _strings_of_proto(tensor: Any) -> list[bytes]:

@@ -174,7 +174,7 @@ class AblationCAMPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return self._read(source, run, tag).series
 
     def _read(self, source: Source, run: str, tag: str) -> Kept:
-        """The series as it is now, which is kept; of what was kept nothing is decoded again."""
+        """The series as it is now, which is kept; no pass that was kept is decoded again."""
         place = (source.experiment, run, tag)
         recent = self._recent.get(place)
         try:

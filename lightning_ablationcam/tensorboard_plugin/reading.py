@@ -32,7 +32,7 @@ from lightning_ablationcam.records.series import (
     current,
     thinned,
 )
-from lightning_ablationcam.tensorboard_plugin.packed import Packed, Remembered, read_packed
+from lightning_ablationcam.tensorboard_plugin.packed import Packed, TooMuchError, read_packed
 from lightning_ablationcam.tensorboard_plugin.recent import Kept, Key
 
 MAX_BYTES = 240 * 2**20
@@ -40,6 +40,9 @@ MAX_BYTES = 240 * 2**20
 
 # More records than any series has, so that the provider leaves none out; 0 would ask for none.
 _ALL = 2**30
+
+# As many records as a series has at most for which it pays to ask again for half of them.
+_MANY = 2**14
 
 # More digits than any number has that is counted up; Python refuses to convert thousands of them.
 _DIGITS = re.compile("([0-9]{1,18})")
@@ -138,6 +141,8 @@ def read_again(
         raise NothingToShowError(
             " ".join([f"run {run!r} has no {what} under {tag!r} that can be read.", *notes])
         )
+    # Of a random choice it is not known how many there were.
+    total = None if sampled else total
     return Kept(assemble(run, tag, probes, heat, notes, total=total), records)
 
 
@@ -149,9 +154,12 @@ def _only_newer(
     packed: Sequence[Packed], known: Mapping[Key, Stamped[HeatRecord]]
 ) -> Sequence[Packed]:
     """What was chosen at random before, and what is newer, in place of another random choice."""
-    newest = max(step for step, _, _ in known)
-    before = [Remembered(*key) for key in known]
-    return [*before, *(datum for datum in packed if datum.step > newest)]
+    # A run that was resumed goes back to earlier steps; a clock may go back, too.
+    last_step = max(step for step, _, _ in known)
+    last_time = max(wall_time for _, wall_time, _ in known)
+    before = [Packed(step, wall_time, None, size) for step, wall_time, size in known]
+    newer = (one for one in packed if one.step > last_step or one.wall_time > last_time)
+    return [*before, *newer]
 
 
 def _chosen(packed: Sequence[Packed]) -> tuple[Sequence[Packed], int | None]:
@@ -206,8 +214,14 @@ def _all(source: Source, run: str, tag: str) -> tuple[Sequence[Packed], bool]:
     if not newest:
         raise NothingToShowError(f"run {run!r} has no Ablation-CAM data under {tag!r}")
     most = min(_ALL, max(2, MAX_BYTES // max(1, newest[-1].nbytes)))
-    data = _packed(source, run, tag, most)
-    return data, len(data) >= most
+    while True:
+        try:
+            data = _packed(source, run, tag, most)
+        except TooMuchError:
+            # Others are larger than the newest, as before all numbers of a run became NaN.
+            most = min(most, _MANY) // 2
+        else:
+            return data, len(data) >= most
 
 
 def _decoded(
@@ -238,6 +252,12 @@ def _packed(source: Source, run: str, tag: str, most: int) -> Sequence[Packed]:
             tag=tag,
             most=most,
         )
+    except TooMuchError as error:
+        if most > 1:
+            raise
+        raise NothingToShowError(
+            f"TensorBoard cannot send a single record of run {run!r} under {tag!r}"
+        ) from error
     # From a provider that unpacks, and then unpacks a whole series. KeyError: see _listed.
     except (KeyError, ValueError, TypeError, MemoryError) as error:
         raise NothingToShowError(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lightning_ablationcam.records.format import HeatRecord
 from lightning_ablationcam.records.series import Series, Stamped
 
-MAX_BYTES = 512 * 2**20
-"""How many bytes of maps, numbers and pictures are kept, unless a single series has more: ten runs
-of a thousand steps over 500 probes."""
+MAX_BYTES = 2**30
+"""How many bytes of records are kept, as they are stored, unless a single series has more: seven
+runs of a thousand steps over 500 probes. In memory they take about half."""
 
 MAX_SERIES = 32
 """How many series are kept."""
@@ -34,21 +34,20 @@ class Kept:
     """
 
     series: Series
-    records: Mapping[Key, Stamped[HeatRecord]] = field(default_factory=dict)
+    records: Mapping[Key, Stamped[HeatRecord]]
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes it takes."""
-        records = {id(stamped): stamped for stamped in self.series.steps}
-        records.update((id(stamped), stamped) for stamped in self.records.values())
-        return sum(map(_size, records.values())) + sum(map(len, self.series.probes.pictures))
+        """How many bytes it takes in the event file."""
+        pictures = sum(map(len, self.series.probes.pictures))
+        return pictures + sum(size for _, _, size in self.records)
 
 
 class RecentSeries:
     """A few series, by experiment, run and tag; safe to use from several threads.
 
-    They save reading a series again for each of its pictures and maps, and of one that has grown
-    all that was read before. The page gets what belongs to its data even if the run has grown in
+    They save reading a series again for each of its pictures and maps, and of one that has grown no
+    pass is decoded again. The page gets what belongs to its data even if the run has grown in
     between.
 
     Args:
@@ -84,9 +83,3 @@ class RecentSeries:
     def _too_much(self) -> bool:
         many = len(self._kept) > MAX_SERIES
         return many or sum(size for _, size in self._kept.values()) > self._most_bytes
-
-
-def _size(stamped: Stamped[HeatRecord]) -> int:
-    # Four bytes a number, about ten numbers of each probe, and as many of each further class.
-    record = stamped.record
-    return record.nbytes + 40 * record.shape[0] * (1 + len(record.also))
