@@ -334,6 +334,16 @@ export class Evolution {
     if (signed) this.explained.heldAgainst.get(this.role)?.at(step);
   }
 
+  /**
+   * The same of all steps.
+   *
+   * @param {boolean} signed Whether both signs are shown.
+   */
+  wishAll(signed) {
+    this.maps.wishAll();
+    if (signed) this.explained.heldAgainst.get(this.role)?.wishAll();
+  }
+
   /** The maps that have been begun with, and where the rest of them is. */
   get begun() {
     const { maps, also_maps, against_maps } = this.data;

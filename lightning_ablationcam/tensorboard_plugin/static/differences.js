@@ -116,7 +116,7 @@ function largestOf(scene, b, probes) {
   const cells = both.length * a.evolution.length * a.evolution.cells;
   const stride = Math.max(1, Math.ceil(cells / MOST_CELLS));
   // What is shown beside it shares the scale.
-  const beside = scene.sides.map(({ evolution: { run, tag } }) => [run, tag]);
+  const beside = scene.sides.map(({ evolution: { run, tag, length } }) => [run, tag, length]);
   const look = JSON.stringify([at, scene.scale, scene.signed, stride, scene.roles, beside]);
   const keyOf = (/** @type {number} */ probe) => `${probe} ${look}`;
   const missing = both.filter((probe) => !found.has(keyOf(probe)));

@@ -112,18 +112,32 @@ export class Figure {
     if (!picture) return;
     const how = { look, view };
     const longest = LARGE * Math.min(2, Math.ceil(devicePixelRatio));
+    if (wiped) this.drawAside(wiped.pane, picture, longest, how);
     pane.draw(this.canvas, picture, longest, how);
-    if (wiped) this.drawWiped(wiped, picture, longest, how);
+    if (wiped) this.wipe(wiped.share);
   }
 
   /**
-   * @param {{pane: Pane, share: number}} wiped
+   * Draw a pane where it is not seen, by way of where it is: how wide lines are depends on that.
+   *
+   * @param {Pane} pane
    * @param {Picture} picture
    * @param {number} longest
    * @param {How} how
    */
-  drawWiped({ pane, share }, picture, longest, how) {
-    pane.draw(this.other, picture, longest, how);
+  drawAside(pane, picture, longest, how) {
+    pane.draw(this.canvas, picture, longest, how);
+    const { width, height } = this.canvas;
+    Object.assign(this.other, { width, height });
+    contextOf(this.other).drawImage(this.canvas, 0, 0);
+  }
+
+  /**
+   * Lay what was drawn aside over the canvas, right of a line.
+   *
+   * @param {number} share Where it is, in shares of the width.
+   */
+  wipe(share) {
     const { width, height } = this.canvas;
     const from = Math.round(share * width);
     if (from >= width) return;

@@ -54,7 +54,9 @@ export class FurtherRuns {
     const keys = taken.map(keyOfRun);
     const names = seriesOptions(series);
     const free = names.filter((_, i) => !keys.includes(keyOfRun(series[i])));
-    const isFull = new Set(keys).size >= MOST_RUNS;
+    const own = keys.slice(0, b ? 2 : 1);
+    // As many as stand beside A and B, which may be steps of one run.
+    const isFull = own.length + new Set(keys.filter((key) => !own.includes(key))).size >= MOST_RUNS;
     this.node.hidden = series.length < 2;
     this.field.hidden = !free.length && !isFull;
     this.add.disabled = isFull;

@@ -1,7 +1,7 @@
 /**
  * The Ablation-CAM tab: plays how the heatmaps of a fixed set of probes evolve during training.
  *
- * This is where it starts. No library and no build step: TensorBoard serves these modules as they
+ * This is where it starts. There is no build step: TensorBoard serves these modules as they
  * are, data coming over HTTP from beside them. A report holds the same modules joined into one, and
  * its data in the page itself.
  */

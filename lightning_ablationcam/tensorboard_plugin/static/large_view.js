@@ -163,7 +163,8 @@ export class LargeView {
       if (this.node.open) this.node.close();
       return true;
     }
-    if (!this.node.open) this.node.showModal();
+    // The grid of runs stays in front of it.
+    if (!this.node.open && scene.state.view !== "runs") this.node.showModal();
     this.runs.hidden = scene.series.length < 2;
     setText(this.title, a.evolution.names[probe]);
     this.title.title = fullName(a.evolution, probe);

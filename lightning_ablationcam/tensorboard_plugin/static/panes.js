@@ -254,6 +254,28 @@ function rowsOf({ roles }, places, make) {
 }
 
 /**
+ * The places of the sides that A's map of a probe is compared with: where differences are all there is
+ * to be seen, also those of further runs.
+ *
+ * @param {Scene} scene
+ * @param {number} probe
+ */
+function comparedPlaces(scene, probe) {
+  const { b, compare, others, sides } = scene;
+  if (b && compare === "difference" && others.length) return [...sides.keys()].slice(1);
+  return b && !scene.lacks(probe) ? [1] : [];
+}
+
+/**
+ * Whether a pane is a difference map.
+ *
+ * @param {Pane} pane
+ */
+export function isDifference({ kind }) {
+  return kind.startsWith("difference");
+}
+
+/**
  * The panes of the large view.
  *
  * @param {Scene} scene
@@ -261,13 +283,13 @@ function rowsOf({ roles }, places, make) {
  * @returns {Rows}
  */
 export function panesOf(scene, probe) {
-  const { b, others, roles, sides } = scene;
+  const { others, roles, sides } = scene;
   // Where B alone is missing, A needs no empty place beside it.
   const isAlone = scene.lacks(probe) && !others.length && !roles.length;
   const places = [...(isAlone ? [0] : sides.keys())];
   const rows = rowsOf(scene, places, (place, role) => overlayPane(scene, place, role, probe));
-  if (!b || scene.lacks(probe)) return rows;
-  const compared = scene.compare === "difference" ? places.slice(1) : [1];
+  const compared = comparedPlaces(scene, probe);
+  if (!compared.length) return rows;
   const full = fullDifference(scene, comparedWith(scene), [probe]);
   const differences = rowsOf(scene, compared, (place, role) =>
     differencePane(scene, place, role, probe, full),
@@ -286,12 +308,12 @@ export function panesOf(scene, probe) {
  * @returns {Rows}
  */
 export function panesOnCard(scene, probe) {
-  const { compare, sides, others } = scene;
+  const { compare, sides } = scene;
   const places = [...sides.keys()];
-  const isDifference = compare === "difference" && (!scene.lacks(probe) || others.length > 0);
-  if (isDifference) {
+  const compared = compare === "difference" ? comparedPlaces(scene, probe) : [];
+  if (compared.length) {
     const full = fullDifference(scene, comparedWith(scene), scene.order);
-    return rowsOf(scene, places.slice(1), (place, role) =>
+    return rowsOf(scene, compared, (place, role) =>
       differencePane(scene, place, role, probe, full),
     );
   }

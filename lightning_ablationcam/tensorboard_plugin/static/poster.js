@@ -8,8 +8,8 @@ import { el } from "./elements.js";
 import { measureFields } from "./fields.js";
 import { Legend } from "./legend.js";
 import { ALL_LOOKS, SIDE_BY_SIDE } from "./looks.js";
-import { panesOf, panesOnCard } from "./panes.js";
-import { shownOf } from "./stage.js";
+import { isDifference, panesOf, panesOnCard } from "./panes.js";
+import { canWipe, shownOf } from "./stage.js";
 import { PLUGIN } from "./state.js";
 import { percent, shorten, whole } from "./text.js";
 
@@ -180,7 +180,7 @@ export function picturesOf(scene, probe, large) {
     return { shown, across: rows[0].length };
   }
   const { look, wipe } = scene.state;
-  const wipes = wipe !== "" && look !== ALL_LOOKS && !scene.roles.length;
+  const wipes = wipe !== "" && canWipe(scene, probe);
   const rows = panesOf(scene, probe);
   const shown = shownOf(rows.flat(), look, wipes ? Number(wipe) / 100 : null);
   const across = look === ALL_LOOKS ? SIDE_BY_SIDE.length : rows[0].length;
@@ -429,8 +429,10 @@ export class Poster {
     const { b, compare, order, state } = scene;
     const look = large ? state.look : "overlay";
     this.maps.draw(scene, { look });
-    const lacks = large && scene.lacks(probes[0]);
-    if (!b || lacks || (!large && compare !== "difference")) return [this.maps];
+    const compares = large
+      ? panesOf(scene, probes[0]).flat().some(isDifference)
+      : b !== null && compare === "difference";
+    if (!compares) return [this.maps];
     const full = fullDifference(scene, comparedWith(scene), large ? probes : order);
     this.differences.draw(scene, { look, full });
     return large ? [this.maps, this.differences] : [this.differences];

@@ -132,10 +132,12 @@ class RunLine {
    * @param {string} label
    */
   build(verbs, scene, probe, { evolution, problem }, steps, label) {
-    const of = evolution && (evolution.as(scene.role) ?? evolution);
+    const isHere = evolution?.as(scene.role);
+    const of = isHere ?? (evolution?.roles.includes(scene.role) ? null : evolution);
     const side = of && new Side(of, of.length - 1, scene.a.evolution);
     const place = side?.place(probe) ?? null;
-    const key = JSON.stringify([probe, place, problem, of?.length, of?.numbers.at(-1), steps, scene.role]);
+    const whose = [label, scene.role, scene.signed, of?.length, of?.numbers.at(-1)];
+    const key = JSON.stringify([probe, place, problem, steps, whose]);
     this.side = side;
     this.place = place;
     if (key === this.built) return;
@@ -223,6 +225,8 @@ export class RunGrid {
     this.of = [];
     /** @type {RunLine[]} */
     this.rows = [];
+    /** Stands for the runs of the rows. */
+    this.arranged = "";
     this.title = el("h2", { id: "run-grid-title", dir: "auto" });
     this.progress = el("p", { className: "run-progress", role: "status" });
     this.scale = el("p", { className: "run-scale" });
@@ -358,7 +362,7 @@ export class RunGrid {
     setText(this.scale, scaleText(scene));
     const left = of.filter((row, i) => this.rows[i]?.visible && !row.evolution && !row.problem);
     setText(this.progress, left.length ? `Loading: ${loaded.length} of ${of.length} runs are here` : "");
-    this.arrange(of.length);
+    this.arrange(of.map(({ name: { run, tag } }) => JSON.stringify([run, tag])).join());
     const steps = commonSteps(loaded);
     this.drawColumns(steps);
     const labels = seriesOptions(of.map((row) => row.name));
@@ -387,11 +391,12 @@ export class RunGrid {
     );
   }
 
-  /** @param {number} count */
-  arrange(count) {
-    if (this.rows.length === count) return;
+  /** @param {string} names Stands for the runs. */
+  arrange(names) {
+    if (this.arranged === names) return;
+    this.arranged = names;
     this.seen.disconnect();
-    this.rows = Array.from({ length: count }, (_, i) => new RunLine(i));
+    this.rows = this.of.map((_, i) => new RunLine(i));
     this.body.replaceChildren(...this.rows.map(({ node }) => node));
     for (const { node } of this.rows) this.seen.observe(node);
   }

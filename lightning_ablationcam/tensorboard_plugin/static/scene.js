@@ -484,12 +484,12 @@ export class Scene {
    * @param {How} [how]
    */
   difference(canvas, picture, longest, b, probe, full, { look = "overlay", view } = {}) {
+    const sides = [this.a.of(b.evolution.role), b];
     const fill = (
       /** @type {number} */ height,
       /** @type {number} */ width,
       /** @type {Uint32Array} */ pixels,
     ) => {
-      const sides = [this.a.of(b.evolution.role), b];
       const [ofA, ofB] = sides.map((side) => this.shares(side, probe, height, width));
       const table = this.tables.difference;
       const least = this.signed ? -1 : 0;
@@ -501,7 +501,9 @@ export class Scene {
     const region = this.a.region(probe);
     const original = look === "original";
     // Of the largest difference of all steps, which is full colour, nothing is known before.
-    const arrived = original || [this.a, b].every(({ evolution }) => evolution.complete(this.signed));
+    const lacking = sides.filter(({ evolution }) => !evolution.complete(this.signed));
+    if (!original) for (const { evolution } of lacking) evolution.wishAll(this.signed);
+    const arrived = original || !lacking.length;
     canvas.classList.toggle("waiting", !arrived);
     const ground = original ? "picture" : look === "heat" ? "ground" : "pale";
     drawOverlay(canvas, picture, longest, original || !arrived ? null : fill, { ground, region, view });

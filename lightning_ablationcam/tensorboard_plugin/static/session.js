@@ -69,6 +69,8 @@ export class Session {
     /** Whether the run on show is that of the address, and not of one before it. */
     this.stays = false;
     this.gathering = false;
+    /** Counts how often it was begun anew. */
+    this.begun = 0;
     this.playing = false;
     /** Whether what the state names is being loaded. */
     this.loading = false;
@@ -95,7 +97,10 @@ export class Session {
     this.poll = undefined;
     source.watcher = {
       arrived: () => this.changed(),
-      outdated: () => void this.load(),
+      outdated: () => {
+        this.gatherAnew();
+        void this.load();
+      },
       failed: (error) => {
         this.complain(error);
         this.changed();
@@ -190,10 +195,18 @@ export class Session {
   /** All runs that can be chosen, as far as they are loaded. */
   get rows() {
     return this.series.map((name) => {
-      const found = this.known(name) ?? this.gathered.get(seriesKey(name)) ?? null;
+      const known = this.known(name);
+      const found = (known?.length ? known : this.gathered.get(seriesKey(name))) ?? null;
       const isProblem = typeof found === "string";
       return { name, evolution: isProblem ? null : found, problem: isProblem ? found : null };
     });
+  }
+
+  /** Forget the runs that are loaded beside A and B, and load those in sight as they are now. */
+  gatherAnew() {
+    this.begun++;
+    this.gathered.clear();
+    void this.want(this.wanted);
   }
 
   /**
@@ -207,12 +220,14 @@ export class Session {
     this.gathering = true;
     const next = () =>
       this.state.view === "runs" &&
-      this.wanted.find((name) => !this.known(name) && !this.gathered.has(seriesKey(name)));
+      this.wanted.find((name) => !this.known(name)?.length && !this.gathered.has(seriesKey(name)));
     for (let name = next(); name; name = next()) {
-      const { role } = this.state;
+      const { begun, state, wantsSigned } = this;
       try {
-        const found = await this.source.load(name, null, [role], this.wantsSigned);
-        if (role === this.state.role)
+        // What A has no map of is shown of the classes explained.
+        const roles = [...new Set(["", state.role])];
+        const found = await this.source.load(name, null, roles, wantsSigned);
+        if (begun === this.begun)
           this.gathered.set(seriesKey(name), found.length ? found : "No heatmaps yet");
       } catch (error) {
         this.gathered.set(seriesKey(name), error instanceof Error ? error.message : String(error));
@@ -403,7 +418,7 @@ export class Session {
     this.state = { ...before, ...changes };
     const { state } = this;
     if (before.view !== state.view || before.role !== state.role || before.sides !== state.sides)
-      this.gathered.clear();
+      this.gatherAnew();
     const [isLarge, becomesLarge] = [before, state].map(({ probe }) => this.isLarge(probe));
     if (becomesLarge && !isLarge) this.address.enter(this.textOf(""), this.textOf());
     else if (!state.probe && isLarge) this.address.leave(this.textOf());
@@ -519,6 +534,7 @@ export class Session {
   open(text) {
     this.stays = false;
     this.pause();
+    this.gatherAnew();
     this.state = textToState(text);
     this.load();
   }

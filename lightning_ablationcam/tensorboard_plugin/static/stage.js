@@ -8,7 +8,7 @@ import { Figure } from "./figure.js";
 import { Legend } from "./legend.js";
 import { ALL_LOOKS, SIDE_BY_SIDE } from "./looks.js";
 import { LooksBar } from "./looks_bar.js";
-import { panesOf } from "./panes.js";
+import { isDifference, panesOf } from "./panes.js";
 import { WipeLine } from "./wipe.js";
 import { Zoom } from "./zoom.js";
 
@@ -18,13 +18,22 @@ import { Zoom } from "./zoom.js";
 /** @import { Picture } from "./pictures.js" */
 /** @import { Scene, Verbs } from "./scene.js" */
 
-const DIFFERENCE = "difference";
-
 const LOOK_NAMES = new Map([
   ["original", "Original"],
   ["overlay", "Overlay"],
   ["contour", "Contour: 25, 50, 75 %"],
 ]);
+
+/**
+ * Whether A and B can be wiped over each other: where they are the first panes, in one look.
+ *
+ * @param {Scene} scene
+ * @param {number} probe
+ */
+export function canWipe(scene, probe) {
+  const { b, roles, state } = scene;
+  return b !== null && !scene.lacks(probe) && !roles.length && state.look !== ALL_LOOKS;
+}
 
 /**
  * What figures show: every pane once, A and B in one where they are wiped, or several looks of each.
@@ -44,7 +53,7 @@ export function shownOf(panes, look, wiped) {
     return [both, ...others.map(shown)];
   }
   return panes.flatMap((pane, i) => {
-    if (pane.kind.startsWith(DIFFERENCE)) return [{ ...shown(pane), look: "overlay" }];
+    if (isDifference(pane)) return [{ ...shown(pane), look: "overlay" }];
     // The original is the same for all of them.
     const looks = i ? SIDE_BY_SIDE.slice(1) : SIDE_BY_SIDE;
     return looks.map((one) => {
@@ -123,7 +132,7 @@ export class Stage {
     this.byKey = byKey;
     this.spot = spot && { x: Math.min(1, Math.max(0, spot.x)), y: Math.min(1, Math.max(0, spot.y)) };
     this.read();
-    if (byKey && spot) announce(this.shown.map(({ pane }) => pane.read(spot)).join("\n"));
+    if (byKey && spot) announce(this.shown.map((shown) => this.textOf(shown, spot)).join("\n"));
   }
 
   /**
@@ -141,6 +150,7 @@ export class Stage {
     this.drawn = null;
     this.zoom.reset();
     this.spot = null;
+    this.dragged = null;
   }
 
   redraw() {
@@ -155,12 +165,11 @@ export class Stage {
   draw(scene, probe, picture) {
     if (this.drawn && this.drawn.probe !== probe) this.forget();
     this.drawn = { scene, probe, picture };
-    const { state, b } = scene;
+    const { state } = scene;
     const rows = panesOf(scene, probe);
     const panes = rows.flat();
-    const compares = b !== null && panes.length > 1;
-    // A and B lie over each other where they are all there is.
-    const wipes = compares && !scene.roles.length && state.look !== ALL_LOOKS;
+    const compares = panes.some(isDifference);
+    const wipes = canWipe(scene, probe);
     const percent = this.dragged ?? (state.wipe === "" ? null : Number(state.wipe));
     const wiped = wipes ? percent : null;
     this.shown = shownOf(panes, state.look, wiped === null ? null : wiped / 100);

@@ -205,6 +205,11 @@ export class StepMaps {
     return (this.nothing ??= new Uint8Array(this.size));
   }
 
+  /** Wish for all steps that are not here. */
+  wishAll() {
+    this.steps.forEach((step, i) => step ?? this.wished.add(i));
+  }
+
   /**
    * Put a piece in its place.
    *

@@ -113,7 +113,7 @@ export class Strip {
     }
     // Those that stand beside it share its colour scale.
     const beside = [...scene.sides.slice(1), ...scene.roles].map((one) =>
-      typeof one === "string" ? one : [one.evolution.run, one.evolution.tag],
+      typeof one === "string" ? one : [one.evolution.run, one.evolution.tag, one.evolution.length],
     );
     const look = JSON.stringify([probe, scene.tables.key, scene.scale, scene.signed, beside]);
     for (const frame of this.frames) frame.draw(scene, probe, picture, look);

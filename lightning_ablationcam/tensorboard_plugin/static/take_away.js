@@ -198,13 +198,15 @@ export class TakeAway {
    * @param {Scene} scene
    * @param {number[]} probes
    * @param {boolean} ofAllSteps Whether the maps of all steps are needed.
+   * @param {() => boolean} [goes] Whether anybody still waits.
    */
-  async loaded(scene, probes, ofAllSteps) {
+  async loaded(scene, probes, ofAllSteps, goes = () => true) {
     const { evolution } = scene.a;
+    const others = () => scene.sides.some(({ evolution: one }, i) => one !== this.scene?.sides[i]?.evolution);
     const lacks = () =>
       probes.some((probe) => !scene.pictures.get(evolution, probe)) || !scene.holds(ofAllSteps);
     while (lacks()) {
-      if (this.scene?.a.evolution !== evolution) return false;
+      if (others() || !goes()) return false;
       await new Promise((done) => setTimeout(done, 50));
     }
     return true;
@@ -237,7 +239,10 @@ export class TakeAway {
     const count = Math.min(length, MOST_FRAMES);
     const of = count < length ? `, ${count} of ${whole(length)} steps` : "";
     const toast = this.toasts.say(`Making the animation${of}`, [bar, cancel]);
-    if (!(await this.loaded(scene, layout.probes, true))) return this.toasts.mention(CHANGED);
+    // Closed, replaced by another message, or begun anew.
+    const goes = () => toast.isConnected && ticket === this.begun;
+    if (!(await this.loaded(scene, layout.probes, true, goes)))
+      return goes() ? this.toasts.mention(CHANGED) : announce("The animation is not made");
     const step = (length - 1) / (count - 1);
     const poster = new Poster(scene, layout);
     const content = await animated(
@@ -252,8 +257,7 @@ export class TakeAway {
       },
       (share) => {
         bar.value = share;
-        // Closed, replaced by another message, or begun anew.
-        return toast.isConnected && ticket === this.begun;
+        return goes();
       },
     );
     if (!content) return announce("The animation is not made");

@@ -25,7 +25,8 @@ export class WipeLine {
     this.node = el("div", { className: "wipe" }, this.handle);
     this.node.addEventListener("pointerdown", (event) => this.press(event));
     this.node.addEventListener("pointermove", (event) => this.drag(event));
-    this.node.addEventListener("pointerup", () => this.moved(this.percent, true));
+    // Whether it was let go, or taken away by the browser.
+    this.node.addEventListener("lostpointercapture", () => this.moved(this.percent, true));
     this.node.addEventListener("dblclick", (event) => event.stopPropagation());
     this.node.addEventListener("keydown", (event) => this.key(event));
   }
