@@ -226,6 +226,18 @@ class TestWipe:
         assert a_left < 2 < b_left
         assert b_right < 2 < a_right
 
+    def test_lines_are_as_wide_on_both_sides(self, page, at):
+        same = "run=version_0&compare=side&step=288&bstep=288&scale=map&probe=1&look=contour"
+        canvas = page.locator("dialog canvas[data-kind=a]")
+        # All of it is of A, then all of it of B, which is the same step.
+        for wiped in (100, 0):
+            show(page, at, f"{same}&wipe={wiped}")
+            settled(page)
+            shown = pixels(canvas)
+            if wiped:
+                of_a = shown
+        assert (shown == of_a).all()
+
     def test_a_left_of_the_line_b_right_of_it(self, page, at, two):
         show(page, at, self.STATE)
         frames = page.locator("dialog .frame:visible")

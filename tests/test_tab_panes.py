@@ -476,6 +476,19 @@ class TestRuns:
         assert (pixels(pane(page, "difference:c")) == wanted).all()
         expect(page.locator(".top .legend")).to_contain_text("more in the other")
 
+    def test_a_difference_that_is_left_is_shown_large_with_its_legend(self, page, at):
+        legend = page.locator("dialog .legends .legend").last
+        # B, of other probes, lacks this one; a further run does not.
+        lacks = f"step=168&compare=difference&scale=map&probe=4&brun={quote(HOSTILE)}&btag=tag/two"
+        show(page, at, f"{lacks}&{runs_text('version_2')}")
+        assert kinds(page, 4) == ["difference", "difference:c"]
+        wanted = large(page, "difference:c")
+        assert pixels(wanted).std() > 5
+        expect(legend).to_be_visible()
+        show(page, at, lacks)
+        assert large(page, "difference").count() == 0
+        expect(legend).to_be_hidden()
+
     def test_roles_of_several_runs_stand_in_rows(self, page, at):
         show(page, at, f"beside=roles&step=168&scale=map&{runs_text('runs/other')}")
         assert kinds(page) == ["a", "a:rival", "a:layer3", "c", "c:rival", "c:layer3"]

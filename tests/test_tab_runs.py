@@ -198,3 +198,29 @@ def test_all_rows_have_one_scale(page):
         expect(grid(page).locator(".run-scale")).to_contain_text("on its own scale")
         settled(page)
         np.testing.assert_array_equal(pixels(last), pixels(rows.nth(0).locator("canvas").last))
+
+
+@needs_browser
+def test_the_grid_stays_in_front_and_follows_what_is_shown(page):
+    made = [
+        evolution(name, probes=3, steps=4, roles=("rival",), seed=i)
+        for i, name in enumerate(("one", "other"))
+    ]
+    with served(Tab().put(*made)) as url:
+        show(page, url, "view=runs")
+        rows = grid(page).locator("tbody tr")
+        expect(rows.nth(1).locator("canvas")).to_have_count(4)
+        explained = pixels(rows.nth(1).locator("canvas").last)
+        grid(page).get_by_role("button", name="Next probe").click()
+        expect(grid(page).locator("h2")).to_contain_text("in all runs")
+        assert page.evaluate("document.querySelectorAll('dialog:modal').length") == 1
+        grid(page).get_by_role("button", name="Previous probe").click()
+        page.keyboard.press("r")
+        # The other run's maps of the rival come by themselves.
+        last = rows.nth(1).locator("canvas").last
+        page.wait_for_function(
+            "[...document.querySelectorAll('.run-grid tbody tr')].at(1).querySelectorAll('canvas')"
+            ".length === 4"
+        )
+        settled(page)
+        assert (pixels(last) != explained).any()

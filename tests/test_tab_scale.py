@@ -277,3 +277,27 @@ def test_maps_on_their_way_are_drawn_when_they_come(browser):
         assert len(pieces) == 4
         show(page, url, "compare=side&bstep=newest&step=24")
         np.testing.assert_array_equal(pixels(card(page, 0)), first)
+
+
+@needs_browser
+def test_a_difference_waits_for_all_maps_and_is_drawn_when_they_are_here(browser):
+    made = evolution(probes=MANY, steps=LONG)
+    with served(Tab().put(made)) as url, watched(browser) as page:
+        held = []
+
+        def hold(route):
+            # The first piece comes, which has both steps.
+            held.append(route) if "to=" in route.request.url else route.continue_()
+
+        page.route("**/maps?*", hold)
+        page.goto(f"{url}#compare=difference&bstep={24 * (LONG - 100)}")
+        expect(card(page, 0)).to_have_class("waiting")
+        page.wait_for_timeout(300)
+        # What is full colour is known with the last one alone.
+        assert page.locator("html[data-ready]").count() == 0
+        page.unroute("**/maps?*")
+        held.pop().continue_()
+        page.wait_for_selector("html[data-ready='1']")
+        # Nobody moves or asks for anything meanwhile.
+        expect(card(page, 0)).not_to_have_class("waiting", timeout=100)
+        assert np.abs(np.diff(pixels(card(page, 0)).astype(int), axis=2)).max() > 20, "in colour"
