@@ -136,11 +136,14 @@ class TestScale:
 
     def test_two_runs_that_move_together(self, page, at, two):
         first, second = two
-        show(page, at, "run=version_0&brun=other&compare=difference&scale=map&step=72&probe=2")
+        state = "run=version_0&brun=other&compare=difference&scale=map&step=72"
         beside = [min(i, 7) for i in range(12)]
-        pairs = first.maps[:, 2].astype(float) - second.maps[beside, 2]
-        most = f"{round(100 * np.abs(pairs).max() / 255)} %"
-        assert ticks(page.locator("dialog .legend").nth(1)) == [MINUS + most, "0", f"+{most}"]
+        # Of the last, B's map of this step differs less from all of A's.
+        for probe in (2, 3):
+            show(page, at, f"{state}&probe={probe}")
+            pairs = first.maps[:, probe].astype(float) - second.maps[beside, probe]
+            most = f"{round(100 * np.abs(pairs).max() / 255)} %"
+            assert ticks(page.locator("dialog .legend").nth(1)) == [MINUS + most, "0", f"+{most}"]
 
     def test_maps_of_other_sizes(self, page, two):
         coarse = evolution("coarse", probes=4, steps=3, cells=4)
@@ -300,13 +303,54 @@ class TestWipe:
             page.keyboard.press(key)
             settled(page)
             assert line.get_attribute("aria-valuenow") == str(wanted)
+            # The last key of steps would lead back to where they were.
+            assert page.locator("dialog .side-a .step").inner_text() == "Step 288"
         self.assert_wiped(page, two[0], 0.9)
         # The keys moved the line, not the step.
         assert page.locator("dialog .side-a .step").inner_text() == "Step 288"
 
+    def test_enlarged_it_divides_what_is_in_sight(self, page, at):
+        show(page, at, f"{self.STATE}&wipe=50")
+        frame = page.locator("dialog .frame").first
+        line = page.get_by_role("slider", name="Line between A and B")
+        scale = page.get_by_role("button", name="Show all of the picture")
+        box = frame.bounding_box()
+        line.dblclick()
+        assert scale.inner_text() == "100 %", "a double click on the line"
+        frame.dblclick(position={"x": box["width"] - 3, "y": 9})
+        settled(page)
+        assert scale.inner_text() == "300 %"
+
+        def read(share):
+            frame.hover(position={"x": share * box["width"], "y": 0.2 * box["height"]})
+            return page.locator("dialog .reading").first.inner_text()
+
+        assert read(0.2).startswith("A: Row 1 of 7, column 6 ")
+        assert read(0.8).startswith("B: Row 1 of 7, column 7 ")
+        cell = page.locator("dialog .cell:visible").first
+        before = cell.bounding_box()
+        # The line is dragged, and not the picture below it.
+        y = box["y"] + 0.2 * box["height"]
+        page.mouse.move(box["x"] + 0.5 * box["width"], y)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.7 * box["width"], y, steps=3)
+        page.mouse.up()
+        settled(page)
+        assert line.get_attribute("aria-valuenow") == "70"
+        assert read(0.6).startswith("A: ")
+        assert read(0.8).startswith("B: ")
+        assert cell.bounding_box() == pytest.approx(before, abs=0.1)
+        page.keyboard.press("0")
+
     def test_there_is_none_without_two(self, page, at):
         show(page, at, "run=version_0&probe=1&wipe=50")
         assert page.locator("dialog .frame:visible").count() == 1
+        expect(page.get_by_label("Wipe A | B")).to_be_hidden()
+        expect(page.get_by_role("slider", name="Line between A and B")).to_be_hidden()
+
+    def test_there_is_none_of_several_looks(self, page, at):
+        show(page, at, f"{self.STATE}&wipe=50&look=all")
+        assert page.locator("dialog .frame:visible").count() == 6
         expect(page.get_by_label("Wipe A | B")).to_be_hidden()
         expect(page.get_by_role("slider", name="Line between A and B")).to_be_hidden()
 

@@ -15,6 +15,7 @@ from tests.tab_page import CLASSES, Made, Tab, evolution, served, with_addresses
 from tests.test_tab_page import assert_state
 
 pytestmark = needs_browser
+MINUS = "\N{MINUS SIGN}"
 HOSTILE = '<img src=x onerror="document.title=1">, 50:50 100% & \N{ROCKET}'
 
 
@@ -99,6 +100,31 @@ def briefs(page, probe=1):
 def captions(page):
     texts = page.locator("dialog figcaption:visible").all_inner_texts()
     return [text.replace("\N{NO-BREAK SPACE}", " ") for text in texts]
+
+
+def readings(page, x, y):
+    """What the figures say of a place, by kind."""
+    frame = page.locator("dialog .frame:visible").first
+    box = frame.bounding_box()
+    frame.hover(position={"x": x * box["width"], "y": y * box["height"]})
+    figures = page.locator("dialog figure:visible")
+    return dict(
+        figures.evaluate_all(
+            """figures => figures.map((one) => [
+              one.querySelector("canvas").dataset.kind,
+              one.querySelector(".reading").innerText,
+            ])"""
+        )
+    )
+
+
+def of_scale(share):
+    value = 100 * abs(share)
+    return f"{value:.1f} %" if value < 9.95 and value % 1 else f"{round(value)} %"
+
+
+def signed_of_scale(share):
+    return f"{'-+'[int(share > 0)]}{of_scale(share)}".replace("-", MINUS) if share else "0 %"
 
 
 def maps_asked(tab, **wanted):
@@ -350,6 +376,27 @@ class TestCompared:
             assert is_same == (most[role] == full())
         assert sum("amber is more in A" in text for text in captions(page)) == 3
 
+    def test_cells_say_the_map_of_their_role(self, page, at, made):
+        show(page, at, "step=288&bstep=96&compare=side&scale=map&beside=roles&probe=1")
+        said = readings(page, 0.4, 0.3)
+        for role, maps in (("", made.maps), *made.also.items()):
+            rows, columns = maps.shape[2:]
+            row, column = int(0.3 * rows), int(0.4 * columns)
+            where = f"Row {row + 1} of {rows}, column {column + 1} of {columns}: "
+            a, b = (maps[step, 1, row, column] / 255 for step in (11, 3))
+            kind = f"difference:{role}".strip(":")
+            of = f"(A {of_scale(a)}, B {of_scale(b)} of the full colour)"
+            assert said[kind] == f"{where}{signed_of_scale(a - b)} {of}"
+            for side, share in (("a", a), ("b", b)):
+                text = said[f"{side}:{role}".strip(":")]
+                assert text.startswith(f"{where}{of_scale(share)} of this map's maximum")
+
+    def test_a_wipe_is_of_one_map_alone(self, page, at):
+        show(page, at, "step=288&bstep=96&compare=side&beside=roles&probe=1&wipe=50")
+        assert page.locator("dialog figure:visible").count() == 9
+        expect(page.get_by_role("slider", name="Line between A and B")).to_be_hidden()
+        expect(page.get_by_label("Wipe A | B")).to_be_hidden()
+
     def test_the_gallery_of_differences(self, page, at):
         show(page, at, "step=288&bstep=96&compare=difference&scale=map&role=rival")
         wanted = pixels(pane(page, "difference"))
@@ -488,6 +535,25 @@ class TestRuns:
         show(page, at, lacks)
         assert large(page, "difference").count() == 0
         expect(legend).to_be_hidden()
+
+    def test_the_large_view_of_differences_from_each(self, page, at, made, runs):
+        state = "step=168&compare=difference&brun=version_3&scale=map&probe=1"
+        show(page, at, f"{state}&{runs_text('version_2')}")
+        said = readings(page, 0.4, 0.3)
+        assert list(said) == ["a", "b", "c", "difference", "difference:c"]
+        a, c = (maps[1, 2, 2] / 255 for maps in (made.maps[6], runs[2].maps[4]))
+        of = f"(A {of_scale(a)}, version_2 {of_scale(c)} of the full colour)"
+        where = "Row 3 of 7, column 3 of 7"
+        assert said["difference:c"] == f"{where}: {signed_of_scale(a - c)} {of}"
+        assert ", B " in said["difference"]
+
+    def test_their_scale_is_that_of_all_steps_though_b_stays(self, page, at, made, runs):
+        state = "step=168&bstep=24&compare=difference&scale=map&probe=2"
+        show(page, at, f"{state}&{runs_text('version_4')}")
+        beside = [min(i, 4) for i in range(12)]
+        pairs = made.maps[:, 2].astype(float) - runs[4].maps[beside, 2]
+        most = f"+{round(100 * np.abs(pairs).max() / 255)} %"
+        expect(page.locator("dialog .legend .ticks").last).to_contain_text(most)
 
     def test_roles_of_several_runs_stand_in_rows(self, page, at):
         show(page, at, f"beside=roles&step=168&scale=map&{runs_text('runs/other')}")

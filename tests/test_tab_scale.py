@@ -295,8 +295,7 @@ def test_a_difference_waits_for_all_maps_and_is_drawn_when_they_are_here(browser
         page.wait_for_timeout(300)
         # What is full colour is known with the last one alone.
         assert page.locator("html[data-ready]").count() == 0
-        page.unroute("**/maps?*")
-        held.pop().continue_()
+        page.unroute("**/maps?*", hold)
         page.wait_for_selector("html[data-ready='1']")
         # Nobody moves or asks for anything meanwhile.
         expect(card(page, 0)).not_to_have_class("waiting", timeout=100)

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 from cmap import Colormap
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from lightning_ablationcam import write_report
 from tests.board import Board
@@ -144,6 +144,29 @@ class TestWayBack:
         self.assert_in_grid(page, run="version_0", step="72")
         assert page.evaluate("history.length") == length
 
+    def test_closed_and_opened_again_at_once(self, page, at):
+        show(page, at, "run=version_0&step=96")
+        page.get_by_role("button", name="Enlarge cat 1").click()
+        assert_state(page, run="version_0", step="96", probe="1")
+        length = page.evaluate("history.length")
+        close = page.get_by_role("button", name="Close").element_handle()
+        # The way back takes its time, and the page is faster.
+        page.evaluate(
+            """close => {
+              const again = document.querySelector("[aria-label^='Enlarge coffee 2']");
+              const closed = () => again.click();
+              close.closest("dialog").addEventListener("close", closed, { once: true });
+              close.click();
+            }""",
+            close,
+        )
+        page.wait_for_timeout(600)
+        expect(dialog(page).locator("h2")).to_have_text("coffee 2")
+        assert_state(page, run="version_0", step="96", probe="2")
+        assert page.evaluate("history.length") == length
+        page.keyboard.press("Escape")
+        self.assert_in_grid(page, run="version_0", step="96")
+
     def test_after_a_reload(self, page, at):
         show(page, at, "run=version_0&step=48")
         page.get_by_role("button", name="Enlarge cat 1").click()
@@ -252,6 +275,37 @@ class TestLooks:
         shown = pixels(page.locator(A)).swapaxes(0, 1)
         assert len(white_at(shown[len(shown) // 3].astype(int))) == 3
 
+    def test_contours_go_around_what_is_hotter(self, page, at, made):
+        fresh(page, at, "run=version_0&step=192&probe=1&scale=map&look=original")
+        bare = pixels(page.locator(A)).astype(int)
+        show(page, at, "run=version_0&step=192&probe=1&scale=map&look=contour")
+        drawn = np.abs(pixels(page.locator(A)) - bare).max(axis=2) > 0
+        heat = smooth(shares(made, 7, 1, "map"), drawn.shape)
+        wanted = np.zeros_like(drawn)
+        for level in (0.25, 0.5, 0.75):
+            over = heat > level
+            wanted[:-1] |= over[:-1] != over[1:]
+            wanted[:, :-1] |= over[:, :-1] != over[:, 1:]
+
+        def near(mask, size):
+            widest = ImageFilter.MaxFilter(size)
+            return np.asarray(Image.fromarray(mask.astype(np.uint8)).filter(widest)) > 0
+
+        assert drawn[wanted].mean() > 0.99, "every line is closed"
+        assert near(wanted, 11)[drawn].mean() > 0.99, "and there are no others"
+
+    def test_contours_stay_as_wide_where_the_picture_is_enlarged(self, page, at):
+        fresh(page, at, "run=ramp&step=48&probe=0&scale=map&look=contour")
+        widths = []
+        for _ in range(2):
+            shown = pixels(page.locator(A)).astype(int)
+            lines = dict(white_at(shown[len(shown) // 3]))
+            widths.append(lines[min(lines, key=lambda place: abs(place - shown.shape[1] / 2))])
+            for _ in range(3):
+                page.keyboard.press("+")
+            settled(page)
+        assert widths[1] == pytest.approx(widths[0], abs=1)
+
     def test_contours_are_seen_on_white(self, page, at):
         show(page, at, "run=ramp&step=48&probe=1&scale=map&look=contour")
         shown = pixels(page.locator(A))
@@ -324,6 +378,22 @@ class TestLooks:
         settled(page)
         assert np.array_equal(pixels(page.locator(A)), before)
         page.keyboard.up("o")
+
+    def test_a_key_let_go_in_another_window_is_let_go(self, page, at):
+        show(page, at, "run=version_0&step=192&probe=1")
+        page.keyboard.down("o")
+        settled(page)
+        assert page.locator(A).get_attribute("data-look") == "original"
+        page.evaluate("window.dispatchEvent(new Event('blur'))")
+        settled(page)
+        assert page.locator(A).get_attribute("data-look") == "overlay"
+        page.keyboard.up("o")
+
+    def test_the_legend_of_differences_goes_with_them(self, page, at):
+        legends = page.locator("dialog .legends .legend:visible")
+        for more, count in (("&compare=side", 2), ("", 1)):
+            show(page, at, f"run=version_0&step=192&probe=1{more}")
+            assert legends.count() == count
 
     @pytest.mark.parametrize("way", ["mouse", "touch", "key"])
     def test_the_original_as_long_as_a_button_is_held(self, page, at, made, way):
@@ -465,6 +535,32 @@ class TestZoom:
         page.wait_for_function("document.querySelector('.large-body').scrollTop > 0")
         assert self.scale(page) == "100 %"
 
+    def turn(self, page, *events):
+        """Turn a wheel, all at once; and whether each turn was kept from the page around."""
+        return frame(page).evaluate(
+            """(node, events) => events.map(({ focus, ...event }) => {
+              if (focus) node.focus({ preventScroll: true });
+              return !node.dispatchEvent(new WheelEvent("wheel", { cancelable: true, ...event }));
+            })""",
+            list(events),
+        )
+
+    def test_what_began_as_scrolling_does_not_zoom_when_the_focus_comes(self, page, at):
+        fresh(page, at, self.STATE)
+        assert self.turn(page, {"deltaY": 60}, {"deltaY": -60, "focus": True}) == [False, False]
+        assert self.scale(page) == "100 %"
+        page.wait_for_timeout(450)
+        assert self.turn(page, {"deltaY": -320}) == [True]
+        assert self.scale(page) == "272 %"
+
+    def test_wheels_that_count_lines_and_touchpads(self, page, at):
+        fresh(page, at, self.STATE)
+        self.turn(page, {"deltaY": -20, "deltaMode": 1, "ctrlKey": True})
+        assert self.scale(page) == "272 %"
+        page.keyboard.press("0")
+        self.turn(page, *[{"deltaY": -10, "ctrlKey": True}] * 8)
+        assert self.scale(page) == "272 %"
+
     def test_drag_and_shifted_arrows_move_it(self, page, at):
         fresh(page, at, self.STATE)
         whole = pixels(page.locator(A)).astype(float)
@@ -512,6 +608,43 @@ class TestZoom:
         assert self.scale(page) == "400 %"
         assert page.evaluate("visualViewport.scale") == 1
         session.detach()
+
+    def test_what_is_between_two_fingers_stays_there(self, page, at):
+        fresh(page, at, "run=ramp&step=48&probe=0&scale=map")
+        for _ in range(2):
+            page.keyboard.press("+")
+        assert self.scale(page) == "225 %"
+        box = frame(page).bounding_box()
+        session = page.context.new_cdp_session(page)
+        fingers = [("touchStart", 0.3), ("touchStart", 0.3, 0.4), ("touchMove", 0.2, 0.4)]
+        for kind, *across in fingers:
+            points = [
+                {"x": box["x"] + share * box["width"], "y": box["y"] + 100, "id": i}
+                for i, share in enumerate(across)
+            ]
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        session.detach()
+        assert self.scale(page) == "450 %"
+        frame(page).hover()
+        cell = page.locator("dialog .cell:visible").bounding_box()
+        column = int(readings(page)[0].split("column ")[1][0]) - 1
+        seen_from = column / 8 - (cell["x"] - box["x"]) / box["width"] / 4.5
+        # Of the picture, what was below the right finger still is, and twice as large.
+        before = (1 - 1 / 2.25) / 2 + 0.4 / 2.25
+        assert seen_from + 0.4 / 4.5 == pytest.approx(before, abs=0.005)
+
+    def test_two_fingers_are_kept_from_the_browser(self, page, at):
+        fresh(page, at, self.STATE)
+        prevented = frame(page).evaluate(
+            """node => [1, 2].map((count) => {
+              const touches = Array.from({ length: count }, (_, identifier) =>
+                new Touch({ identifier, target: node }));
+              const event = new TouchEvent("touchstart", { touches, cancelable: true });
+              return !node.dispatchEvent(event);
+            })"""
+        )
+        assert prevented == [False, True]
 
     def test_one_finger_drags_what_is_enlarged(self, page, at):
         fresh(page, at, self.STATE)
@@ -631,6 +764,28 @@ class TestCells:
                 settled(page)
                 said.add(" ".join(readings(page)[0].split()[-4:-1]))
         assert {"against the class", "for the class"} <= said
+
+    def test_signed_shares_are_of_the_larger_of_both(self, page):
+        signed = evolution("signed", probes=1, steps=2, signed=True)
+        for maps, place in ((signed.maps, 1), (signed.against[""], 5)):
+            maps[:] = 0
+            maps[:, 0, 3, place] = 255
+        for entry in signed.data["steps"]:
+            entry |= {"maxima": [0.4], "against": [0.8]}
+        with served(Tab().put(signed)) as url:
+            show(page, url, "probe=0&scale=map&compare=side&step=48&bstep=24")
+            box = frame(page).bounding_box()
+            for column, said, share in (
+                (1, "50 % of this map's largest value for the class", "+50 %"),
+                (5, "100 % of this map's largest value against the class", f"{MINUS}100 %"),
+            ):
+                place = {"x": (column + 0.5) / 7 * box["width"], "y": box["height"] / 2}
+                frame(page).hover(position=place)
+                where = f"Row 4 of 7, column {column + 1} of 7: "
+                a, b, difference = readings(page)
+                assert a.startswith(where + said)
+                assert b == a
+                assert difference == f"{where}0 % (A {share}, B {share} of the full colour)"
 
     def test_no_heat(self, page, made):
         cold = evolution("cold", probes=1, steps=1)

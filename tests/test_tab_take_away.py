@@ -245,6 +245,39 @@ class TestPicture:
         assert len(set(tops[3:])) == 1
         assert tops[3] > 2 * MARGIN + size
 
+    def test_further_runs_and_roles_are_named(self, browser):
+        one = evolution("x", probes=3, steps=3, roles=("rival",))
+        two = evolution("y", probes=2, steps=3, roles=("rival",), seed=4)
+        with served(Tab().put(one, two)) as url, watched(browser) as page:
+            page.add_init_script(RECORD_TEXTS)
+            show(page, url, "run=x&probe=2&runs=y&step=48&role=rival")
+            taken(page, of_probe(page, "Picture (PNG)"))
+            texts = page.evaluate("texts")
+        assert any(text.startswith("x: ") for text in texts)
+        assert "y: no such probe" in texts
+        caption = " ".join(texts[-4:])
+        assert "map of: rival" in caption
+        assert "run x, step 48" in caption
+        assert "run y, step 48" in caption
+
+    def test_its_legends_are_those_of_what_it_shows(self, browser):
+        one = evolution("x", probes=2, steps=3)
+        one.maps[:, 0] = 100
+        one.maps[:, 0, 0, 0] = 255  # the maximum of each
+        one.maps[1:, 0, 2, 5] = 151
+        with served(Tab().put(one)) as url, watched(browser) as page:
+            page.add_init_script(RECORD_TEXTS)
+            show(page, url, "probe=0&compare=side&scale=map")
+            taken(page, of_probe(page, "Picture (PNG)"))
+            texts = page.evaluate("texts.splice(0)")
+            assert {"+20 %", "50", "more in A · 100 % is each map's own maximum"} <= {*texts}
+            # Cards show no difference beside A and B, or nothing else.
+            for compare, wanted in (("side", {"50"}), ("difference", {"more in B"})):
+                show(page, url, f"compare={compare}&scale=map")
+                taken(page, of_view(page, "Picture"))
+                texts = page.evaluate("texts.splice(0)")
+                assert {"50", "more in B"} & {*texts} == wanted
+
     def test_dark_or_not_it_is_on_white(self, page, address):
         page.emulate_media(color_scheme="dark")
         show(page, address, "step=120")
