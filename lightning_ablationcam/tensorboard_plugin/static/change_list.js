@@ -8,7 +8,7 @@ import { JUMP_RULE, changesByStep, changesIn } from "./changes.js";
 import { Segments, el, iconButton, setAttribute, setText } from "./elements.js";
 import { decimals, shorten, whole } from "./text.js";
 
-/** @import { Change, Flipped, StepOfChanges } from "./changes.js" */
+/** @import { Change, StepOfChanges } from "./changes.js" */
 /** @import { Evolution } from "./data.js" */
 /** @import { Scene, Verbs } from "./scene.js" */
 
@@ -30,19 +30,6 @@ function choiceOf(changes) {
 }
 
 /**
- * A class that was predicted, marked as right or wrong where that is known.
- *
- * @param {Evolution} evolution
- * @param {Flipped} flip
- * @param {number} index Of the class.
- */
-function verdictOf({ probes, isMultiLabel }, { probe }, index) {
-  const { label } = probes[probe];
-  if (label === null || isMultiLabel) return "";
-  return index === label ? "right" : "wrong";
-}
-
-/**
  * A change, as its parts and in one sentence.
  *
  * @param {Evolution} evolution
@@ -53,7 +40,7 @@ function wordsOfChange(evolution, change) {
   if (change.kind === "flip") {
     const [from, to] = [change.from, change.to].map((index) => ({
       name: evolution.className(index),
-      verdict: verdictOf(evolution, change, index),
+      verdict: evolution.verdict(index, change.probe),
     }));
     const [before, after] = [from, to].map(({ name, verdict }) =>
       el("span", { className: `class ${verdict}`, dir: "auto" }, shorten(name, 60)),
@@ -100,7 +87,14 @@ export class ChangesButton {
     this.count = el("span", { className: "count-of-changes" });
     this.node = el(
       "button",
-      { className: "changes-button", "aria-controls": "changes", on: { click: () => this.turn() } },
+      {
+        className: "changes-button",
+        title:
+          "What changed over the whole training: flips of the prediction, jumps of the maps and " +
+          "beginnings of alarms (c)",
+        "aria-controls": "changes",
+        on: { click: () => this.turn() },
+      },
       "Changes ",
       this.count,
     );
@@ -112,9 +106,6 @@ export class ChangesButton {
     const count = changesIn(a.evolution).length;
     setText(this.count, whole(count));
     setAttribute(this.node, "aria-expanded", String(this.isOpen));
-    this.node.title =
-      "What changed over the whole training: flips of the prediction, jumps of the maps and " +
-      "beginnings of alarms (c)";
   }
 }
 

@@ -47,6 +47,10 @@ const SIGNED =
   "1a15131918111c1f112129132935163244193c531d4762215170265b7e2b658c31719b397eac458cbe559cd26bade786" +
   "befda5";
 
+/** The colour of what speaks for a class the most, and of what speaks against it. */
+export const MOST_FOR = `#${SIGNED.slice(-6)}`;
+export const MOST_AGAINST = `#${SIGNED.slice(0, 6)}`;
+
 /** The names of the scales to choose from. */
 export const SCALES = Object.keys(ANCHORS);
 

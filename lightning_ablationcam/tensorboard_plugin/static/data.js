@@ -601,7 +601,27 @@ export class Evolution {
     const { label, text } = this.probes[probe];
     return text ?? (label === null ? null : this.className(label));
   }
+
+  /**
+   * Whether a prediction is the label; "" where that cannot be said.
+   *
+   * @param {number|null} index Of the class that is predicted.
+   * @param {number|null} probe Null where it is not among the probes.
+   * @returns {"right"|"wrong"|""}
+   */
+  verdict(index, probe) {
+    const label = probe === null ? null : this.probes[probe].label;
+    if (index === null || label === null || this.isMultiLabel) return "";
+    return index === label ? "right" : "wrong";
+  }
 }
+
+/**
+ * Stands for a series among others.
+ *
+ * @param {SeriesName} name
+ */
+export const seriesKey = ({ run, tag }) => JSON.stringify([run, tag]);
 
 /**
  * Whether news say nothing that is not known.
@@ -732,7 +752,7 @@ export class Server {
    * @param {boolean} signed
    */
   async load({ run, tag }, known, roles, signed) {
-    known ??= this.kept.get(JSON.stringify([run, tag])) ?? null;
+    known ??= this.kept.get(seriesKey({ run, tag })) ?? null;
     const keys = [known?.data.maps_key, known?.data.stem].filter(Boolean).join(".");
     // A live run may grow between the two requests; then the maps no longer fit the steps.
     for (let tries = 0; tries < 4; tries++) {
@@ -751,7 +771,7 @@ export class Server {
    * @param {Evolution} evolution
    */
   keep(evolution) {
-    const key = JSON.stringify([evolution.run, evolution.tag]);
+    const key = seriesKey(evolution);
     this.kept.delete(key);
     this.kept.set(key, evolution);
     let room = KEPT_BYTES;

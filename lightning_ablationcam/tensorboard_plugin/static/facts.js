@@ -108,16 +108,11 @@ export class Facts {
     const className = (/** @type {number|null} */ index, /** @type {Side} */ side) =>
       shorten(side.evolution.className(index), 300);
     const { hasClasses, classNames, isMultiLabel } = a.evolution;
-    const { label } = a.evolution.probes[probe];
     const inWords = a.evolution.labelOf(probe);
-    const verdict = (/** @type {number|null} */ index) => {
-      if (index === null || label === null || isMultiLabel) return "";
-      return index === label ? "right" : "wrong";
-    };
     const predictions = sides.map((side) => {
       const index = side.at("predicted", probe);
       const share = percent(side.probabilityOf(index, probe));
-      return { name: className(index, side), share, kind: verdict(index) };
+      return { name: className(index, side), share, kind: side.evolution.verdict(index, side.place(probe)) };
     });
     const explained = sides.map((side) => {
       const index = side.at("classes", probe);

@@ -2,6 +2,7 @@
  * Further runs beside A and B: the list of those that are shown, and one of those that can be.
  */
 
+import { seriesKey } from "./data.js";
 import { el, field, iconButton, setOptions } from "./elements.js";
 import { MOST_RUNS, runsToText, textToRuns } from "./run_list.js";
 import { seriesOptions } from "./series_list.js";
@@ -10,9 +11,6 @@ import { shorten } from "./text.js";
 
 /** @import { SeriesName } from "./data.js" */
 /** @import { Scene, Verbs } from "./scene.js" */
-
-/** @param {SeriesName} name */
-const keyOfRun = ({ run, tag }) => JSON.stringify([run, tag]);
 
 export class FurtherRuns {
   /** @param {Verbs} verbs */
@@ -51,9 +49,9 @@ export class FurtherRuns {
     this.series = series;
     this.chosen = textToRuns(state.runs, PLUGIN);
     const taken = [...(b ? [a, b] : [a]).map(({ evolution }) => evolution), ...this.chosen];
-    const keys = taken.map(keyOfRun);
+    const keys = taken.map(seriesKey);
     const names = seriesOptions(series);
-    const free = names.filter((_, i) => !keys.includes(keyOfRun(series[i])));
+    const free = names.filter((_, i) => !keys.includes(seriesKey(series[i])));
     const own = keys.slice(0, b ? 2 : 1);
     // As many as stand beside A and B, which may be steps of one run.
     const isFull = own.length + new Set(keys.filter((key) => !own.includes(key))).size >= MOST_RUNS;
@@ -67,8 +65,8 @@ export class FurtherRuns {
 
   /** @param {[value: string, text: string][]} names Of all series. */
   drawList(names) {
-    const keys = this.series.map(keyOfRun);
-    const texts = this.chosen.map((one) => names[keys.indexOf(keyOfRun(one))]?.[1] ?? one.run);
+    const keys = this.series.map(seriesKey);
+    const texts = this.chosen.map((one) => names[keys.indexOf(seriesKey(one))]?.[1] ?? one.run);
     const listed = JSON.stringify([this.chosen, texts]);
     if (listed === this.listed) return;
     this.listed = listed;

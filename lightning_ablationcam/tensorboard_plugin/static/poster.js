@@ -106,10 +106,9 @@ function lineOfSide(side, probe, before) {
   const words = [];
   let ink = SOFT;
   if (evolution.hasClasses && predicted !== null) {
-    const { label } = evolution.probes[place];
-    const judged = label !== null && !evolution.isMultiLabel;
-    if (judged) ink = predicted === label ? RIGHT : WRONG;
-    const mark = judged ? (predicted === label ? "✓ " : "✗ ") : "";
+    const verdict = evolution.verdict(predicted, place);
+    if (verdict) ink = verdict === "right" ? RIGHT : WRONG;
+    const mark = { right: "✓ ", wrong: "✗ ", "": "" }[verdict];
     const share = side.probabilityOf(predicted, probe);
     words.push(mark + shorten(evolution.className(predicted)) + (share === null ? "" : ` ${percent(share)}`));
   }

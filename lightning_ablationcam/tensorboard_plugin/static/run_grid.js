@@ -2,6 +2,7 @@
  * One probe in all runs: a row for each run, and columns of steps that they have in common.
  */
 
+import { seriesKey } from "./data.js";
 import { el, iconButton, setAttribute, setText } from "./elements.js";
 import { largest, nearestIndex } from "./numbers.js";
 import { FRAME } from "./pictures.js";
@@ -362,7 +363,7 @@ export class RunGrid {
     setText(this.scale, scaleText(scene));
     const left = of.filter((row, i) => this.rows[i]?.visible && !row.evolution && !row.problem);
     setText(this.progress, left.length ? `Loading: ${loaded.length} of ${of.length} runs are here` : "");
-    this.arrange(of.map(({ name: { run, tag } }) => JSON.stringify([run, tag])).join());
+    this.arrange(of.map(({ name }) => seriesKey(name)).join());
     const steps = commonSteps(loaded);
     this.drawColumns(steps);
     const labels = seriesOptions(of.map((row) => row.name));

@@ -2,6 +2,8 @@
  * The further runs that stand beside A and B, as a text that an address can hold.
  */
 
+import { seriesKey } from "./data.js";
+
 /** @import { SeriesName } from "./data.js" */
 
 /** How many runs stand beside each other at most, A and B among them. */
@@ -41,7 +43,8 @@ export function textToRuns(text, usual) {
   for (const piece of text.split(",").filter(Boolean)) {
     try {
       const [run, tag] = piece.split(":").map(decodeURIComponent);
-      runs.set(JSON.stringify([run, tag ?? usual]), { run, tag: tag ?? usual });
+      const name = { run, tag: tag ?? usual };
+      runs.set(seriesKey(name), name);
     } catch {
       continue; // a cut or mistyped link
     }

@@ -3,7 +3,7 @@
  * knows. What a view can do are three verbs; whatever follows from them comes back as a new scene.
  */
 
-import { colorTables } from "./colors.js";
+import { MOST_AGAINST, MOST_FOR, colorTables } from "./colors.js";
 import { CONTOURS, drawContours } from "./contours.js";
 import { driftBetween, interpolate } from "./maps.js";
 import { largest, nearestIndex } from "./numbers.js";
@@ -455,8 +455,8 @@ export class Scene {
   get contours() {
     if (!this.signed) return CONTOURS.map((one) => ({ ...one, color: "#fff" }));
     return CONTOURS.flatMap(({ level, wide }) => [
-      { level, wide, color: "#befda5" },
-      { level: -level, wide, color: "#ffcdfd" },
+      { level, wide, color: MOST_FOR },
+      { level: -level, wide, color: MOST_AGAINST },
     ]);
   }
 

@@ -2,7 +2,7 @@
  * What is loaded, what of it is to be shown, and the three verbs that change this.
  */
 
-import { Problem } from "./steps.js";
+import { seriesKey } from "./data.js";
 import { announce } from "./elements.js";
 import { onHostReload } from "./host.js";
 import { nearestIndex } from "./numbers.js";
@@ -12,6 +12,7 @@ import { MOST_RUNS, textToRuns } from "./run_list.js";
 import { Scene, Side } from "./scene.js";
 import { selectProbes } from "./selection.js";
 import { selectedSeries } from "./series_list.js";
+import { Problem } from "./steps.js";
 import { PLUGIN, stateToText, textToState } from "./state.js";
 
 /** @import { Evolution, SeriesName, Source } from "./data.js" */
@@ -35,9 +36,6 @@ const NO_STEPS = {
     "The first heatmaps of this run have not been written yet. They come with its first validation.",
   more: null,
 };
-
-/** @param {SeriesName} name */
-const seriesKey = ({ run, tag }) => JSON.stringify([run, tag]);
 
 export class Session {
   /**

@@ -49,12 +49,7 @@ function nameOfClass({ evolution }, index) {
  * @param {number} probe
  */
 function verdictInTable(side, probe) {
-  const { evolution } = side;
-  const place = side.place(probe);
-  const predicted = side.at("predicted", probe);
-  const label = place === null ? null : evolution.probes[place].label;
-  if (predicted === null || label === null || evolution.isMultiLabel) return null;
-  return predicted === label ? "right" : "wrong";
+  return side.evolution.verdict(side.at("predicted", probe), side.place(probe)) || null;
 }
 
 /**
