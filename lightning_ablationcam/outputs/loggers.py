@@ -13,6 +13,7 @@ from typing import Any
 
 from lightning_ablationcam.arguments import is_a
 from lightning_ablationcam.outputs.backend import Backend
+from lightning_ablationcam.outputs.comet import Comet
 from lightning_ablationcam.outputs.folder import csv_folder, numbered_folder
 from lightning_ablationcam.outputs.mlflow import MLflow
 from lightning_ablationcam.outputs.outlets import Outlet
@@ -24,6 +25,7 @@ BACKENDS: dict[str, Callable[[Any, str], Backend]] = {
     "CSVLogger": csv_folder,
     "WandbLogger": WeightsAndBiases,
     "MLFlowLogger": MLflow,
+    "CometLogger": Comet,
 }
 """What makes the backend of a logger, given the logger and the monitor's tag, by its class."""
 
