@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import wandb
 from PIL import Image
 from pytorch_lightning import seed_everything
 from pytorch_lightning.callbacks import Callback
@@ -71,7 +72,7 @@ def assert_is_report(page, passes=3):
     assert page.startswith("<!doctype html>")
     data = page.split('id="ablation-cam-data">')[1].split("</script>")[0]
     (series,) = json.loads(data)["series"]
-    assert len(series["frames"]) == passes
+    assert len(series["steps"]) == passes
 
 
 @pytest.fixture
@@ -99,6 +100,7 @@ def wandb_logger(quiet_wandb, tmp_path):
 @pytest.fixture
 def mlflow_logger(monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     return MLFlowLogger(experiment_name="e", save_dir=str(tmp_path / "mlruns"))
 
 
@@ -260,38 +262,44 @@ class TestWandb:
     def rows(self, logger):
         folder = Path(logger.experiment.dir).parent
         logger.experiment.finish()
+        wandb.teardown()  # Only then is the file whole.
         return history(folder), folder / "files"
 
     def test_pictures_are_those_of_tensorboard(self, tmp_path, wandb_logger):
         logger = wandb_logger()
         fit(tmp_path, monitor(), logger=[logger, board(tmp_path)])
         rows, files = self.rows(logger)
-        media = {
-            (key, row["trainer/global_step"]): value
-            for row in rows
-            for key, value in row.items()
-            if isinstance(value, dict) and "path" in value
-        }
-        tags = dict(zip(TAGS, STEMS, strict=True))
-        pictures = shown(tmp_path)
-        assert len(pictures) == 3 + 9 + 9 + 3
-        for (tag, step), expected in pictures.items():
+        media: dict[str, list[bytes]] = {}
+        for row in rows:
+            for key, value in row.items():
+                if isinstance(value, dict) and "path" in value:
+                    media.setdefault(key, []).append((files / value["path"]).read_bytes())
+        stems = dict(zip(TAGS, STEMS, strict=True))
+        expected: dict[str, list[bytes]] = {}
+        for (tag, _), content in shown(tmp_path).items():
             start, name = tag.split("/", 1)
-            found = media.pop((f"{start}/{tags.get(name, name)}", step))
-            content = (files / found["path"]).read_bytes()
-            assert content == expected
-            np.testing.assert_array_equal(pixels(content), pixels(expected))
-        ((key, step), report) = media.popitem()
-        assert (key, step, media) == ("ablation_cam/report", STEPS[-1], {})
-        assert_is_report((files / report["path"]).read_text())
+            expected.setdefault(f"{start}/{stems.get(name, name)}", []).append(content)
+        assert_is_report(media.pop("ablation_cam/report")[0].decode())
+        assert media.keys() == expected.keys()
+        for key, contents in expected.items():
+            assert media[key] == contents
+            found, wanted = pixels(media[key][0]), pixels(contents[0])
+            np.testing.assert_array_equal(found, wanted)
+        with_metrics = [row for row in rows if "ablation_cam/overview" in row]
+        assert all("val_loss" in row for row in with_metrics)
+        assert len(with_metrics) == 3
 
     def test_nothing_of_the_users_is_dropped_or_shifted(self, tmp_path, wandb_logger):
         found = []
         for callbacks in [[monitor()], []]:
             logger = wandb_logger()
+            seed_everything(3, verbose=False)
             fit(tmp_path, *callbacks, Logging(), logger=logger)
             rows, _ = self.rows(logger)
             found.append([self.of_user(row) for row in rows])
+        # What is drawn at the end of the fit has a row of its own, after all others.
+        last = found[1][-1]["trainer/global_step"]
+        assert found[0].pop() == {"_step": len(found[1]), "trainer/global_step": last}
         assert found[0] == found[1]
         assert [row["waiting"] for row in found[0] if "waiting" in row] == STEPS
         assert [row["stepped"] for row in found[0] if "stepped" in row] == list(range(1, 16))
@@ -306,7 +314,7 @@ class TestWandb:
         rows, _ = self.rows(logger)
         keys = {key for row in rows for key in row}
         assert {"mine-ablation_cam/overview", "mine-early/cam/overview"} <= keys
-        assert "mine-ablation_cam/drift" in keys
+        assert "mine-ablation_cam/balance" in keys
 
     def test_a_disabled_run_gets_nothing_and_says_nothing(
         self, tmp_path, wandb_logger, monkeypatch
@@ -358,9 +366,9 @@ class TestMLflow:
         assert client.get_run(run).info.status == "FINISHED"
 
     def test_two_monitors(self, tmp_path, mlflow_logger):
-        fit(tmp_path, monitor(), monitor(tag="../x"), logger=mlflow_logger, max_epochs=1)
+        fit(tmp_path, monitor(), monitor(tag="early/x"), logger=mlflow_logger, max_epochs=1)
         folders = {name.rsplit("/overview/")[0] for name in self.artifacts(mlflow_logger)}
-        assert {"ablation_cam", "probe/x"} <= folders
+        assert {"ablation_cam", "early/x"} <= folders
 
     def test_a_store_that_is_gone_is_one_warning(self, tmp_path, mlflow_logger):
         class Removes(Callback):
@@ -382,7 +390,23 @@ class TestMLflow:
         assert ("ablation_cam/overview", STEPS[-1]) in shown(tmp_path)
 
 
+class StepsOfComet(Callback):
+    """What a metric without a step would be logged under, before the monitor and after it."""
+
+    def __init__(self):
+        self.found = []
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        self.found.append(trainer.loggers[0].experiment.curr_step)
+
+
 class TestComet:
+    def test_the_users_own_step_is_left_as_it_is(self, tmp_path, comet_logger):
+        steps = StepsOfComet()
+        fit(tmp_path, steps, monitor(), steps, logger=comet_logger, num_sanity_val_steps=0)
+        assert steps.found[::2] == steps.found[1::2]
+        assert steps.found[::2] == [step - 1 for step in STEPS]
+
     def test_images_and_report_in_the_offline_archive(self, tmp_path, comet_logger):
         fit(tmp_path, monitor(), logger=[comet_logger, board(tmp_path)])
         comet_logger.experiment.end()

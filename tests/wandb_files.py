@@ -18,13 +18,20 @@ def history(folder):
     for content in records(file.read_bytes()):
         record = Record.FromString(content)
         if record.WhichOneof("record_type") == "history":
-            items = record.history.item
-            rows.append({key(item): json.loads(item.value_json) for item in items})
+            rows.append(row_of(record.history.item))
     return rows
 
 
-def key(item):
-    return item.key or "/".join(item.nested_key)
+def row_of(items):
+    row = {}
+    for item in items:
+        first, *inner = item.nested_key or [item.key]
+        value = json.loads(item.value_json)
+        if inner:
+            row.setdefault(first, {})["/".join(inner)] = value
+        else:
+            row[first] = value
+    return row
 
 
 def records(content):

@@ -8,17 +8,15 @@ from typing import Any
 
 from lightning_ablationcam.outputs.sent import Sent, Service
 
-STEP = "trainer/global_step"
-"""What a ``WandbLogger`` calls the step, and draws everything over."""
-
 
 class WeightsAndBiases(Service):
     """Logs media under the tags that TensorBoard has them under, after the logger's prefix.
 
-    Nothing is committed: what is logged joins the row that the run is at, which Lightning commits
-    with the metrics of the same validation (and the end of the run, where nothing else does). A row
-    of our own would move the run's own step on: what a user logs under ``step=`` would be refused
-    as too late, and what waits to be committed would land in another row.
+    Nothing is committed and no step is given: what is logged joins the row that the run is at,
+    which Lightning commits with the metrics of the same validation (and the end of the run, where
+    nothing else does), and has that row's ``trainer/global_step``. A row of our own would move the
+    run's own step on: what a user logs under ``step=`` would be refused as too late, and what waits
+    to be committed would land in another row.
     """
 
     @property
@@ -31,10 +29,7 @@ class WeightsAndBiases(Service):
         """Log files in the row that the run is at."""
         prefix = getattr(self._logger, "_prefix", "")
         start = f"{prefix}{self._logger.LOGGER_JOIN_CHAR}" if prefix else ""
-        row: dict[str, Any] = {start + one.tag: _media(root / one.file) for one in files}
-        # As the logger does: with TensorBoard's own steps there is no such metric.
-        if not getattr(self._logger, "_wandb_init", {}).get("sync_tensorboard"):
-            row[STEP] = max(one.step for one in files)
+        row = {start + one.tag: _media(root / one.file) for one in files}
         self._logger.experiment.log(row, commit=False)
 
 
