@@ -85,6 +85,7 @@ def quiet_wandb(monkeypatch):
     yield made
     for logger in made:
         logger.experiment.finish()
+    wandb.teardown()  # It would keep the mode for the next test.
 
 
 @pytest.fixture
