@@ -49,7 +49,7 @@ MAX_TAG_LENGTH = 200
 
 
 class AblationCAMMonitor(Callback):
-    """Shows in TensorBoard, validation by validation, what a network looks at.
+    """Shows in TensorBoard or another logger, validation by validation, what a network looks at.
 
     At the end of validation epochs it computes the Ablation-CAM of a fixed set of probe images and
     writes, under the step ``trainer.global_step``:
@@ -60,7 +60,13 @@ class AblationCAMMonitor(Callback):
     * ``<tag>_animation/<probe>``: at the end of the fit, all passes as one animated picture,
     * the data of the Ablation-CAM tab, which plays the whole training,
 
-    and logs with ``self.log``, at every validation, so that EarlyStopping and ModelCheckpoint can
+    with a TensorBoardLogger. A WandbLogger, an MLFlowLogger and a CometLogger get the same pictures
+    and, at the end of the fit, the tab as a report. With a CSVLogger, with none or with one that is
+    not known, all of that is written as files, with the newest maps as arrays in ``heatmaps.npz``:
+    beside the CSVLogger's own, or in ``<default_root_dir>/<tag>/version_<number>``. Whichever fails
+    is reported once, and the others get everything all the same.
+
+    It logs with ``self.log``, at every validation, so that EarlyStopping and ModelCheckpoint can
     monitor them:
 
     * ``<tag>/drift`` and ``<tag>/drift_from_first``: how much the heatmaps changed since the pass
