@@ -77,7 +77,8 @@ def read_archive(
         (array([0, 1, 2]), 'b')
     """
     try:
-        with np.load(file, allow_pickle=False) as opened:
+        # NumPy leaves a damaged file open that it has opened itself.
+        with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
             arrays = {name: opened[name] for name in opened.files}
         about = json.loads(str(arrays.pop(_ABOUT)))
         found, of = str(about.pop("kind")), int(about.pop("version"))
