@@ -15,9 +15,9 @@ from anyascii import anyascii
 from numpy.typing import NDArray
 from tensorboard.compat.proto import summary_pb2
 
+from lightning_ablationcam.files import replaced
 from lightning_ablationcam.outputs.disk_space import check_quota, check_room
 from lightning_ablationcam.outputs.event_file import OwnEventFile
-from lightning_ablationcam.outputs.files import replaced
 from lightning_ablationcam.outputs.pictures import Kind
 from lightning_ablationcam.outputs.tensorboard import summary_value
 from lightning_ablationcam.render import encode_jpeg
