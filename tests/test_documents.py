@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningDataModule, Trainer
+from pytorch_lightning.loggers import Logger
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -17,8 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import lightning_ablationcam
 from lightning_ablationcam import AblationCAMMonitor, AblationResult, ProbeSet, ablation_cam
 from lightning_ablationcam.engine.rules import RULES
+from lightning_ablationcam.outputs import loggers as loggers_of_ours
 from tests.documents import DOCUMENTS, ROOT, anchor, blocks_in, blocks_of, rows_of, sections_of
-from tests.lightning import Module, data, loaders
+from tests.lightning import Module, data, loaders, trainer
 from tests.networks import images, seeded
 
 RECIPES = ROOT / "examples" / "README.md"
@@ -81,8 +83,8 @@ def fitted(names):
     """What a monitor of a recipe makes of a fit."""
     module = names.get("module", Module())
     settings = {"max_epochs": 1, "enable_progress_bar": False, "log_every_n_steps": 1}
-    trainer = Trainer(callbacks=[names["monitor"]], enable_model_summary=False, **settings)
-    trainer.fit(module, names.get("datamodule", Data()))
+    fit = Trainer(callbacks=[names["monitor"]], enable_model_summary=False, **settings)
+    fit.fit(module, names.get("datamodule", Data()))
     return names["monitor"]
 
 
@@ -321,6 +323,44 @@ def test_a_rule_is_added_as_the_details_say(monkeypatch):
     found = ablation_cam(model, "conv", pictures, engine="propagate")
     assert asked
     torch.testing.assert_close(found.drops, expected.drops)
+
+
+class AimLogger(Logger):
+    """Keeps what is tracked."""
+
+    name, version = "aim", "0"
+
+    def __init__(self):
+        super().__init__()
+        self.tracked = {}
+
+    @property
+    def experiment(self):
+        return self
+
+    def track(self, content, name, step):
+        self.tracked[name, step] = content
+
+    def log_metrics(self, metrics, step=None):
+        pass
+
+    def log_hyperparams(self, params):
+        pass
+
+
+def test_a_logger_is_added_as_the_details_say(monkeypatch, tmp_path):
+    (code,) = blocks_in(sections_of(DETAILS)["Add a logger"], "python")
+    monkeypatch.setattr(loggers_of_ours, "BACKENDS", dict(loggers_of_ours.BACKENDS))
+    exec(code, {})
+    logger = AimLogger()
+    monitor = AblationCAMMonitor(probes=2)
+    trainer(tmp_path, monitor, logger=logger, max_epochs=2).fit(Module(), Data())
+    ends = {name.split("/")[0] for name, _ in logger.tracked}
+    assert ends == {
+        "ablation_cam", "ablation_cam_probes", "ablation_cam_evolution", "ablation_cam_animation",
+    }  # fmt: skip
+    assert b"Ablation-CAM" in logger.tracked["ablation_cam/report", 10]
+    assert not [path for path in tmp_path.rglob("*") if "ablation_cam" in path.name]
 
 
 LINKS = [
