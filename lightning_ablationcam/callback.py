@@ -274,6 +274,17 @@ class AblationCAMMonitor(Callback):
             self.tag, self.scale, score, pictures=self.pictures, measuring=self._measuring
         )
 
+    def afresh(self) -> tuple[Fit, Publisher]:
+        """A fit of its own, without Trainer or passes, and what writes it: the monitor stays."""
+        fit = Fit(
+            self._fit.source.anew(),
+            self._explainer(Ranks()),
+            self._schedule(),
+            Passes(self._measuring),
+            signed=self.signed,
+        )
+        return fit, self._new_publisher()
+
     @property
     def score(self) -> Score:
         """How class scores are read off."""
