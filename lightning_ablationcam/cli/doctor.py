@@ -8,9 +8,9 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
 from lightning_ablationcam.cli.parsing import add_module, parser_of
@@ -125,7 +125,9 @@ def _versions(problems: list[str]) -> dict[str, str | None]:
 
 def tab_problem() -> str | None:
     """Why TensorBoard will not show the tab; None if it will."""
-    registered = entry_points(group="tensorboard_plugins", name="ablation_cam")
+    registered: Iterable[EntryPoint] = entry_points(
+        group="tensorboard_plugins", name="ablation_cam"
+    )
     if not registered:
         return (
             "no installed package registers it; install lightning-ablationcam into the environment "
