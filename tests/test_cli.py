@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lightning_ablationcam import AblationCAMMonitor, __version__, cli
+from lightning_ablationcam import AblationCAMMonitor, ProbeSet, __version__, ablation_cam, cli
 from lightning_ablationcam.cli import COMMANDS, doctor, main
 from lightning_ablationcam.cli.backfill import arguments as backfill_arguments
 from lightning_ablationcam.cli.monitor import LEFT_OUT, monitor_arguments
 from tests import backfilled
+from tests.networks import seeded
 
 
 class Small(nn.Module):
@@ -235,13 +236,19 @@ def test_backfill_says_what_does_not_go_together(run_folder, tmp_path, capsys):
 
 
 def test_backfill_ends_with_1_and_a_sentence_where_a_checkpoint_is_broken(
-    run_folder, tmp_path, capsys, monkeypatch
+    run_folder, tmp_path, capsys
 ):
-    monkeypatch.setattr("warnings.showwarning", builtins.print)
     (tmp_path / "broken.ckpt").write_bytes(b"words")
     words = ["backfill", tmp_path, "--module", "tests.backfilled:Net", "--logdir", tmp_path / "run"]
     said = failed(capsys, *words)
     assert "no file can be used: broken.ckpt: it cannot be read" in said
+    shutil.copytree(run_folder / "checkpoints", tmp_path, dirs_exist_ok=True)
+    words += ["--data", "tests.backfilled:Digits", "--accelerator", "cpu"]
+    with pytest.warns(UserWarning, match="1 checkpoints were left out"):
+        run(*words, expected=1)
+    assert capsys.readouterr().out.endswith(
+        f"3 passes written to {tmp_path / 'run'}, 1 checkpoints left out\n"
+    )
 
 
 # ---- report and animate --------------------------------------------------------------------------
@@ -260,7 +267,7 @@ def test_animate_writes_one_gif_for_each_probe(run_folder, tmp_path, capsys):
     for path in written:
         with Image.open(path) as film:
             assert (film.format, film.n_frames) == ("GIF", 3)
-    run("animate", run_folder, "--out", tmp_path / "one", "--probe", "probe 1", "--of", "rival")
+    run("animate", run_folder, "--out", tmp_path / "one", "--probe", "01_class1", "--of", "rival")
     assert len(list((tmp_path / "one").iterdir())) == 1
     said = failed(capsys, "animate", run_folder, "--out", tmp_path, "--of", "nothing")
     assert "of='nothing' is not known; choose 'explained', 'rival'" in said
@@ -268,3 +275,55 @@ def test_animate_writes_one_gif_for_each_probe(run_folder, tmp_path, capsys):
     assert "probe='x' is not known" in said
     said = failed(capsys, "animate", run_folder, "--out", tmp_path, "--run", "x")
     assert "run='x' is not known; choose 'run'" in said
+
+
+# ---- explain -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def image(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a cat.png")
+    return tmp_path / "a cat.png"
+
+
+def test_explain_writes_a_picture_and_numbers_of_each_file(image, tmp_path, capsys):
+    model = seeded(Small(6))
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    out = tmp_path / "out"
+    words = ["explain", image, image, "--model", "tests.test_cli:Small", "--init.width", 6]
+    words += ["--checkpoint", tmp_path / "weights.pt", "--layer", "conv", "--size", 16]
+    run(*words, "--out", out, "--class", 2, "--class_names", "cat", "dog", "fish")
+    text = capsys.readouterr().out
+    assert "mean 0.485 0.456 0.406" in text
+    assert "fish, probability" in text
+    names = ["a_cat.npz", "a_cat.png", "a_cat_2.npz", "a_cat_2.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    inputs = ProbeSet.from_folder(tmp_path, 16, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).inputs
+    wanted = ablation_cam(model, "conv", inputs, 2)
+    with np.load(out / "a_cat.npz", allow_pickle=False) as found:
+        np.testing.assert_allclose(found["heatmap"], wanted.heatmaps[0].numpy(), rtol=1e-4)
+        np.testing.assert_allclose(found["weights"], wanted.weights[0].numpy(), rtol=1e-4)
+        assert found["heatmap"].dtype == np.float32
+        assert found["score"] == pytest.approx(wanted.scores[0].item(), rel=1e-4)
+        assert found["probability"] == pytest.approx(wanted.probabilities[0].item(), rel=1e-4)
+        assert (int(found["class"]), str(found["layer"])) == (2, "conv")
+    with Image.open(out / "a_cat.png") as picture:
+        assert picture.width >= 224
+
+
+def test_explain_takes_a_lightning_checkpoint_and_says_what_is_wrong(
+    image, run_folder, tmp_path, capsys
+):
+    checkpoint = next((run_folder / "checkpoints").glob("*.ckpt"))
+    words = ["explain", image, "--size", 8, "--out", tmp_path / "out"]
+    run(*words, "--model", "tests.test_cli:grey", "--checkpoint", checkpoint)
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    other = ["--model", "tests.test_cli:Small", "--checkpoint", checkpoint]
+    assert "its weights are not those of Small" in failed(capsys, *words, *other)
+    small = ["--model", "tests.test_cli:Small"]
+    assert "classes contains 9" in failed(capsys, *words, *small, "--class", 9)
+    assert "no such file" in failed(capsys, "explain", "x.png", "--out", tmp_path, *small)
+    (tmp_path / "words.png").write_text("words")
+    said = failed(capsys, "explain", tmp_path / "words.png", "--out", tmp_path, *small)
+    assert "is no picture" in said

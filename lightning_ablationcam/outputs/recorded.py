@@ -131,6 +131,8 @@ def _heat(found: Any, shape: tuple[int, int, int], row: int) -> NDArray[np.float
 
 
 def _class(series: Series, index: int) -> str:
+    if index < 0:
+        return "no such class"
     names = series.probes.class_names or ()
     return names[index] if 0 <= index < len(names) else f"class {index}"
 
