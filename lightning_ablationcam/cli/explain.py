@@ -171,7 +171,7 @@ def _write(place: Path, picture: Any, result: AblationResult, names: list[str] |
     import numpy as np
     from PIL import Image
 
-    from lightning_ablationcam.outputs.files import replaced
+    from lightning_ablationcam.files import replaced
 
     probability = result.probabilities
     with replaced(place.with_name(f"{place.name}.npz")) as partial, partial.open("wb") as file:

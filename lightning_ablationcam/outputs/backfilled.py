@@ -10,8 +10,8 @@ import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from lightning_ablationcam.arguments import shown
+from lightning_ablationcam.files import replaced
 from lightning_ablationcam.network.weights import CheckpointError, read_checkpoint
-from lightning_ablationcam.outputs.files import replaced
 from lightning_ablationcam.outputs.folder import file_stems
 from lightning_ablationcam.records.format import HEAT_TAG
 from lightning_ablationcam.run.checkpoint import StateError, checked_state

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightning_ablationcam.arguments import check_choice, check_path, shown
-from lightning_ablationcam.outputs.files import replaced
+from lightning_ablationcam.files import replaced
 from lightning_ablationcam.outputs.folder import file_stems
 from lightning_ablationcam.outputs.report import series_of_directory
 from lightning_ablationcam.records.series import Series
