@@ -106,7 +106,7 @@ def test_an_error_is_a_sentence_or_with_debug_a_traceback(capsys, tmp_path):
     said = failed(capsys, "report", tmp_path / "nowhere", tmp_path / "out.html")
     assert said.startswith("lightning-ablationcam report: FileNotFoundError: source=")
     assert said.count("\n") == 1
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="no such directory"):
         main(["report", str(tmp_path / "nowhere"), str(tmp_path / "out.html"), "--debug"])
 
 
@@ -249,6 +249,21 @@ def test_backfill_ends_with_1_and_a_sentence_where_a_checkpoint_is_broken(
     assert capsys.readouterr().out.endswith(
         f"3 passes written to {tmp_path / 'run'}, 1 checkpoints left out\n"
     )
+
+
+def test_ctrl_c_ends_a_command_with_130(run_folder, tmp_path, capsys):
+    words = ["backfill", run_folder / "checkpoints", "--module", "tests.test_cli:interrupted"]
+    words += ["--data", "tests.backfilled:Digits", "--accelerator", "cpu"]
+    run(*words, "--logdir", tmp_path / "run", expected=130)
+    assert capsys.readouterr().err.endswith("lightning-ablationcam backfill: interrupted\n")
+    assert list(backfilled.records(tmp_path / "run")["heat"]) == [5, 10]
+
+
+def interrupted():
+    """Ctrl-C comes while the third checkpoint is loaded."""
+    net = backfilled.Interrupted(6)
+    net.loaded = 1
+    return net
 
 
 # ---- report and animate --------------------------------------------------------------------------

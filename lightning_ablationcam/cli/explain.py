@@ -174,16 +174,16 @@ def _write(place: Path, picture: Any, result: AblationResult, names: list[str] |
     from lightning_ablationcam.files import replaced
 
     probability = result.probabilities
+    arrays: dict[str, Any] = {
+        "heatmap": result.heatmaps[0].numpy(),
+        "weights": result.weights[0].numpy(),
+        "score": result.scores[0].numpy(),
+        "probability": np.float32("nan") if probability is None else probability[0].numpy(),
+        "class": result.classes[0].numpy(),
+        "layer": np.str_(result.layer),
+    }
     with replaced(place.with_name(f"{place.name}.npz")) as partial, partial.open("wb") as file:
-        np.savez_compressed(
-            file,
-            heatmap=result.heatmaps[0].numpy(),
-            weights=result.weights[0].numpy(),
-            score=result.scores[0].numpy(),
-            probability=np.float32("nan") if probability is None else probability[0].numpy(),
-            layer=np.str_(result.layer),
-            **{"class": result.classes[0].numpy()},
-        )
+        np.savez_compressed(file, **arrays)
     with replaced(place.with_name(f"{place.name}.png")) as partial:
         drawn = result.draw(picture[None], names)
         Image.fromarray(drawn).save(partial, format="PNG")

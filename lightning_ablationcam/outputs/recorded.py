@@ -127,7 +127,8 @@ def _film(series: Series, row: int, role: str) -> bytes:
 
 def _heat(found: Any, shape: tuple[int, int, int], row: int) -> NDArray[np.float64]:
     maps = np.frombuffer(found.maps, np.uint8).reshape(shape)
-    return maps[row].astype(np.float64) / 255
+    heat: NDArray[np.float64] = maps[row].astype(np.float64) / 255
+    return heat
 
 
 def _class(series: Series, index: int) -> str:
