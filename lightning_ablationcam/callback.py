@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -655,14 +656,15 @@ class AblationCAMMonitor(Callback):
     def _tell(self, result: AblationResult, seconds: float, step: int, *, first: bool) -> None:
         """Say in the log what the first pass found, and when the tolerance is another one."""
         fit, taken = self._fit, self._fit.explainer.tolerance
-        LOGGER.debug(
-            "step %d: a pass of %.3f s, of which forwards of measures %.3f s, %s engine; %s",
-            step,
-            seconds,
-            fit.passes.forwards_took,
-            result.engine,
-            exactness(result, taken),
-        )
+        if LOGGER.isEnabledFor(logging.DEBUG):
+            LOGGER.debug(
+                "step %d: a pass of %.3f s, of which forwards of measures %.3f s, %s engine; %s",
+                step,
+                seconds,
+                fit.passes.forwards_took,
+                result.engine,
+                exactness(result, taken),
+            )
         exact = None if self.tolerance is None else exactness(result, taken)
         if first:
             places = ", ".join(self._publisher.places)

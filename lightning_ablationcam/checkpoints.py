@@ -163,7 +163,7 @@ def backfill(
     made = work.through(todo, last=found[-1], skipped=skipped, progress=progress)
     if skipped:
         listed = "\n".join(f"  {path}: {why}" for path, why in skipped.items())
-        rank_zero_warn(f"ablation_cam: {len(skipped)} checkpoints were left out:\n{listed}")
+        rank_zero_warn(f"ablation_cam: left out (checkpoints: {len(skipped)}):\n{listed}")
     return BackfillResult(tuple(made), before, skipped, place)
 
 
@@ -207,10 +207,14 @@ def _ordered(
         except CheckpointError as error:
             skipped[path] = str(error)
     first: dict[int, _Checkpoint] = {}
-    # "last.ckpt" may have been saved again when the epoch had been counted.
-    for each in sorted(read, key=lambda each: (each.step, each.epoch, each.path.name)):
+    for each in sorted(read, key=_order):
         first.setdefault(each.step, each)
     return list(first.values())
+
+
+def _order(each: _Checkpoint) -> tuple[int, int, bool, str]:
+    """By step; of one step "last.ckpt" comes last, which may hold another step the next time."""
+    return each.step, each.epoch, each.path.stem.startswith("last"), each.path.name
 
 
 def _described(path: Path, content: Mapping[str, Any]) -> _Checkpoint:

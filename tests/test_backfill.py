@@ -135,7 +135,7 @@ def test_broken_checkpoints_are_left_out_and_named(checkpoints, trained, tmp_pat
     torch.save(smaller, files[8])
     (checkpoints / "no_checkpoint.pt").write_bytes(b"words")
     torch.save({"weight": torch.ones(2)}, checkpoints / "weights.pth")
-    with pytest.warns(UserWarning, match="6 checkpoints were left out") as told:
+    with pytest.warns(UserWarning, match=r"left out \(checkpoints: 6\)") as told:
         found = backfill(
             checkpoints, Net, backfilled.monitor(), tmp_path / "run", data=Digits(), **QUIET
         )
@@ -202,6 +202,16 @@ def test_a_folder_of_anything_else_is_not_written_to(trained, tmp_path):
     run.write_text("")
     with pytest.raises(NotADirectoryError, match="is a file"):
         go_on(run)
+
+
+def test_a_training_that_went_on_is_gone_on_with(trained, tmp_path):
+    """Its "last.ckpt" has moved on to another step since."""
+    files, run = in_order(trained / "checkpoints"), tmp_path / "run"
+    last = Path(shutil.copy(files[1], tmp_path / "last.ckpt"))
+    backfill([last, *files[:2]], Net, backfilled.monitor(), run, data=Digits(), **QUIET)
+    shutil.copy(files[2], last)
+    found = backfill([last, *files[:3]], Net, backfilled.monitor(), run, data=Digits(), **QUIET)
+    assert (found.done_before, found.steps) == ((5, 10), (15,))
 
 
 def test_lost_event_files_are_not_gone_on_with(trained, tmp_path):

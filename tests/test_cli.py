@@ -244,11 +244,9 @@ def test_backfill_ends_with_1_and_a_sentence_where_a_checkpoint_is_broken(
     assert "no file can be used: broken.ckpt: it cannot be read" in said
     shutil.copytree(run_folder / "checkpoints", tmp_path, dirs_exist_ok=True)
     words += ["--data", "tests.backfilled:Digits", "--accelerator", "cpu"]
-    with pytest.warns(UserWarning, match="1 checkpoints were left out"):
+    with pytest.warns(UserWarning, match=r"left out \(checkpoints: 1\)"):
         run(*words, expected=1)
-    assert capsys.readouterr().out.endswith(
-        f"3 passes written to {tmp_path / 'run'}, 1 checkpoints left out\n"
-    )
+    assert capsys.readouterr().out.endswith(f"3 passes written to {tmp_path / 'run'}, 1 left out\n")
 
 
 def test_ctrl_c_ends_a_command_with_130(run_folder, tmp_path, capsys):

@@ -9,11 +9,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
 
 PROGRAM = "lightning-ablationcam"
 
@@ -70,8 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command.arguments()
     chosen = parser.parse_args([_spelled(each) for each in given[1:]])
     try:
-        with _plain_warnings(given[0]):
-            status: int = command.run(chosen)
+        status: int = command.run(chosen)
     # What the rooms below say of arguments names them; a traceback would not help.
     except (ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         if chosen.debug:
@@ -95,21 +91,6 @@ def _spelled(argument: str) -> str:
     if not name.startswith("--") or name.startswith("--init"):
         return argument
     return f"--{name[2:].replace('-', '_')}{equals}{value}"
-
-
-@contextmanager
-def _plain_warnings(command: str) -> Iterator[None]:
-    """Warnings as sentences, without the line of code that they come from."""
-    before = warnings.formatwarning
-
-    def sentence(message: Warning | str, *_: Any, **__: Any) -> str:
-        return f"{PROGRAM} {command}: warning: {message}\n"
-
-    warnings.formatwarning = sentence
-    try:
-        yield
-    finally:
-        warnings.formatwarning = before
 
 
 def _overview() -> argparse.ArgumentParser:

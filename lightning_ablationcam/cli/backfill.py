@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_ablationcam.cli.importing import imported, made, maker_of
 from lightning_ablationcam.cli.monitor import add_monitor, monitor_arguments
-from lightning_ablationcam.cli.parsing import add_module, parser_of
+from lightning_ablationcam.cli.parsing import add_module, parser_of, plain_warnings
 
 _DESCRIPTION = """\
 Shows what a network looked at while it trained, from the checkpoints it left behind:
@@ -106,19 +106,20 @@ def run(given: Any) -> int:
     asked = monitor_arguments(given)
     probes = given.probes if given.images is None else _pictures(given, asked)
     monitor = AblationCAMMonitor(probes=probes, **asked)
-    found = backfill(
-        given.checkpoints,
-        module,
-        monitor,
-        given.logdir,
-        data=_data(given.data),
-        accelerator=given.accelerator,
-        precision=given.precision,
-        allow_unsafe_pickle=given.unsafe_pickle,
-        progress=not given.no_progress,
-    )
+    with plain_warnings("backfill"):
+        found = backfill(
+            given.checkpoints,
+            module,
+            monitor,
+            given.logdir,
+            data=_data(given.data),
+            accelerator=given.accelerator,
+            precision=given.precision,
+            allow_unsafe_pickle=given.unsafe_pickle,
+            progress=not given.no_progress,
+        )
     before = f", {len(found.done_before)} done before" if found.done_before else ""
-    left_out = f", {len(found.skipped)} checkpoints left out" if found.skipped else ""
+    left_out = f", {len(found.skipped)} left out" if found.skipped else ""
     sys.stdout.write(f"{len(found.steps)} passes written to {found.logdir}{before}{left_out}\n")
     return 1 if found.skipped else 0
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
@@ -49,3 +52,21 @@ def add_module(parser: Any, name: str = "--module", *, required: bool) -> None:
     """Have a parser take a network."""
     parser.add_argument(name, type=str | None, default=None, required=required, help=MODULE)
     parser.add_argument("--init", type=dict[str, Any], default={}, help=INIT)
+
+
+@contextmanager
+def plain_warnings(command: str) -> Iterator[None]:
+    """Warnings as sentences, without the line of code that they come from.
+
+    Lightning, when it is imported, puts a format of its own in place: import it before.
+    """
+    before = warnings.formatwarning
+
+    def sentence(message: Warning | str, *_: Any, **__: Any) -> str:
+        return f"{PROGRAM} {command}: warning: {message}\n"
+
+    warnings.formatwarning = sentence
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before

@@ -78,7 +78,7 @@ def _check_file(path: Path) -> None:
 def _unpickled(error: Exception) -> str:
     named = _GLOBAL.search(str(error))
     if named is None:
-        return f"it cannot be read: {_short(error)}"
+        return "it cannot be read: it is damaged, or torch.save did not write it"
     return (
         f"it holds a pickled {named[1]}, and making one can run any code; where you trust the "
         "file, allow unsafe pickle"
