@@ -28,7 +28,7 @@ tensorboard_plugin  the tab: its server and its page
 ------------------  ------------------------------------------------------------------------------
 probes              what is watched, and where it comes from
 run                 one fit: when a pass is due, what it finds, what is kept of it
-outputs             where that goes: TensorBoard, folders, reports, animations
+outputs             where that goes: TensorBoard, other loggers, folders, reports, animations
 ------------------  ------------------------------------------------------------------------------
 callback            the monitor: when to run and whom to tell
 report              a report from a shell

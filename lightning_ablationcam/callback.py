@@ -24,8 +24,10 @@ from lightning_ablationcam.network.declared import declared_task
 from lightning_ablationcam.network.layers import TargetLayer, check_target_layer, several
 from lightning_ablationcam.network.targets import find_target
 from lightning_ablationcam.options import Engine, Options
+from lightning_ablationcam.outputs.loggers import BACKENDS, needs_files, unknown_loggers
+from lightning_ablationcam.outputs.outlets import Fault
 from lightning_ablationcam.outputs.pictures import score_name
-from lightning_ablationcam.outputs.publisher import Publisher, has_backend
+from lightning_ablationcam.outputs.publisher import Publisher
 from lightning_ablationcam.probes.probe_set import DEFAULT_PROBES, ProbeSet
 from lightning_ablationcam.probes.source import ExplainedClasses, Probes, ProbeSource
 from lightning_ablationcam.result import AblationResult
@@ -49,7 +51,7 @@ MAX_TAG_LENGTH = 200
 
 
 class AblationCAMMonitor(Callback):
-    """Shows in TensorBoard, validation by validation, what a network looks at.
+    """Shows in TensorBoard or another logger, validation by validation, what a network looks at.
 
     At the end of validation epochs it computes the Ablation-CAM of a fixed set of probe images and
     writes, under the step ``trainer.global_step``:
@@ -60,7 +62,13 @@ class AblationCAMMonitor(Callback):
     * ``<tag>_animation/<probe>``: at the end of the fit, all passes as one animated picture,
     * the data of the Ablation-CAM tab, which plays the whole training,
 
-    and logs with ``self.log``, at every validation, so that EarlyStopping and ModelCheckpoint can
+    with a TensorBoardLogger. A WandbLogger, an MLFlowLogger and a CometLogger get the same pictures
+    and, at the end of the fit, the tab as a report. With a CSVLogger, with none or with one that is
+    not known, all of that is written as files, with the newest maps as arrays in ``heatmaps.npz``:
+    beside the CSVLogger's own, or in ``<default_root_dir>/<tag>/version_<number>``. Whichever fails
+    is reported once, and the others get everything all the same.
+
+    It logs with ``self.log``, at every validation, so that EarlyStopping and ModelCheckpoint can
     monitor them:
 
     * ``<tag>/drift`` and ``<tag>/drift_from_first``: how much the heatmaps changed since the pass
@@ -270,10 +278,14 @@ class AblationCAMMonitor(Callback):
     def _schedule(self) -> Schedule:
         return Schedule(self._every, self._max_overhead, self.tolerance)
 
-    def _new_publisher(self) -> Publisher:
-        score = score_name(self.score)
+    def _new_publisher(self, files_in: str | None = None) -> Publisher:
         return Publisher(
-            self.tag, self.scale, score, pictures=self.pictures, measuring=self._measuring
+            self.tag,
+            self.scale,
+            score_name(self.score),
+            pictures=self.pictures,
+            measuring=self._measuring,
+            files_in=files_in,
         )
 
     def afresh(self) -> tuple[Fit, Publisher]:
@@ -443,18 +455,31 @@ class AblationCAMMonitor(Callback):
         self._prepare(trainer, pl_module)
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
-        self._publisher = self._new_publisher()
         if self.options.forward is None:
             check_callable_module(module, embeds=self.options.embeddings is not None)
         for layer in several(self.target_layer):
             if not is_auto(layer):
                 find_target(module, layer)
+        self._open(trainer)
+
+    def _open(self, trainer: Trainer) -> None:
+        """Find out where to write to, and say which loggers show nothing."""
         loggers: list[Any] = trainer.loggers
-        if not trainer.fast_dev_run and not has_backend(loggers):  # type: ignore[attr-defined]
+        # Such runs are to leave nothing behind.
+        bare = bool(trainer.fast_dev_run or trainer.barebones)  # type: ignore[attr-defined]
+        self._publisher = self._new_publisher(None if bare else str(trainer.default_root_dir))
+        if bare and trainer.barebones:
             self._fit.notices.warn(
-                "the Trainer has no TensorBoardLogger (nor a CSVLogger, for files), so no pictures "
-                "are written; heatmaps are kept in monitor.history. Pass "
-                "Trainer(logger=TensorBoardLogger(...))"
+                "Trainer(barebones=True) logs nothing, so no pictures are written; heatmaps are "
+                "kept in monitor.history"
+            )
+        elif not bare and (unknown := unknown_loggers(loggers)):
+            instead = "the other loggers show everything"
+            if needs_files(loggers):
+                instead = f"everything goes to files below {trainer.default_root_dir}"
+            self._fit.notices.warn(
+                f"nothing can be shown in {', '.join(unknown)} (known: {', '.join(BACKENDS)}); "
+                f"{instead}"
             )
 
     def _resume(self) -> None:
@@ -582,7 +607,11 @@ class AblationCAMMonitor(Callback):
         probes, step = self.probes, trainer.global_step
         if trainer.is_global_zero and probes is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             loggers: list[Any] = trainer.loggers
-            self._attempt(lambda: self._publisher.finish(loggers, probes, self.history, step))
+            self._attempt(
+                lambda: self._tell_faults(
+                    self._publisher.finish(loggers, probes, self.history, step)
+                )
+            )
 
     def _catch_up(self, trainer: Trainer, module: LightningModule) -> None:
         schedule = self._fit.schedule
@@ -594,14 +623,21 @@ class AblationCAMMonitor(Callback):
                 self._fit.knows_writes = False
             self._attempt(lambda: self._run_pass(trainer, module, epoch, last=True))
 
-    def _attempt(self, action: Callable[[], None], lost: str = "no heatmaps") -> None:
+    def _attempt(
+        self, action: Callable[[], None], lost: str = "no heatmaps", where: str = ""
+    ) -> None:
         """Do something that must not end the training, unless the user asked for that."""
         try:
             action()
         except Exception as error:
             if self.on_error == "raise":
                 raise
-            self._fit.notices.fault(error, lost)
+            self._fit.notices.fault(error, lost, where)
+
+    def _tell_faults(self, faults: Sequence[Fault]) -> None:
+        """Report what could not be written, each logger by itself."""
+        for fault in faults:
+            self._attempt(partial(_raise, fault.error), where=f" in {fault.called}")
 
     def _run_pass(
         self,
@@ -613,6 +649,7 @@ class AblationCAMMonitor(Callback):
         last: bool = False,
     ) -> None:
         fit, began, faults = self._fit, time.perf_counter(), list[Exception]()
+        unwritten: Sequence[Fault] = ()
         passes, share = fit.passes, None
         passes.forwards_took = passes.explaining_took = 0.0
         self._choose_tolerance(last=last)
@@ -623,7 +660,9 @@ class AblationCAMMonitor(Callback):
             share = share_computed(result)
             if show and trainer.is_global_zero:
                 loggers: list[Any] = trainer.loggers
-                self._publisher.publish(loggers, fit.probes(), self.history, trainer.global_step)
+                unwritten = self._publisher.publish(
+                    loggers, fit.probes(), self.history, trainer.global_step
+                )
         finally:
             seconds = time.perf_counter() - began
             fit.schedule.took(
@@ -635,6 +674,7 @@ class AblationCAMMonitor(Callback):
             )
             passes.scalars.note("seconds", seconds)
         self._tell(result, seconds, trainer.global_step, first=first)
+        self._tell_faults(unwritten)
         for fault in faults:
             self._attempt(partial(_raise, fault), "no measures of faithfulness")
 
@@ -670,7 +710,10 @@ class AblationCAMMonitor(Callback):
             places = ", ".join(self._publisher.places)
             where = f"; pictures under '{self.tag}' in {places}" if places else ""
             tab = f"; {TAB}" if self._publisher.has_tab else ""
-            rank_zero_info(f"{started(result, seconds, fit.explainer.says, exact)}{where}{tab}")
+            reports = ", ".join(self._publisher.reports_in)
+            end = f"; the end of the fit adds the report to {reports}" if reports else ""
+            said = started(result, seconds, fit.explainer.says, exact)
+            rank_zero_info(f"{said}{where}{tab}{end}")
         elif taken != fit.told_tolerance:
             rank_zero_info(f"ablation_cam: from step {step} on {exact}, {seconds:.1f} s a pass")
         fit.told_tolerance = taken

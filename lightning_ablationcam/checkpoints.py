@@ -26,6 +26,7 @@ from lightning_ablationcam.network.weights import (
     weights_of,
 )
 from lightning_ablationcam.outputs.backfilled import Backfilled
+from lightning_ablationcam.outputs.outlets import Fault
 from lightning_ablationcam.outputs.publisher import Publisher
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.run.execution import Alone, Execution, UnderTrainer
@@ -404,7 +405,7 @@ class _Work:
         history = self.fit.passes.history
         if history.passes:
             probes, step = self.fit.probes(), history.passes[-1].step
-            self.publisher.finish(self.loggers, probes, history, step)
+            _raise(self.publisher.finish(self.loggers, probes, history, step))
         self.loggers[0].finalize("success")
         return made
 
@@ -432,7 +433,7 @@ class _Work:
         )
         passes.scalars.note("seconds", time.perf_counter() - began)
         self._log(checkpoint)
-        self.publisher.publish(self.loggers, probes, passes.history, checkpoint.step)
+        _raise(self.publisher.publish(self.loggers, probes, passes.history, checkpoint.step))
         self.notes.note(checkpoint.step, checkpoint.path.name, fit)
 
     def _execution(self) -> Execution:
@@ -447,6 +448,12 @@ class _Work:
         for logger in self.loggers:
             logger.log_metrics({**known, "epoch": checkpoint.epoch}, checkpoint.logged_at)
             logger.save()
+
+
+def _raise(faults: Iterable[Fault]) -> None:
+    """Raise what could not be written: the call can be gone on with, once there is room."""
+    for fault in faults:
+        raise fault.error
 
 
 def _settings(monitor: AblationCAMMonitor) -> dict[str, str]:

@@ -55,6 +55,7 @@ def trainer(folder, *callbacks, **options) -> Trainer:
         "accelerator": "cpu",
         "devices": 1,
         "max_epochs": 3,
+        "default_root_dir": folder,
         "logger": TensorBoardLogger(folder, name=None, version="run"),
         "enable_progress_bar": False,
         "enable_model_summary": False,

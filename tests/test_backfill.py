@@ -204,6 +204,19 @@ def test_a_folder_of_anything_else_is_not_written_to(trained, tmp_path):
         go_on(run)
 
 
+def test_what_cannot_be_written_is_raised_and_not_taken_for_done(trained, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("no room")
+
+    files, run = in_order(trained / "checkpoints")[:1], tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr("lightning_ablationcam.outputs.tensorboard.check_room", full)
+        with pytest.raises(OSError, match="no room"):
+            backfill(files, Net, backfilled.monitor(), run, data=Digits(), **QUIET)
+    again = backfill(files, Net, backfilled.monitor(), run, data=Digits(), **QUIET)
+    assert (again.done_before, again.steps) == ((), (5,))
+
+
 def test_a_training_that_went_on_is_gone_on_with(trained, tmp_path):
     """Its "last.ckpt" has moved on to another step since."""
     files, run = in_order(trained / "checkpoints"), tmp_path / "run"

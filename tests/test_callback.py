@@ -367,11 +367,12 @@ def test_two_monitors_need_two_tags(tmp_path):
     assert {"ablation_cam/overview", "early/overview"} <= set(image_steps(tmp_path))
 
 
-def test_without_tensorboard_it_warns_and_keeps_the_history(tmp_path):
+def test_without_a_logger_it_keeps_the_history_and_writes_files(tmp_path):
     watching = monitor()
-    with pytest.warns(UserWarning, match="no TensorBoardLogger"):
-        fit(tmp_path, watching, logger=False)
+    fit(tmp_path, watching, logger=False)
     assert steps(watching) == [BATCHES, 2 * BATCHES, 3 * BATCHES]
+    shown = sorted(Path(tmp_path, "ablation_cam", "version_0", "overview").iterdir())
+    assert [int(file.stem) for file in shown] == steps(watching)
 
 
 def test_with_a_csv_logger_pictures_are_files(tmp_path):
@@ -387,6 +388,7 @@ def test_fast_dev_run(tmp_path):
     watching = monitor()
     fit(tmp_path, watching, fast_dev_run=True)
     assert steps(watching) == [1]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_fit_starts_afresh(tmp_path):

@@ -25,7 +25,7 @@ from lightning_ablationcam.outputs.custom_scalars import (
     layout_of,
     merged,
 )
-from lightning_ablationcam.outputs.publisher import backends_of
+from lightning_ablationcam.outputs.tensorboard import tensorboard
 from tests.lightning import fit
 from tests.networks import images
 from tests.test_callback import monitor
@@ -93,7 +93,7 @@ def written(folder, tags=("cam",), before=None, after=None):
     if before is not None:
         logger.experiment.add_custom_scalars(before)
     for tag in tags:
-        (board,) = backends_of([logger], tag)
+        board = tensorboard(logger, tag)
         board.write_layout(AXES[:2], [], 3)
         board.flush()
     if after is not None:

@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_ablationcam import ProbeSet
 from lightning_ablationcam.outputs import publisher as publisher_room
+from lightning_ablationcam.outputs.outlets import Outlet
 from lightning_ablationcam.outputs.publisher import Publisher
 from lightning_ablationcam.run.history import History, Pass
 
@@ -73,7 +74,8 @@ class Films(Pictures):
 
 
 def publisher_to(monkeypatch, *backends):
-    monkeypatch.setattr(publisher_room, "backends_of", lambda loggers, tag: list(backends))
+    outlets = [Outlet("logger", lambda backend=backend: backend) for backend in backends]
+    monkeypatch.setattr(publisher_room, "outlets_of", lambda loggers, tag, files_in: outlets)
     return Publisher("cam", "probe", "logit")
 
 
@@ -143,13 +145,17 @@ def test_a_csv_logger_gets_files(tmp_path):
         expected += [f"evolution/{name}.jpg", f"animation/{name}.gif"]
         expected += [f"probes/{name}/{step}" for step in steps]
     found = [file.relative_to(place).as_posix() for file in place.rglob("*") if file.is_file()]
-    assert sorted(found) == sorted(expected)
-    for file in place.rglob("*.*"):
+    (events,) = [file for file in found if file.startswith("events.out.tfevents.")]
+    assert sorted(found) == sorted([*expected, "heatmaps.npz", "report.html", events])
+    for file in [*place.rglob("*.jpg"), *place.rglob("*.gif")]:
         with Image.open(file) as opened:
             assert opened.format == {".jpg": "JPEG", ".gif": "GIF"}[file.suffix]
 
 
 def test_a_full_disk_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
+    publisher = Publisher("cam", "probe", "logit")
+    (fault,) = publisher.finish([TensorBoardLogger(tmp_path)], *story(), 7)
+    assert fault.called == "TensorBoardLogger"
     with pytest.raises(OSError, match="only 1 MiB are free"):
-        Publisher("cam", "probe", "logit").finish([TensorBoardLogger(tmp_path)], *story(), 7)
+        raise fault.error

@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import img_mime_type_detector
 
 from lightning_ablationcam.outputs.backend import TakesAnimations, TakesRecords
 from lightning_ablationcam.outputs.folder import Folder
-from lightning_ablationcam.outputs.publisher import backends_of, has_backend
+from lightning_ablationcam.outputs.loggers import needs_files, outlets_of, unknown_loggers
 from lightning_ablationcam.outputs.tensorboard import TensorBoard, tag_names
 from lightning_ablationcam.render import encode_gif
+
+
+def backends_of(loggers, tag, files_in=None):
+    return [outlet.make() for outlet in outlets_of(loggers, tag, files_in)]
 
 
 def test_pictures_are_read_back_as_written(tmp_path):
@@ -37,13 +42,14 @@ def test_loggers_that_have_a_backend(tmp_path):
         pass
 
     board, table = TensorBoardLogger(tmp_path), CSVLogger(tmp_path)
-    assert [type(each) for each in backends_of([Other(), table, board], "cam")] == [
-        Folder,
-        TensorBoard,
-    ]
-    assert has_backend([Other(), board])
-    assert has_backend([table])
-    assert not has_backend([Other()])
+    backends = backends_of([Other(), table, board], "cam", tmp_path)
+    assert [type(each) for each in backends] == [Folder, TensorBoard]
+    assert not needs_files([Other(), board])
+    assert not needs_files([table])
+    assert needs_files([Other()])
+    assert needs_files([])
+    assert unknown_loggers([Other(), board, Other(), DummyLogger()]) == ["Other"]
+    assert not needs_files([DummyLogger()])
 
 
 def test_other_writers_get_plain_images_and_one_warning():

@@ -5,7 +5,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.util import tensor_util
 
-from lightning_ablationcam.outputs.publisher import backends_of
+from lightning_ablationcam.outputs.tensorboard import tensorboard
 from lightning_ablationcam.records.format import (
     decode_heat,
     decode_probes,
@@ -17,7 +17,7 @@ from tests.tab_events import heat, probes
 
 def test_records_are_read_back_as_written(tmp_path):
     logger = TensorBoardLogger(tmp_path)
-    (board,) = backends_of([logger], "mine/cam")
+    board = tensorboard(logger, "mine/cam")
     board.write_record("/probes", encode_probes(probes()), 0)
     for step in (0, 10):
         board.write_record("/heat", encode_heat(heat(step)), step)

@@ -125,7 +125,7 @@ def run(folder, *callbacks):
         max_epochs=2,
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*no TensorBoardLogger|.*no heatmaps|.*alarm")
+        warnings.filterwarnings("ignore", ".*no heatmaps|.*alarm")
         runner.fit(module, train, validation)
     with (folder / "csv" / "metrics.csv").open() as file:
         rows = [

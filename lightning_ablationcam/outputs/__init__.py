@@ -1,1 +1,1 @@
-"""Where passes are written to: TensorBoard, folders, reports, animations."""
+"""Where passes are written to: TensorBoard, other loggers, folders, reports, animations."""

@@ -1,7 +1,8 @@
 """What a backend, a place that pictures and records are written to, can do.
 
 There is one module for each kind of backend. All of them take pictures; a backend that also takes
-animations or records has the method for it.
+animations, records, maps or reports has the method for it. Whatever a method raises, the other
+backends go on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Backend(Protocol):
         """The probes' names as they can be written here, still distinct."""
 
     def check_room(self) -> None:
-        """Raise an ``OSError`` if there is too little room, before anything is drawn."""
+        """Begin a pass: raise an ``OSError`` if there is too little room, before it is drawn."""
 
     def write_picture(self, kind: Kind, name: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture.
@@ -43,7 +44,7 @@ class Backend(Protocol):
         """
 
     def flush(self) -> None:
-        """Flush what was written to disk."""
+        """End a pass: flush to disk, or send, what was written."""
 
 
 @runtime_checkable
@@ -64,6 +65,32 @@ class TakesRecords(Backend, Protocol):
         Args:
             suffix: Follows the monitor's tag, one suffix for each kind of record.
             strings: The record.
+            step: ``trainer.global_step``.
+        """
+
+
+@runtime_checkable
+class TakesHeatmaps(Backend, Protocol):
+    """A backend that keeps the newest heatmaps as they are, for other programs to read."""
+
+    def write_heatmaps(self, file: bytes, step: int) -> None:
+        """Write the file that :func:`~lightning_ablationcam.outputs.heatmaps.encode_heatmaps` made.
+
+        Args:
+            file: The npz file of the newest pass.
+            step: ``trainer.global_step``.
+        """
+
+
+@runtime_checkable
+class TakesReports(Backend, Protocol):
+    """A backend that keeps the report of a whole run, as it has no tab."""
+
+    def write_report(self, page: str, step: int) -> None:
+        """Write the report, at the end of a fit.
+
+        Args:
+            page: The page, see :func:`~lightning_ablationcam.write_report`.
             step: ``trainer.global_step``.
         """
 

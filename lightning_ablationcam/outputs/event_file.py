@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import socket
 import time
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -54,6 +57,50 @@ class EventFile:
             append(path, record)
         else:
             self._writer._get_file_writer().add_summary(summary, step)
+
+
+class OwnEventFile:
+    """An event file of our own, in a folder that no logger of the run writes one to.
+
+    It is made with the first summary. As with :class:`EventFile`, a write that fails leaves nothing
+    behind; after that a new file is begun.
+
+    Args:
+        folder: Where to write it.
+
+    Example:
+        >>> import tempfile
+        >>> from tensorboard.compat.proto.summary_pb2 import Summary
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     OwnEventFile(Path(folder)).add(Summary(), 7)
+        ...     [file.name.split(".")[:3] for file in Path(folder).iterdir()]
+        [['events', 'out', 'tfevents']]
+    """
+
+    _count = itertools.count()
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path: Path | None = None
+
+    def add(self, summary: Any, step: int) -> None:
+        """Write a summary, whole or not at all; arguments and errors as :meth:`EventFile.add`."""
+        event = Event(wall_time=time.time(), step=int(step), summary=summary)
+        path, self._path = self._path or self._begun(), None
+        record = _record(event)
+        check_room(str(self._folder), len(record), written=path.stat().st_size)
+        append(str(path), record)
+        self._path = path
+
+    def _begun(self) -> Path:
+        """A new file that holds the version of the format, under a name as TensorBoard's have."""
+        now, host = time.time(), socket.gethostname()
+        number = next(self._count)
+        path = self._folder / f"events.out.tfevents.{int(now):010}.{host}.{os.getpid()}.{number}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path.touch(exist_ok=False)
+        append(str(path), _record(Event(wall_time=now, file_version="brain.Event:2")))
+        return path
 
 
 def append(path: str, record: bytes) -> None:

@@ -1,19 +1,24 @@
-"""Write passes to a Trainer's loggers: the tab's records, pictures and animations."""
+"""Write passes to a Trainer's loggers: the tab's records, pictures, animations and the report."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lightning_ablationcam.arguments import is_a
 from lightning_ablationcam.outputs.backend import (
     Backend,
     TakesAnimations,
+    TakesHeatmaps,
     TakesLayouts,
     TakesRecords,
+    TakesReports,
 )
 from lightning_ablationcam.outputs.folder import Folder
+from lightning_ablationcam.outputs.heatmaps import encode_heatmaps
+from lightning_ablationcam.outputs.loggers import outlets_of
+from lightning_ablationcam.outputs.outlets import Fault, Outlet, Outlets
 from lightning_ablationcam.outputs.pass_records import (
     alarm_records,
     heat_record,
@@ -26,51 +31,30 @@ from lightning_ablationcam.outputs.pictures import (
     draw_evolutions,
     draw_pass,
 )
-from lightning_ablationcam.outputs.tensorboard import TensorBoard, tensorboard
+from lightning_ablationcam.outputs.tensorboard import TensorBoard
+from lightning_ablationcam.outputs.watched import Seen
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.records.format import (
     HEAT_TAG,
     PROBES_TAG,
+    ProbesRecord,
     encode_heat,
     encode_probes,
 )
 from lightning_ablationcam.run.history import History, Pass, Scale
 from lightning_ablationcam.run.measuring import Measuring, alarm_scalar
 
-SHOWING = ("TensorBoardLogger", "CSVLogger")
-"""The loggers that have a backend."""
-
-
-def backends_of(loggers: Iterable[Any], tag: str) -> list[Backend]:
-    """The backend of each of a Trainer's loggers that has one.
-
-    Args:
-        loggers: The loggers; a ``CSVLogger`` gets a folder of files beside its own.
-        tag: The monitor's tag.
-    """
-    found: list[Backend] = []
-    for logger in loggers:
-        if is_a(logger, "TensorBoardLogger"):
-            found.append(tensorboard(logger, tag))
-        elif is_a(logger, "CSVLogger"):
-            found.append(Folder(Path(logger.log_dir), tag))
-    return found
-
-
-def has_backend(loggers: Iterable[Any]) -> bool:
-    """Whether any of a Trainer's loggers has a backend."""
-    return any(is_a(logger, name) for logger in loggers for name in SHOWING)
-
 
 class Publisher:
-    """Records and draws the passes of one fit, and writes them to its backends.
+    """Records and draws the passes of one fit, and writes them to its loggers' backends.
 
     Args:
         tag: The monitor's tag.
         scale: What 100 % of the colour scale is.
         score: What the class score is called.
-        pictures: Whether pictures are drawn; without them there is the tab alone.
+        pictures: Whether pictures are drawn; without them there are the records and the report.
         measuring: What is measured, and what rings an alarm.
+        files_in: The folder that files go to if no logger shows what is seen; default nowhere.
     """
 
     def __init__(
@@ -81,143 +65,221 @@ class Publisher:
         *,
         pictures: bool = True,
         measuring: Measuring | None = None,
+        files_in: str | Path | None = None,
     ) -> None:
         self.pictures = pictures
         self._measuring = Measuring() if measuring is None else measuring
+        self._files_in = files_in
         self.tag = tag
         self.scale = scale
         self.score = score
-        self._backends: list[Backend] | None = None
-        self._described: tuple[str, str] | None = None
+        self._outlets: Outlets | None = None
         self._passes = 0
         self._strips_at = -1
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the open files, so that the monitor can be copied during a fit."""
-        return {**self.__dict__, "_backends": None}
+        return {**self.__dict__, "_outlets": None}
 
     @property
     def places(self) -> list[str]:
         """Where the pictures are."""
-        return [backend.place for backend in self._backends or []]
+        return [backend.place for backend in self._backends]
 
     @property
     def has_tab(self) -> bool:
-        """Whether any of the loggers gets what TensorBoard's tab shows."""
-        return any(isinstance(backend, TensorBoard) for backend in self._backends or [])
+        """Whether any of the backends gets what TensorBoard's tab shows."""
+        return any(isinstance(backend, TakesRecords) for backend in self._backends)
+
+    @property
+    def reports_in(self) -> list[str]:
+        """Where the report will be at the end of the fit."""
+        return [each.place for each in self._backends if isinstance(each, TakesReports)]
+
+    @property
+    def _backends(self) -> list[Backend]:
+        return [] if self._outlets is None else self._outlets.backends
 
     def publish(
         self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int
-    ) -> None:
+    ) -> list[Fault]:
         """Write the newest pass, and flush it to disk.
 
         A strip is drawn anew when it has gained much: at the first pass, the second, the fourth,
         the eighth and so on, and by :meth:`finish`.
 
         Args:
-            loggers: The Trainer's loggers; if none has a backend, nothing happens.
+            loggers: The Trainer's loggers; if there is nowhere to write to, nothing happens.
             probes: The probes.
             history: At least one pass over them.
             step: ``trainer.global_step``.
 
-        Raises:
-            OSError: If there is too little room on the disk.
+        Returns:
+            What went wrong, one fault at most for each logger: the others got the whole pass.
         """
-        backends = self._ready(loggers)
-        if not backends:
-            return
-        self._record(probes, history.passes[-1], step)
-        if not self._passes:
-            self._lay_out(probes, step)
+        outlets = self._begun(loggers)
+        if not outlets.backends:
+            return outlets.faults
+        self._record(outlets, probes, history.passes[-1], step)
+        self._lay_out(outlets, probes, step)
         self._passes += 1
         if self.pictures:
             drawn = draw_pass(probes, history, scale=self.scale, score=self.score)
-            self._write(drawn, probes, step)
+            self._write(outlets, drawn, probes, step)
             # Powers of two have a single bit.
             if self._passes & (self._passes - 1) == 0:
-                self._write_strips(probes, history, step)
-        for backend in backends:
-            backend.flush()
+                self._write_strips(outlets, probes, history, step)
+        outlets.each(lambda outlet, backend: backend.flush())
+        return outlets.faults
 
-    def _write_strips(self, probes: ProbeSet, history: History, step: int) -> None:
+    def _write_strips(
+        self, outlets: Outlets, probes: ProbeSet, history: History, step: int
+    ) -> None:
         strips = draw_evolutions(probes, history, scale=self.scale)
-        self._write(strips, probes, step)
-        self._strips_at = history.passes[-1].step
+        self._write(outlets, strips, probes, step)
+        if not outlets.faults:
+            self._strips_at = history.passes[-1].step
 
-    def _write(self, drawings: Iterable[Drawing], probes: ProbeSet, step: int) -> None:
-        backends = self._backends or []
-        names = [_names(backend, probes) for backend in backends]
+    def _write(
+        self, outlets: Outlets, drawings: Iterable[Drawing], probes: ProbeSet, step: int
+    ) -> None:
+        spelled = _Spelled(probes)
         for drawing in drawings:
-            for backend, spelled in zip(backends, names, strict=True):
-                name = "" if drawing.kind == "overview" else spelled[drawing.name]
+
+            def write(outlet: Outlet, backend: Backend, drawing: Drawing = drawing) -> None:
+                name = "" if drawing.kind == "overview" else spelled.by(backend)[drawing.name]
                 backend.write_picture(drawing.kind, name, drawing.picture, step)
 
-    def _lay_out(self, probes: ProbeSet, step: int) -> None:
+            outlets.each(write)
+            if not outlets.backends:
+                return
+
+    def _lay_out(self, outlets: Outlets, probes: ProbeSet, step: int) -> None:
         measures = [measure.axis for measure in self._measuring.taken(probes)]
         alarms = [alarm_scalar(alarm.name) for alarm in alarm_records(self._measuring, probes)]
-        for backend in self._backends or []:
-            if isinstance(backend, TakesLayouts):
+
+        def lay_out(outlet: Outlet, backend: Backend) -> None:
+            if isinstance(backend, TakesLayouts) and not outlet.laid_out:
                 backend.write_layout(measures, alarms, step)
+                outlet.laid_out = True
 
-    def _record(self, probes: ProbeSet, seen: Pass, step: int) -> None:
-        """Write what the tab shows: the heat, and the probes if they or the layer are new."""
-        takers = [backend for backend in self._backends or [] if isinstance(backend, TakesRecords)]
-        if not takers:
-            return
+        outlets.each(lay_out)
+
+    def _record(self, outlets: Outlets, probes: ProbeSet, seen: Pass, step: int) -> None:
+        """Write the heat, and the probes if they or the layer are new; for the tab and as it is."""
         described = (probes.fingerprint, seen.layer)
-        records = [(HEAT_TAG, encode_heat(heat_record(seen, fingerprint=probes.fingerprint)))]
-        if described != self._described:
-            record = probes_record(
-                probes,
-                layer=seen.layer,
-                scale=self.scale,
-                score=named_score(self.score, seen),
-                map_shape=seen.map_shape,
-                task=seen.task,
-                measures=[measure.axis for measure in self._measuring.taken(probes)],
-                alarms=alarm_records(self._measuring, probes),
-            )
-            records.insert(0, (PROBES_TAG, encode_probes(record)))
-        for taker in takers:
-            for suffix, strings in records:
-                taker.write_record(suffix, strings, step)
-        self._described = described
+        taking = [backend for backend in outlets.backends if isinstance(backend, TakesRecords)]
+        boards = {_folder(each) for each in taking if isinstance(each, TensorBoard)}
+        # TensorBoard's own file is there already: the tab would show the run twice.
+        takers = [b for b in taking if not (isinstance(b, Folder) and _folder(b) in boards)]
+        if takers:
+            heat = encode_heat(heat_record(seen, fingerprint=probes.fingerprint))
+            of_probes = encode_probes(self._probes_record(probes, seen))
 
-    def finish(self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int) -> None:
-        """Write the whole story of each probe, as a strip and as an animation, and flush it.
+        def record(outlet: Outlet, backend: Backend) -> None:
+            if any(backend is taker for taker in takers) and isinstance(backend, TakesRecords):
+                if outlet.described != described:
+                    backend.write_record(PROBES_TAG, of_probes, step)
+                backend.write_record(HEAT_TAG, heat, step)
+                outlet.described = described
+            if isinstance(backend, TakesHeatmaps):
+                backend.write_heatmaps(encode_heatmaps(probes, seen), step)
+
+        outlets.each(record)
+
+    def _probes_record(self, probes: ProbeSet, seen: Pass) -> ProbesRecord:
+        return probes_record(
+            probes,
+            layer=seen.layer,
+            scale=self.scale,
+            score=named_score(self.score, seen),
+            map_shape=seen.map_shape,
+            task=seen.task,
+            measures=[measure.axis for measure in self._measuring.taken(probes)],
+            alarms=alarm_records(self._measuring, probes),
+        )
+
+    def finish(
+        self, loggers: Iterable[Any], probes: ProbeSet, history: History, step: int
+    ) -> list[Fault]:
+        """Write the whole story: a strip and an animation of each probe, and the report.
 
         There is no animation of fewer than two passes, since nothing would move.
 
         Args:
-            loggers: The Trainer's loggers; if none has a backend, nothing happens.
+            loggers: The Trainer's loggers; if there is nowhere to write to, nothing happens.
             probes: The probes.
             history: The passes over them.
             step: ``trainer.global_step``.
 
-        Raises:
-            OSError: If there is too little room on the disk.
+        Returns:
+            As :meth:`publish`.
         """
-        backends = self._ready(loggers) if self.pictures and history.passes else []
-        if backends and self._strips_at != history.passes[-1].step:
-            self._write_strips(probes, history, step)
-        takers = [backend for backend in backends if isinstance(backend, TakesAnimations)]
-        if takers and len(history.passes) > 1:
-            names = [_names(taker, probes) for taker in takers]
-            drawn = draw_animations(probes, history, scale=self.scale, score=self.score)
-            for name, file in drawn:
-                for taker, spelled in zip(takers, names, strict=True):
-                    taker.write_animation(spelled[name], file, step)
-        for backend in backends:
-            backend.flush()
+        if not history.passes:
+            return []
+        outlets = self._begun(loggers)
+        if self.pictures and outlets.backends:
+            if self._strips_at != history.passes[-1].step:
+                self._write_strips(outlets, probes, history, step)
+            if len(history.passes) > 1:
+                self._write_animations(outlets, probes, history, step)
+        self._report(outlets, probes, history, step)
+        outlets.each(lambda outlet, backend: backend.flush())
+        return outlets.faults
 
-    def _ready(self, loggers: Iterable[Any]) -> list[Backend]:
-        """The backends, after checking that each has room on its disk."""
-        if self._backends is None:
-            self._backends = backends_of(loggers, self.tag)
-        for backend in self._backends:
-            backend.check_room()
-        return self._backends
+    def _write_animations(
+        self, outlets: Outlets, probes: ProbeSet, history: History, step: int
+    ) -> None:
+        if not any(isinstance(backend, TakesAnimations) for backend in outlets.backends):
+            return
+        spelled = _Spelled(probes)
+        drawn = draw_animations(probes, history, scale=self.scale, score=self.score)
+        for name, file in drawn:
+
+            def write(
+                outlet: Outlet, backend: Backend, name: str = name, file: bytes = file
+            ) -> None:
+                if isinstance(backend, TakesAnimations):
+                    backend.write_animation(spelled.by(backend)[name], file, step)
+
+            outlets.each(write)
+
+    def _report(self, outlets: Outlets, probes: ProbeSet, history: History, step: int) -> None:
+        if not any(isinstance(backend, TakesReports) for backend in outlets.backends):
+            return
+        # Imported here: few runs need it, and it imports a good part of TensorBoard.
+        from lightning_ablationcam.outputs.report import report_page
+
+        seen = Seen(self.tag, self.scale, self.score, history, probes, self._measuring)
+        page = report_page(seen)
+
+        def write(outlet: Outlet, backend: Backend) -> None:
+            if isinstance(backend, TakesReports):
+                backend.write_report(page, step)
+
+        outlets.each(write)
+
+    def _begun(self, loggers: Iterable[Any]) -> Outlets:
+        """The outlets, after asking each whether it has room."""
+        if self._outlets is None:
+            self._outlets = Outlets(outlets_of(loggers, self.tag, self._files_in))
+        self._outlets.begin()
+        return self._outlets
 
 
-def _names(backend: Backend, probes: ProbeSet) -> dict[str, str]:
-    return dict(zip(probes.names, backend.spelled(probes.names), strict=True))
+class _Spelled:
+    """The probes' names as each backend spells them, spelled once."""
+
+    def __init__(self, probes: ProbeSet) -> None:
+        self._names = probes.names
+        self._known: dict[int, dict[str, str]] = {}
+
+    def by(self, backend: Backend) -> dict[str, str]:
+        if id(backend) not in self._known:
+            spelled = backend.spelled(self._names)
+            self._known[id(backend)] = dict(zip(self._names, spelled, strict=True))
+        return self._known[id(backend)]
+
+
+def _folder(backend: Backend) -> str:
+    return os.path.abspath(backend.place)

@@ -114,6 +114,15 @@ def write_report(source: str | Path | Watched, path: str | Path) -> Path:
     return target
 
 
+def report_page(monitor: Watched) -> str:
+    """The report of what a monitor has seen, as the text of its file.
+
+    Raises:
+        ValueError: If it has no pass yet.
+    """
+    return _page([_of_monitor(monitor)], monitor.tag)
+
+
 def series_of_directory(directory: Path) -> list[Series]:
     """What the runs of a log directory hold, one series for each tag of each run.
 

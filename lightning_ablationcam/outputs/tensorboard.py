@@ -26,6 +26,7 @@ from lightning_ablationcam.outputs.custom_scalars import (
 from lightning_ablationcam.outputs.disk_space import check_quota, check_room
 from lightning_ablationcam.outputs.event_file import EventFile
 from lightning_ablationcam.outputs.pictures import Kind
+from lightning_ablationcam.outputs.tags import animation_tag, picture_tag
 from lightning_ablationcam.records.format import PLUGIN_NAME
 from lightning_ablationcam.render import encode_jpeg
 
@@ -81,11 +82,11 @@ class TensorBoard(_Board):
 
     def write_picture(self, kind: Kind, name: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture, (H, W, 3) uint8."""
-        self._write_image(_tag_of(self._tag, kind, name), encode_jpeg(picture), step)
+        self._write_image(picture_tag(self._tag, kind, name), encode_jpeg(picture), step)
 
     def write_animation(self, name: str, animation: bytes, step: int) -> None:
         """Write a GIF: TensorBoard detects its type, and the browser shows it."""
-        self._write_image(f"{self._tag}_animation/{name}", animation, step)
+        self._write_image(animation_tag(self._tag, name), animation, step)
 
     def write_record(self, suffix: str, strings: Sequence[bytes], step: int) -> None:
         """Write a record of the tab."""
@@ -138,7 +139,7 @@ class PlainTensorBoard(_Board):
     def write_picture(self, kind: Kind, name: str, picture: NDArray[np.uint8], step: int) -> None:
         """Write one picture, (H, W, 3) uint8."""
         check_room(self.place, picture.nbytes)
-        self._writer.add_image(_tag_of(self._tag, kind, name), picture, step, dataformats="HWC")
+        self._writer.add_image(picture_tag(self._tag, kind, name), picture, step, dataformats="HWC")
 
 
 def tensorboard(logger: Any, tag: str) -> Backend:
@@ -180,8 +181,3 @@ def tag_names(names: Iterable[str]) -> list[str]:
             tag = f"{stem} ({repeat})"
         tags.append(tag)
     return tags
-
-
-def _tag_of(tag: str, kind: Kind, name: str) -> str:
-    # Each kind has a prefix of its own, so that probes' names never clash with our own tags.
-    return f"{tag}/overview" if kind == "overview" else f"{tag}_{kind}/{name}"

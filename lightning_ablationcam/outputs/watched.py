@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 # For type checking only: they import torch, which a report of a log directory does not need.
@@ -29,6 +30,27 @@ class Watched(Protocol):
     @property
     def measuring(self) -> Measuring:
         """What it measures, and what of it rings an alarm."""
+
+
+@dataclass(eq=False)
+class Seen:
+    """What a monitor saw, without the monitor.
+
+    Attributes:
+        tag: Its tag.
+        scale: What 100 % of its colour scale is.
+        score: What its class score is called.
+        history: The passes that it made.
+        probes: The probes that it watches.
+        measuring: What it measures.
+    """
+
+    tag: str
+    scale: Scale
+    score: Any
+    history: History
+    probes: ProbeSet | None
+    measuring: Measuring
 
 
 def is_watched(value: object) -> TypeGuard[Watched]:

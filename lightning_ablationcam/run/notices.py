@@ -39,11 +39,11 @@ class Notices:
         self._told.add(kind)
         return new
 
-    def fault(self, error: Exception, lost: str = "no heatmaps") -> None:
-        """Warn about a pass that failed, and say what of it is lost."""
-        if self.is_new(f"{type(error).__name__}: {error}"):
+    def fault(self, error: Exception, lost: str = "no heatmaps", where: str = "") -> None:
+        """Warn about a pass that failed, and say what of it is lost, and where."""
+        if self.is_new(f"{type(error).__name__}: {error}{where}"):
             self.warn(
-                f"{lost} this time, training goes on. {type(error).__name__}: {error}"
+                f"{lost} this time{where}, training goes on. {type(error).__name__}: {error}"
                 f"{_advice(error)} (reported once; the next validation tries again; "
                 "on_error='raise' stops the training instead)"
             )

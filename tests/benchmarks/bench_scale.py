@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -116,12 +117,13 @@ def observed(
     names = [f"{digit}" for digit in range(10)] if "scratch" in name else list(PHOTOS)
     images, labels = val[:PROBES]
     probes = ProbeSet(images, labels, class_names=names, mean=MEAN, std=STD)
-    monitor = AblationCAMMonitor(probes=probes, score=score, on_error="raise")
+    monitor = AblationCAMMonitor(probes=probes, score=score, on_error="raise", pictures=False)
     keep = Keep(monitor)
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=VALIDATIONS,
         logger=False,
+        default_root_dir=tempfile.mkdtemp(),
         callbacks=[monitor, keep],
         enable_checkpointing=False,
         enable_progress_bar=False,
