@@ -32,6 +32,9 @@ outputs             where that goes: TensorBoard, other loggers, folders, report
 ------------------  ------------------------------------------------------------------------------
 callback            the monitor: when to run and whom to tell
 report              a report from a shell
+checkpoints         the monitor's passes, from a folder of old checkpoints
+cli                 the command line, one module a command
+__main__            the same for ``python -m``
 ==================  ==============================================================================
 """
 
@@ -43,6 +46,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_ablationcam.callback import AblationCAMMonitor as AblationCAMMonitor
     from lightning_ablationcam.cam import ablation_cam as ablation_cam
+    from lightning_ablationcam.checkpoints import backfill as backfill
     from lightning_ablationcam.evaluation import FaithfulnessResult as FaithfulnessResult
     from lightning_ablationcam.evaluation import faithfulness as faithfulness
     from lightning_ablationcam.grouping import group_channels as group_channels
@@ -69,6 +73,7 @@ _HOMES = {
     "ProbeSet": "probes.probe_set",
     "SanityResult": "sanity",
     "ablation_cam": "cam",
+    "backfill": "checkpoints",
     "faithfulness": "evaluation",
     "group_channels": "grouping",
     "interaction": "interactions",

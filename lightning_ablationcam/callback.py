@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ from lightning_ablationcam.run.logged import log_values
 from lightning_ablationcam.run.measuring import Measuring
 from lightning_ablationcam.run.notices import TAB, Notices, exactness, started
 from lightning_ablationcam.run.passes import Passes
+from lightning_ablationcam.run.progress import LOGGER, announced
 from lightning_ablationcam.run.ranks import Ranks
 from lightning_ablationcam.run.schedule import Schedule, ends_fit
 from lightning_ablationcam.run.table import table
@@ -285,6 +287,17 @@ class AblationCAMMonitor(Callback):
             measuring=self._measuring,
             files_in=files_in,
         )
+
+    def afresh(self) -> tuple[Fit, Publisher]:
+        """A fit of its own, without Trainer or passes, and what writes it: the monitor stays."""
+        fit = Fit(
+            self._fit.source.anew(),
+            self._explainer(Ranks()),
+            self._schedule(),
+            Passes(self._measuring),
+            signed=self.signed,
+        )
+        return fit, self._new_publisher()
 
     @property
     def score(self) -> Score:
@@ -641,7 +654,8 @@ class AblationCAMMonitor(Callback):
         passes.forwards_took = passes.explaining_took = 0.0
         self._choose_tolerance(last=last)
         try:
-            result = fit.look(trainer, module, epoch, last=last, faults=faults)
+            with announced(trainer, self._expected(last=last)):
+                result = fit.look(trainer, module, epoch, last=last, faults=faults)
             first, self.result = self.result is None, result
             share = share_computed(result)
             if show and trainer.is_global_zero:
@@ -664,6 +678,12 @@ class AblationCAMMonitor(Callback):
         for fault in faults:
             self._attempt(partial(_raise, fault), "no measures of faithfulness")
 
+    def _expected(self, *, last: bool) -> float | None:
+        """How many seconds the pass will take; None before any."""
+        fit = self._fit
+        forwards = last or fit.passes.takes_forwards
+        return fit.schedule.cost(forwards=forwards) if fit.passes.made else None
+
     def _choose_tolerance(self, *, last: bool) -> None:
         """Have the next pass at the tolerance that the budget affords; the first rank decides."""
         fit = self._fit
@@ -676,6 +696,15 @@ class AblationCAMMonitor(Callback):
     def _tell(self, result: AblationResult, seconds: float, step: int, *, first: bool) -> None:
         """Say in the log what the first pass found, and when the tolerance is another one."""
         fit, taken = self._fit, self._fit.explainer.tolerance
+        if LOGGER.isEnabledFor(logging.DEBUG):
+            LOGGER.debug(
+                "step %d: a pass of %.3f s, of which forwards of measures %.3f s, %s engine; %s",
+                step,
+                seconds,
+                fit.passes.forwards_took,
+                result.engine,
+                exactness(result, taken),
+            )
         exact = None if self.tolerance is None else exactness(result, taken)
         if first:
             places = ", ".join(self._publisher.places)

@@ -116,6 +116,7 @@ def test_public_names():
         "ProbeSet",
         "SanityResult",
         "ablation_cam",
+        "backfill",
         "faithfulness",
         "group_channels",
         "interaction",

@@ -102,7 +102,7 @@ def write_report(source: str | Path | Watched, path: str | Path) -> Path:
         )
     if isinstance(source, (str, Path)):
         directory = check_path("source", source)
-        series, name = _of_directory(directory), directory.resolve().name
+        series, name = series_of_directory(directory), directory.resolve().name
     elif is_watched(source):
         series, name = [_of_monitor(source)], source.tag
     else:
@@ -123,7 +123,17 @@ def report_page(monitor: Watched) -> str:
     return _page([_of_monitor(monitor)], monitor.tag)
 
 
-def _of_directory(directory: Path) -> list[Series]:
+def series_of_directory(directory: Path) -> list[Series]:
+    """What the runs of a log directory hold, one series for each tag of each run.
+
+    Args:
+        directory: The log directory.
+
+    Raises:
+        FileNotFoundError: If there is no such directory.
+        NotADirectoryError: If it is a file.
+        ValueError: If it holds nothing that can be shown.
+    """
     if not directory.exists():
         raise FileNotFoundError(
             f"source={shown(str(directory))}: there is no such directory; give the one that "

@@ -483,7 +483,7 @@ class ProbeSet:
         parts = [file.relative_to(folder).parts for file in files]
         labelled = all(len(part) > 1 for part in parts)
         classes = sorted({part[0] for part in parts}) if labelled else None
-        pixels = np.stack([_read_rgb(file, (width, height)) for file in files])
+        pixels = np.stack([read_rgb(file, (width, height)) for file in files])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
         inputs = images - per_channel(means, 0.0)
         return cls(
@@ -576,7 +576,16 @@ def _indices(indices: Sequence[int], length: int) -> list[int]:
     return [int(index) for index in given]
 
 
-def _read_rgb(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+def read_rgb(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read a picture, upright, scaled to cover a size and cut to its middle.
+
+    Args:
+        file: The picture.
+        size: (W, H), in pixels.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
     with Image.open(file) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
         return np.asarray(ImageOps.fit(upright, size, Image.Resampling.BICUBIC))

@@ -105,6 +105,18 @@ class Explainer:
         assert first is not None
         raise first
 
+    def run(self, module: nn.Module, probes: ProbeSet) -> Any:
+        """What the module makes of the probes, called by itself as :meth:`explain` has called it.
+
+        Args:
+            module: The module, as it was explained.
+            probes: The probes.
+        """
+        assert self._convention is not None
+        how = Alone(module)
+        with torch.no_grad():
+            return _under(how, self._convention)(module, how.inputs(self._convention.fed(probes)))
+
     def measure(
         self,
         module: nn.Module,
