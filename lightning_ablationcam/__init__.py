@@ -6,6 +6,8 @@ below, and on its own floor from what stands to its left. Inside a folder nothin
 ==================  ==============================================================================
 arguments           checks what users pass, and says what is wrong with it
 selection           some of many, evenly
+files               writes them completely or not at all
+archive             arrays and what is to be known of them, in one file
 method              the paper, on tensors: scores, ablations, drops to weights, weights to heatmaps
 measures            numbers that say something of heatmaps
 render              pictures, from arrays

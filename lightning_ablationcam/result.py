@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_ablationcam.archive import read_archive, write_archive
 from lightning_ablationcam.method.fusion import fused_heatmaps
+
+_KIND = "AblationResult"
+_VERSION = 1
+"""Of the files of results: to be raised when an older reader would misread a new file."""
+
+_WORDS = ("layer", "engine", "fallback", "role", "task")
+_NESTED = ("also", "further")
 
 _ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
@@ -125,6 +135,57 @@ class AblationResult:
         """
         return fused_heatmaps([each.heatmaps for each in self.layers])
 
+    def save(self, file: str | os.PathLike[str]) -> Path:
+        """Write all of it into one ``.npz``, which ``numpy.load`` reads without pickle.
+
+        Its arrays are called as the attributes are; those of ``also`` and ``further`` are called
+        ``"also/0/heatmaps"`` and so on. The words are JSON in ``"about"``.
+
+        Args:
+            file: Where; ``.npz`` is added where it lacks. It replaces what was there once it is
+                complete.
+
+        Returns:
+            The file, with its suffix.
+
+        Raises:
+            OSError: If it cannot be written.
+
+        Example:
+            >>> import tempfile
+            >>> from lightning_ablationcam import AblationResult, ablation_cam
+            >>> model = torch.nn.Sequential(
+            ...     torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2)
+            ... )
+            >>> result = ablation_cam(model, "0", torch.rand(2, 3, 8, 8))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     file = result.save(f"{folder}/cats")
+            ...     again = AblationResult.load(file)
+            ...     names = np.load(file).files
+            >>> file.name, again.heatmaps.equal(result.heatmaps), "heatmaps" in names
+            ('cats.npz', True, True)
+        """
+        arrays: dict[str, NDArray[Any]] = {}
+        about = _packed(self, "", arrays)
+        return write_archive(file, _KIND, _VERSION, arrays, about)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str]) -> AblationResult:
+        """Read what :meth:`save` has written, with the same types and to the last bit.
+
+        Args:
+            file: The file; nothing in it is run.
+
+        Raises:
+            OSError: If it cannot be read.
+            ValueError: If it holds something else, is damaged, or was written by a later version.
+        """
+        arrays, about = read_archive(file, _KIND, _VERSION)
+        try:
+            return _unpacked(arrays, about, "")
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{os.fspath(file)!r} holds no whole {_KIND}: {error}") from error
+
     def draw(
         self,
         pictures: NDArray[np.uint8],
@@ -208,6 +269,36 @@ class AblationResult:
         if said != explained and self.task != "multilabel":
             lines.append(f"predicted {name(said)}")
         return lines
+
+
+def _packed(result: AblationResult, path: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Put the tensors of a result among arrays; what is left of it is returned."""
+    about: dict[str, Any] = {}
+    for name in (field.name for field in fields(result)):
+        value = getattr(result, name)
+        if isinstance(value, Tensor):
+            arrays[path + name] = value.detach().cpu().numpy()
+        elif name in _NESTED:
+            about[name] = [
+                _packed(each, f"{path}{name}/{i}/", arrays) for i, each in enumerate(value)
+            ]
+        elif name in _WORDS:
+            about[name] = value
+    return about
+
+
+def _unpacked(
+    arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any], path: str
+) -> AblationResult:
+    found: dict[str, Any] = {name: about[name] for name in _WORDS}
+    for name in _NESTED:
+        found[name] = tuple(
+            _unpacked(arrays, each, f"{path}{name}/{i}/") for i, each in enumerate(about[name])
+        )
+    for name in (field.name for field in fields(AblationResult)):
+        if path + name in arrays:
+            found[name] = torch.from_numpy(arrays[path + name])
+    return AblationResult(**found)
 
 
 def _none_of(role: str) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_ablationcam import Alarm, ablation_cam
+from tests.documents import blocks_of
 from tests.lightning import Module, data, from_yaml, loaders
 from tests.networks import images
 
@@ -343,9 +344,7 @@ def test_compare_methods_compares_maps_of_one_value(tmp_path, monkeypatch, capsy
 
 
 def blocks(language):
-    return re.findall(
-        rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL
-    )
+    return blocks_of(ROOT / "README.md", language)
 
 
 def test_readme_snippets_run(tmp_path, monkeypatch, capsys):
@@ -391,5 +390,3 @@ def test_readme_has_two_commands_and_its_pictures():
     commands = [line for block in blocks("bash") for line in block.strip().splitlines()]
     assert "examples/monitor_training.py" in commands[0]
     assert commands[1].endswith("-m pytest")
-    for picture in re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text()):
-        assert (ROOT / picture).is_file()

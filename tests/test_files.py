@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_ablationcam.outputs.files import replaced
+from lightning_ablationcam.files import replaced
 
 
 def test_a_file_is_replaced_when_the_new_one_is_whole(tmp_path):

@@ -159,8 +159,9 @@ def test_what_tensorboard_and_the_report_need_does_not_import_torch(module):
     )
 
 
-def test_the_readme_sends_nobody_astray():
-    table = (PACKAGE.parent / "README.md").read_text().split("## Change it")[1].split("## Cite")[0]
+def test_the_details_send_nobody_astray():
+    details = (PACKAGE.parent / "examples" / "details.md").read_text()
+    table = details.split("## Change it")[1].split("### ")[0]
     paths = re.findall(r"`([a-z_]+/[a-z_./]*)`", table)
     assert len(paths) >= 15
     assert [path for path in paths if not (PACKAGE / path).exists()] == []

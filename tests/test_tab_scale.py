@@ -300,3 +300,39 @@ def test_a_difference_waits_for_all_maps_and_is_drawn_when_they_are_here(browser
         # Nobody moves or asks for anything meanwhile.
         expect(card(page, 0)).not_to_have_class("waiting", timeout=100)
         assert np.abs(np.diff(pixels(card(page, 0)).astype(int), axis=2)).max() > 20, "in colour"
+
+
+@needs_browser
+def test_cards_near_what_is_in_sight_catch_up_when_steps_rest(browser):
+    made = evolution(probes=MANY, steps=STEPS)
+    with served(Tab().put(made)) as url, watched(browser) as page:
+        show(page, url, "step=24")
+        tops = page.locator(".card").evaluate_all(
+            "cards => cards.map((card) => card.getBoundingClientRect().top)"
+        )
+        # Below what is in sight, and near enough to be drawn.
+        probe, top = next((i, top) for i, top in enumerate(tops) if top > tops[0])
+        page.set_viewport_size({"width": 1280, "height": round(top) - 60})
+        page.wait_for_timeout(300)
+        slide = """async ([probe, steps]) => {
+          const canvas = document.querySelector(`[data-probe="${probe}"] canvas`);
+          const slider = document.querySelector("input[data-step=a]");
+          const drawn = [];
+          for (let i = 0; i < steps; i++) {
+            slider.value = i;
+            slider.dispatchEvent(new Event("input"));
+            await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+            drawn.push(canvas.toDataURL());
+          }
+          return drawn;
+        }"""
+        drawn = page.evaluate(slide, [probe, STEPS])
+        in_sight = page.evaluate(slide, [0, STEPS])
+        assert len(set(in_sight)) == STEPS, "in sight every step is drawn"
+        assert len(set(drawn)) < STEPS
+        now = "probe => document.querySelector(`[data-probe='${probe}'] canvas`).toDataURL()"
+        page.wait_for_timeout(400)
+        last = page.evaluate(now, probe)
+        assert last not in drawn[: STEPS - 1]
+        show(page, url, f"step={24 * STEPS}")
+        assert page.evaluate(now, probe) == last

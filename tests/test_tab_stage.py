@@ -101,6 +101,7 @@ class TestWayBack:
         page.go_forward()
         expect(dialog(page).locator("h2")).to_have_text("coffee 2")
         assert_state(page, run="version_0", step="120", probe="2")
+        settled(page)
         page.go_back()
         self.assert_in_grid(page, run="version_0", step="120")
         assert page.evaluate("history.length") == length + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_ablationcam.arguments import check_path, shown
-from lightning_ablationcam.outputs.files import replaced
+from lightning_ablationcam.files import replaced
 from lightning_ablationcam.outputs.folder import file_stems
 from lightning_ablationcam.outputs.pictures import draw_animations, score_name
 from lightning_ablationcam.outputs.watched import Watched, is_watched

@@ -10,8 +10,8 @@ import numpy as np
 from anyascii import anyascii
 from numpy.typing import NDArray
 
+from lightning_ablationcam.files import replaced
 from lightning_ablationcam.outputs.disk_space import check_quota, check_room
-from lightning_ablationcam.outputs.files import replaced
 from lightning_ablationcam.outputs.pictures import Kind
 from lightning_ablationcam.render import encode_jpeg
 

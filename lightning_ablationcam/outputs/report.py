@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.context import RequestContext
 
 from lightning_ablationcam.arguments import check_path, shown
-from lightning_ablationcam.outputs.files import replaced
+from lightning_ablationcam.files import replaced
 from lightning_ablationcam.outputs.pass_records import (
     alarm_records,
     heat_record,

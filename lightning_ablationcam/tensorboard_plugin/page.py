@@ -36,6 +36,7 @@ MODULES = (
     "toasts.js",
     "pin_button.js",
     "change_list.js",
+    "thinning.js",
     "charts.js",
     "curve_groups.js",
     "likeliest.js",

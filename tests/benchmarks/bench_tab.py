@@ -5,10 +5,10 @@
 
 Writes an event file, starts TensorBoard over it with each of its loaders, and opens the page of the
 tab, each time with an empty cache. Then: what is transferred when nothing is new, what when the run
-has grown by a step, and how long a frame takes while the slider is moved. The server reads a run
-when it is first asked for it, so that the first visit takes longer than the others. Of several runs
-all but the first are the same file once more; how long it takes to go to another one is measured as
-well. Nothing is asserted.
+has grown by a step, and how long a frame takes while the slider is moved, once nothing comes any
+more. The server reads a run when it is first asked for it, so that the first visit takes longer
+than the others. Of several runs all but the first are the same file once more; how long it takes to
+go to another one is measured as well. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def visited(browser: Browser, url: str) -> tuple[Visit, Page, Wire]:
         ".filter((entry) => entry.name.includes('/data?')).map((entry) => entry.responseEnd))"
     )
     first = dict(wire.sizes)
+    # The server shares the machine with the page, and loads what it was not asked for.
+    wait_until_quiet(page, wire)
     frames = page.evaluate(FRAMES, 60)
     page.evaluate("location.hash = '#probe=0'")
     page.wait_for_selector("dialog[open] canvas")

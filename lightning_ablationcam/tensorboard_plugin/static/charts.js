@@ -3,10 +3,11 @@
  */
 
 import { limitsOf, rangAt, rulesOn } from "./alarms.js";
-import { el, setAttribute, setText, svg } from "./elements.js";
+import { el, setText, svg } from "./elements.js";
 import { FOCUS } from "./fields.js";
 import { finite, nearestIndex } from "./numbers.js";
 import { number, whole } from "./text.js";
+import { thinned } from "./thinning.js";
 
 /** @import { Limit } from "./alarms.js" */
 /** @import { Evolution } from "./data.js" */
@@ -47,8 +48,25 @@ const ROOM = 0.15;
 /** The height of a limit's number in per cent of that of the lowest chart that has one. */
 const NUMBER_HEIGHT = 50;
 
+/** How many pixels wide a chart is at most: in the large view, and on a card. */
+const WIDE = 512;
+export const NARROW = 128;
+
 /** Places in a chart are written so. */
 const across = (/** @type {number} */ place) => (1000 * place).toFixed(1);
+
+/**
+ * A line with the points that are seen of it. One with dots has all of them.
+ *
+ * @param {Line} line
+ * @param {number} columns
+ * @returns {Line}
+ */
+function thin(line, columns) {
+  if (line.dotted) return line;
+  const kept = thinned(line.places, line.values, columns);
+  return { ...line, places: kept.map((i) => line.places[i]), values: kept.map((i) => line.values[i]) };
+}
 
 /**
  * A row of a line's values, drawn without gaps but where a value is null.
@@ -89,14 +107,16 @@ export class Plot {
   /**
    * @param {string} label
    * @param {(share: number) => void} seek Called with the share, 0...1, of its width that is clicked.
-   * @param {Extent} [extent]
-   * @param {string} [hint] What is drawn, where the label does not say it.
+   * @param {object} [options]
+   * @param {Extent} [options.extent]
+   * @param {string} [options.hint] What is drawn, where the label does not say it.
+   * @param {number} [options.columns] How many pixels it is wide at most.
    */
-  constructor(label, seek, extent = [null, null], hint = "") {
+  constructor(label, seek, { extent = [null, null], hint = "", columns = WIDE } = {}) {
     this.extent = extent;
+    this.columns = columns;
     this.under = svg("g", {});
     this.lines = svg("g", { class: "curves" });
-    this.marks = svg("g", {});
     this.chart = svg(
       "svg",
       {
@@ -107,12 +127,14 @@ export class Plot {
       },
       this.under,
       this.lines,
-      this.marks,
     );
     this.value = el("span", { className: "value" });
     this.other = el("span", { className: "value b", hidden: true });
     this.since = el("span", { className: "since", hidden: true });
     this.limits = el("div", { className: "limits" });
+    // Outside of the chart: a line that moves in there has all of it laid out anew.
+    /** @type {HTMLElement[]} */
+    this.marks = [];
     this.box = el(
       "div",
       { className: "chart-box", title: "Click to go to that step" },
@@ -168,7 +190,7 @@ export class Plot {
       svg("path", { d, class: kind, "vector-effect": "non-scaling-stroke" });
     this.lines.replaceChildren(
       ...lines.flatMap((line) => {
-        const drawn = [path(segmentsOf(line, y), `line ${line.kind}`)];
+        const drawn = [path(segmentsOf(thin(line, this.columns), y), `line ${line.kind}`)];
         if (line.dotted) drawn.push(path(dotsOf(line, y, () => true), `dots ${line.kind}`));
         const { beyond } = line;
         if (beyond?.includes(true))
@@ -227,16 +249,14 @@ export class Plot {
    * @param {number[]} places
    */
   mark(places) {
-    while (this.marks.children.length < places.length) {
-      const kind = this.marks.children.length ? "mark b" : "mark a";
-      this.marks.append(
-        svg("path", { d: "M0 0V100", class: kind, "vector-effect": "non-scaling-stroke" }),
-      );
+    while (this.marks.length < places.length) {
+      const mark = el("span", { className: this.marks.length ? "mark b" : "mark a" });
+      this.marks.push(mark);
+      this.box.append(mark);
     }
-    [...this.marks.children].forEach((mark, i) => {
-      const shown = i < places.length;
-      setAttribute(mark, "visibility", shown ? "visible" : "hidden");
-      if (shown) setAttribute(mark, "transform", `translate(${across(places[i])} 0)`);
+    this.marks.forEach((mark, i) => {
+      mark.hidden = i >= places.length;
+      if (!mark.hidden) mark.style.left = `${(100 * places[i]).toFixed(2)}%`;
     });
   }
 
@@ -343,10 +363,12 @@ export class Curves {
    * @param {(evolution: Evolution, measure: string) => Field[]} choose Which fields are shown, given
    *   the measure that the user has chosen.
    * @param {(index: number) => void} seek Goes to a step of A's.
+   * @param {number} [columns] How many pixels they are wide at most.
    */
-  constructor(choose, seek) {
+  constructor(choose, seek, columns = WIDE) {
     this.choose = choose;
     this.seek = seek;
+    this.columns = columns;
     this.node = el("div", { className: "plots" });
     /** @type {Field[]} */
     this.fields = [];
@@ -396,7 +418,7 @@ export class Curves {
     this.places = this.drawn.map((evolution) => placesOf(evolution, this.drawn));
     this.plots = this.fields.map(({ name, label, extent, most, write, hint }) => {
       const go = (/** @type {number} */ share) => this.seek(nearestIndex(this.places[0], share));
-      const plot = new Plot(label, go, extent, hint);
+      const plot = new Plot(label, go, { extent, hint, columns: this.columns });
       /** @type {Limit[][]} */
       const limits = [];
       const lines = this.drawn.map((evolution, i) => {

@@ -120,7 +120,11 @@ export function announce(text) {
  * @param {string} text
  */
 export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  if (node.textContent === text) return;
+  const { firstChild } = node;
+  // Another text in the same node is laid out faster than another node.
+  if (firstChild instanceof Text && node.childNodes.length === 1) firstChild.data = text;
+  else node.textContent = text;
 }
 
 /**

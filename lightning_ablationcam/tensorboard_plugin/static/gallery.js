@@ -3,7 +3,7 @@
  */
 
 import { ofSides, ringText, ringsOf } from "./alarms.js";
-import { Curves } from "./charts.js";
+import { Curves, NARROW } from "./charts.js";
 import { el, setAttribute, setText } from "./elements.js";
 import { Facts } from "./facts.js";
 import { fieldsOnCard } from "./fields.js";
@@ -51,7 +51,9 @@ class Card {
   constructor(verbs, probe, name, title) {
     const { show, seek } = verbs;
     this.probe = probe;
-    this.visible = false;
+    /** Whether some of it is in sight, and whether it is near that. */
+    this.inSight = false;
+    this.near = false;
     /** @type {CardPane[]} One for each pane, and those that were needed before. */
     this.panes = [];
     this.open = el(
@@ -64,7 +66,7 @@ class Card {
     this.alarm = el("span", { className: "in-alarm", hidden: true });
     this.pin = new PinButton(verbs);
     this.facts = new Facts(false);
-    this.curves = new Curves(fieldsOnCard, (index) => seek("a", index));
+    this.curves = new Curves(fieldsOnCard, (index) => seek("a", index), NARROW);
     this.node = el(
       "li",
       { className: "card", "data-probe": probe },
@@ -147,24 +149,41 @@ export class Gallery {
     this.order = [];
     /** Whether it is known which cards are in sight. */
     this.looked = false;
-    this.seen = new IntersectionObserver(
-      (entries) => {
-        for (const { target, isIntersecting } of entries) {
-          const { probe } = /** @type {HTMLElement} */ (target).dataset;
-          this.cards[Number(probe)].visible = isIntersecting;
-        }
-        this.looked = true;
-        verbs.show();
-      },
-      { root: scroller, rootMargin: "200px" },
-    );
+    const observe = (/** @type {"near"|"inSight"} */ what, /** @type {string} */ rootMargin) =>
+      new IntersectionObserver((entries) => this.look(entries, what), { root: scroller, rootMargin });
+    this.observers = [observe("near", "200px"), observe("inSight", "0px")];
+  }
+
+  /**
+   * @param {IntersectionObserverEntry[]} entries
+   * @param {"near"|"inSight"} what
+   */
+  look(entries, what) {
+    for (const { target, isIntersecting } of entries) {
+      const { probe } = /** @type {HTMLElement} */ (target).dataset;
+      this.cards[Number(probe)][what] = isIntersecting;
+    }
+    if (what === "inSight") return this.guessHeight(entries);
+    this.looked = true;
+    this.verbs.show();
+  }
+
+  /**
+   * Take the cards that were never in sight to be as tall as one that is.
+   *
+   * @param {IntersectionObserverEntry[]} entries
+   */
+  guessHeight(entries) {
+    const inSight = entries.find(({ intersectionRatio }) => intersectionRatio === 1);
+    if (inSight) this.node.style.setProperty("--tall", `${inSight.boundingClientRect.height}px`);
   }
 
   /**
    * @param {Scene} scene
-   * @returns {boolean} Whether everything in sight is there.
+   * @param {boolean} [onlyInSight] Whether to leave out the cards near what is in sight.
+   * @returns {boolean} Whether everything that was to be drawn is there.
    */
-  draw(scene) {
+  draw(scene, onlyInSight = false) {
     this.node.dataset.size = scene.state.size;
     const first = panesOnCard(scene, 0)[0];
     this.node.style.setProperty("--columns", String(first.length));
@@ -172,7 +191,8 @@ export class Gallery {
     this.deal(scene.a.evolution);
     this.arrange(scene.order);
     let complete = this.looked || !this.order.length;
-    for (const card of this.cards) if (card.visible) complete = card.draw(scene) && complete;
+    for (const card of this.cards)
+      if (onlyInSight ? card.inSight : card.near) complete = card.draw(scene) && complete;
     return complete;
   }
 
@@ -190,7 +210,7 @@ export class Gallery {
       before.fingerprint === evolution.fingerprint
     )
       return;
-    this.seen.disconnect();
+    for (const one of this.observers) one.disconnect();
     this.cards = evolution.names.map(
       (name, probe) => new Card(this.verbs, probe, name, fullName(evolution, probe)),
     );
@@ -215,8 +235,12 @@ export class Gallery {
     this.node.replaceChildren(...order.map((probe) => this.cards[probe].node));
     // A card that is pinned moves under the user's finger.
     if (focused instanceof HTMLElement && this.node.contains(focused)) focused.focus();
-    this.seen.disconnect();
-    for (const probe of order) this.seen.observe(this.cards[probe].node);
-    this.cards.forEach((card, probe) => order.includes(probe) || (card.visible = false));
+    for (const one of this.observers) {
+      one.disconnect();
+      for (const probe of order) one.observe(this.cards[probe].node);
+    }
+    this.cards.forEach((card, probe) => {
+      if (!order.includes(probe)) card.near = card.inSight = false;
+    });
   }
 }

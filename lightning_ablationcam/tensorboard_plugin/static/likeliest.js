@@ -114,7 +114,7 @@ export class LikeliestClasses {
     /** @type {number[]} */
     this.places = [];
     const go = (/** @type {number} */ share) => seek(nearestIndex(this.places, share));
-    this.plot = new Plot("Likeliest classes", go, [0, 1]);
+    this.plot = new Plot("Likeliest classes", go, { extent: [0, 1] });
     this.marks = new FlipMarks();
     this.plot.box.append(this.marks.node);
     this.list = el("ul", {});

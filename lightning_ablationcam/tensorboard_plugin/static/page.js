@@ -252,16 +252,10 @@ export class Page {
       return this.ready();
     }
     this.root.dataset.compare = scene.compare;
-    for (const transport of this.transports) transport.draw(scene);
-    this.panel.draw(scene);
     this.share.draw(scene);
     this.takeAway.draw(scene);
-    this.drawLegend(scene);
-    setText(this.summary, summaryOf(scene));
     this.note(this.session.notes);
-    this.empty.hidden = scene.order.length > 0;
-    if (!scene.order.length) this.offerAll();
-    const complete = [this.drawGallery(scene), this.large.draw(scene)].every(Boolean);
+    const complete = [this.drawBehind(scene), this.large.draw(scene)].every(Boolean);
     this.drawChanges(scene);
     this.grid.draw(scene, scene.state.view === "runs" ? this.session.rows : []);
     // What was drawn may want maps that are not here.
@@ -294,13 +288,29 @@ export class Page {
   }
 
   /**
-   * Draw the cards; behind the large view, while steps follow each other fast, only when they rest.
+   * Draw what is not the large view. While steps follow each other fast, that is only what is in
+   * sight; behind the large view nothing, until they rest.
+   *
+   * @param {Scene} scene
+   * @returns {boolean} Whether all of it is there.
+   */
+  drawBehind(scene) {
+    clearTimeout(this.rest);
+    if (!this.rushes(scene)) return this.drawMain(scene, false);
+    this.rest = setTimeout(() => {
+      this.hasty = 0;
+      this.plan();
+    }, REST);
+    if (scene.probe === null) this.drawMain(scene, true);
+    return false;
+  }
+
+  /**
+   * Whether steps follow each other fast.
    *
    * @param {Scene} scene
    */
-  drawGallery(scene) {
-    const { index, evolution } = scene.a;
-    clearTimeout(this.rest);
+  rushes({ a: { index, evolution } }) {
     if (this.drawn.index !== index || this.drawn.evolution !== evolution) {
       const now = performance.now();
       this.hasty = now - this.moved < REST ? this.hasty + 1 : 0;
@@ -308,12 +318,22 @@ export class Page {
       this.drawn = { index, evolution };
     }
     // Of two steps in a row the second may already be where the user stays.
-    if (scene.probe === null || this.hasty < 2) return this.gallery.draw(scene);
-    this.rest = setTimeout(() => {
-      this.hasty = 0;
-      this.plan();
-    }, REST);
-    return true;
+    return this.hasty >= 2;
+  }
+
+  /**
+   * @param {Scene} scene
+   * @param {boolean} onlyInSight Whether to leave out the cards near what is in sight.
+   * @returns {boolean} Whether all of it is there.
+   */
+  drawMain(scene, onlyInSight) {
+    for (const transport of this.transports) transport.draw(scene);
+    this.panel.draw(scene);
+    this.drawLegend(scene);
+    setText(this.summary, summaryOf(scene));
+    this.empty.hidden = scene.order.length > 0;
+    if (!scene.order.length) this.offerAll();
+    return this.gallery.draw(scene, onlyInSight);
   }
 
   /**

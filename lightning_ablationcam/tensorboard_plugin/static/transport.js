@@ -28,7 +28,7 @@ class Overview {
    */
   constructor({ show, seek }, side) {
     this.go = (/** @type {number} */ index) => seek(side, index);
-    this.plot = new Plot("", (share) => this.go(Math.round(share * this.last)), [0, null]);
+    this.plot = new Plot("", (share) => this.go(Math.round(share * this.last)), { extent: [0, null] });
     this.plot.node.classList.add("overview");
     this.measure = el("select", {
       className: "measure",
