@@ -27,6 +27,7 @@ records             what event files hold, without torch
 tensorboard_plugin  the tab: its server and its page
 ------------------  ------------------------------------------------------------------------------
 probes              what is watched, and where it comes from
+lightning           Lightning, under whichever of its two names a run uses it
 run                 one fit: when a pass is due, what it finds, what is kept of it
 outputs             where that goes: TensorBoard, other loggers, folders, reports, animations
 ------------------  ------------------------------------------------------------------------------
@@ -89,7 +90,11 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name == "AblationCAMMonitor":
+        # A LightningCLI, which asks for it here, takes only a callback of its own package.
+        importlib.import_module(f"{__name__}.lightning").join_imported()
+    return found
 
 
 def __dir__() -> list[str]:

@@ -10,11 +10,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
-
 from lightning_ablationcam.arguments import check_choice, check_flag, is_a, shown
 from lightning_ablationcam.engine.layer_search import is_auto
+from lightning_ablationcam.lightning import (
+    Callback,
+    LightningModule,
+    Trainer,
+    check_one_package,
+    rank_zero_info,
+)
 from lightning_ablationcam.method.ablations import Ablation
 from lightning_ablationcam.method.heads.meaning import AnyTask
 from lightning_ablationcam.method.heads.vectors import Embeddings
@@ -370,12 +374,13 @@ class AblationCAMMonitor(Callback):
     # ---- before the run ----------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the tags and stand before weight averaging, wherever the user put the monitor.
+        """Check the packages and tags, and stand before weight averaging, wherever the user put it.
 
         WeightAveraging swaps the validated weights out again in the hook in which the monitor runs,
         StochasticWeightAveraging at the end of training, where the monitor may have to catch up.
         """
         self._leave()
+        check_one_package(trainer, pl_module)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         twins = [c for c in callbacks if isinstance(c, AblationCAMMonitor) and c.tag == self.tag]
         if len(twins) > 1:

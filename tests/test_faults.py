@@ -29,6 +29,7 @@ from tests.disks import Quota, filled, remount, small_disk
 from tests.lightning import BATCHES, Module, fit
 from tests.networks import images
 
+CTRL_C = "::test_ctrl_c_stops_the_training_at_once[raise]"
 STEPS = [BATCHES, 2 * BATCHES, 3 * BATCHES]
 
 
@@ -419,6 +420,20 @@ def test_ctrl_c_stops_the_training_at_once(tmp_path, on_error):
             fit(tmp_path, fault.monitor(on_error=on_error), Counts(), module=module)
     assert epochs == [0]
     assert not any(part._forward_hooks for part in module.modules())
+
+
+def test_the_same_in_a_suite_that_runs_in_the_background():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}{CTRL_C}"],
+        cwd=Path(__file__).parent.parent,
+        # As a shell without job control starts what ends in "&".
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
 
 
 @pytest.mark.parametrize(

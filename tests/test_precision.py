@@ -34,8 +34,12 @@ class Watched(Module):
 
     def validation_step(self, batch, batch_idx, dataloader_idx=0):
         if batch_idx == dataloader_idx == 0 and not self.trainer.sanity_checking:
-            self.validated.append((self.trainer.global_step, copy.deepcopy(self.model)))
+            self.remember()
         super().validation_step(batch)
+
+    @torch.compiler.disable
+    def remember(self):
+        self.validated.append((self.trainer.global_step, copy.deepcopy(self.model)))
 
 
 def probe_set():

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from torch.utils.tensorboard import SummaryWriter
 
+from lightning_ablationcam.lightning import rank_zero_info, rank_zero_warn
 from lightning_ablationcam.measures.axis import Axis
 from lightning_ablationcam.outputs.backend import Backend
 from lightning_ablationcam.outputs.custom_scalars import (

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
-from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
+from lightning_ablationcam.lightning import LightningModule, Trainer
 from lightning_ablationcam.network.inputs import Inputs, mapped
 from lightning_ablationcam.network.isolation import without_autocast
 from lightning_ablationcam.run.muted_logging import silenced

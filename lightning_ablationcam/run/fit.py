@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytorch_lightning import LightningModule, Trainer
-
+from lightning_ablationcam.lightning import LightningModule, Trainer
 from lightning_ablationcam.network.module_state import forget_unwritten
 from lightning_ablationcam.probes.probe_set import ProbeSet
 from lightning_ablationcam.probes.source import ProbeSource

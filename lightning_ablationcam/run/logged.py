@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytorch_lightning import LightningModule
+from lightning_ablationcam.lightning import LightningModule
 
 
 def log_values(

@@ -9,11 +9,11 @@ from pathlib import PurePath
 from types import MethodType
 from typing import Any, cast
 
-from pytorch_lightning import Trainer
 from torch import nn
 from torchmetrics import Metric
 
 from lightning_ablationcam.arguments import is_a
+from lightning_ablationcam.lightning import Trainer
 
 _LOGGING = ("log", "log_dict")
 _ABSENT = object()

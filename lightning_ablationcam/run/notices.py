@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
-
+from lightning_ablationcam.lightning import rank_zero_info, rank_zero_warn
 from lightning_ablationcam.network.memory import is_out_of_memory
 from lightning_ablationcam.result import AblationResult
 from lightning_ablationcam.run.tolerance import share_computed

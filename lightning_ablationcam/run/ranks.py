@@ -6,10 +6,10 @@ import pickle
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pytorch_lightning import Trainer
 from torch import distributed
 
 from lightning_ablationcam.arguments import is_a
+from lightning_ablationcam.lightning import Trainer
 
 T = TypeVar("T")
 

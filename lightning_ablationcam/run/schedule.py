@@ -6,9 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pytorch_lightning import Trainer
-
 from lightning_ablationcam.arguments import check_count, is_number, shown
+from lightning_ablationcam.lightning import Trainer
 from lightning_ablationcam.run.tolerance import STEPS, Ladder, Tolerance, check_asked_tolerance
 
 MARGIN = 0.8
