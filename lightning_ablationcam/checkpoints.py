@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 from tqdm import tqdm
 
-from lightning_ablationcam.arguments import check_flag, check_path, shown
+from lightning_ablationcam.arguments import check_flag, check_path, is_a, shown
 from lightning_ablationcam.callback import AblationCAMMonitor
+from lightning_ablationcam.lightning import (
+    Callback,
+    LightningModule,
+    Trainer,
+    is_module,
+    is_module_class,
+    package_for,
+    rank_zero_info,
+    rank_zero_warn,
+)
 from lightning_ablationcam.network.weights import (
     CheckpointError,
     load_weights,
@@ -76,7 +84,7 @@ def backfill(
     monitor: AblationCAMMonitor,
     logdir: str | Path,
     *,
-    data: LightningDataModule | Iterable[Any] | None = None,
+    data: Any = None,
     accelerator: str = "auto",
     precision: Any = None,
     allow_unsafe_pickle: bool = False,
@@ -150,7 +158,7 @@ def backfill(
             f"checkpoints={shown(str(checkpoints))}: no file can be used: {reasons or nothing}"
         )
     network = _network(module, found[0], allow_unsafe_pickle)
-    trainer = _trainer(accelerator, precision)
+    trainer = _trainer(network, accelerator, precision)
     fit, publisher = monitor.afresh()
     notes = Backfilled(place, monitor.tag, _settings(monitor))
     notes.read({each.step: each.path.name for each in found}, fit)
@@ -246,7 +254,7 @@ def _logged_at(content: Mapping[str, Any], step: int) -> int:
 
 def _network(module: Any, first: _Checkpoint, allow_unsafe_pickle: bool) -> nn.Module:
     made = module
-    if isinstance(module, type) and issubclass(module, LightningModule):
+    if is_module_class(module):
         content = read_checkpoint(first.path, allow_unsafe_pickle=allow_unsafe_pickle)
         made = _with_hyperparameters(module, content)
     elif not isinstance(module, nn.Module) and callable(module):
@@ -256,9 +264,10 @@ def _network(module: Any, first: _Checkpoint, allow_unsafe_pickle: bool) -> nn.M
             f"module={shown(module)}; expected a class of networks, a callable that makes one, or "
             "a network"
         )
-    if isinstance(made, LightningModule):
-        made.configure_model()  # Some make their layers only here.
-    return made
+    network: nn.Module = made
+    if is_module(network):
+        network.configure_model()  # Some make their layers only here.
+    return network
 
 
 def _with_hyperparameters(kind: type[LightningModule], content: Mapping[str, Any]) -> Any:
@@ -280,8 +289,8 @@ def _with_hyperparameters(kind: type[LightningModule], content: Mapping[str, Any
         ) from error
 
 
-def _trainer(accelerator: str, precision: Any) -> Trainer:
-    return Trainer(
+def _trainer(network: nn.Module, accelerator: str, precision: Any) -> Any:
+    return package_for(network, "LightningModule").Trainer(
         accelerator=accelerator,
         devices=1,
         precision=precision,
@@ -314,20 +323,23 @@ class _Finder(Callback):
         self.fit.source.offer(batch)
 
 
-class _Plain(LightningModule):
+def _plain() -> Any:
     """Stands in for a network that is no LightningModule, in a validation."""
 
-    def validation_step(self, *_: Any) -> None:
-        """Look at the batch only."""
+    class Plain(package_for(None, "").LightningModule):  # type: ignore[misc]
+        def validation_step(self, *_: Any) -> None:
+            """Look at the batch only."""
+
+    return Plain()
 
 
 def _find_probes(fit: Fit, trainer: Trainer, network: nn.Module, data: Any) -> None:
     """Find the probes as in a training: by a validation of it."""
-    module = network if isinstance(network, LightningModule) else _Plain()
+    module = network if is_module(network) else _plain()
     if fit.source.probes is None and (data is not None or _has_loader(module)):
         finder = _Finder(fit)
         trainer.callbacks.append(finder)  # type: ignore[attr-defined]
-        of = {"datamodule" if isinstance(data, LightningDataModule) else "dataloaders": data}
+        of = {"datamodule" if is_a(data, "LightningDataModule") else "dataloaders": data}
         if data is None:
             of = {}
         trainer.validate(module, verbose=False, **of)
@@ -376,7 +388,7 @@ class _Work:
     tag: str
     notes: Backfilled
     allow_unsafe_pickle: bool
-    loggers: list[TensorBoardLogger] = field(default_factory=list)
+    loggers: list[Any] = field(default_factory=list)
 
     def through(
         self,
@@ -390,7 +402,10 @@ class _Work:
         if not todo:
             return []
         made: list[int] = []
-        self.loggers = [TensorBoardLogger(self.notes.folder, name="", version="")]
+        loggers = importlib.import_module(
+            f"{package_for(self.trainer, 'Trainer').__name__}.loggers"
+        )
+        self.loggers = [loggers.TensorBoardLogger(self.notes.folder, name="", version="")]
         with closing(tqdm(todo, unit="checkpoint", disable=not progress)) as bar:
             for checkpoint in bar:
                 bar.set_description(checkpoint.path.name)
@@ -412,7 +427,7 @@ class _Work:
     def _load(self, checkpoint: _Checkpoint) -> None:
         content = read_checkpoint(checkpoint.path, allow_unsafe_pickle=self.allow_unsafe_pickle)
         strict = True
-        if isinstance(self.network, LightningModule):
+        if is_module(self.network):
             self.network.on_load_checkpoint(content)
             strict = self.network.strict_loading
         load_weights(self.network, weights_of(content), strict=strict)
@@ -437,7 +452,7 @@ class _Work:
         self.notes.note(checkpoint.step, checkpoint.path.name, fit)
 
     def _execution(self) -> Execution:
-        if isinstance(self.network, LightningModule):
+        if is_module(self.network):
             return UnderTrainer(self.trainer, self.network)
         return Alone(self.network)
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from lightning_ablationcam.arguments import is_a
 
 PACKAGES = ("pytorch_lightning", "lightning.pytorch")
 """The names of Lightning, the one that the project depends on first."""
@@ -91,6 +93,37 @@ def package_of(thing: object, name: str) -> str | None:
     """
     homes = (cls.__module__ for cls in type(thing).__mro__ if cls.__name__ == name)
     return next((p for home in homes for p in PACKAGES if f"{home}.".startswith(f"{p}.")), None)
+
+
+def package_for(thing: object, name: str) -> Any:
+    """The package that something is from; where it is from none, one that is imported.
+
+    Args:
+        thing: A Trainer, a module or the like.
+        name: Name of the class of Lightning's that it may be an instance of.
+
+    Example:
+        >>> package_for("text", "LightningModule").__name__ in PACKAGES
+        True
+    """
+    return importlib.import_module(package_of(thing, name) or imported_packages()[0])
+
+
+def is_module(thing: object) -> TypeGuard[LightningModule]:
+    """Whether something is a LightningModule, of either package."""
+    return is_a(thing, "LightningModule")
+
+
+def is_module_class(thing: object) -> TypeGuard[type[LightningModule]]:
+    """Whether something is a class of LightningModules, of either package.
+
+    Example:
+        >>> is_module_class(package_for("", "").LightningModule), is_module_class(Callback)
+        (True, False)
+    """
+    return isinstance(thing, type) and any(
+        base.__name__ == "LightningModule" for base in thing.__mro__
+    )
 
 
 def check_one_package(trainer: Trainer, module: LightningModule) -> None:

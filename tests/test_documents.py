@@ -5,20 +5,25 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import LightningDataModule, Trainer
-from pytorch_lightning.loggers import Logger
+from PIL import Image
+from pytorch_lightning import LightningDataModule, Trainer, seed_everything
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import lightning_ablationcam
 from lightning_ablationcam import AblationCAMMonitor, AblationResult, ProbeSet, ablation_cam
+from lightning_ablationcam.cli import main
 from lightning_ablationcam.engine.rules import RULES
 from lightning_ablationcam.outputs import loggers as loggers_of_ours
+from tests import backfilled
 from tests.documents import DOCUMENTS, ROOT, anchor, blocks_in, blocks_of, rows_of, sections_of
 from tests.lightning import Module, data, loaders, trainer
 from tests.networks import images, seeded
@@ -295,6 +300,33 @@ def test_it_is_what_ablation_cam_of_pytorch_grad_cam_gives():
 def between_0_and_1(maps):
     maps = maps - maps.amin(dim=(1, 2), keepdim=True)
     return maps / maps.amax(dim=(1, 2), keepdim=True)
+
+
+# The command line --------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, capsys):
+    """In the order in which they stand, after a training that kept its checkpoints."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("nets", "data"):
+        monkeypatch.setitem(sys.modules, name, backfilled)
+    Image.effect_mandelbrot((64, 48), (-2, -1, 1, 1), 9).convert("RGB").save("photo.jpg")
+    monitor = AblationCAMMonitor("features", probes=2)
+    kept = ModelCheckpoint("checkpoints", save_top_k=-1, save_on_train_epoch_end=True)
+    logger = TensorBoardLogger("lightning_logs", name=None)
+    seed_everything(1)
+    trainer(tmp_path, monitor, kept, logger=logger, enable_checkpointing=True, max_epochs=2).fit(
+        backfilled.Net(), backfilled.Digits()
+    )
+    (block,) = (one for one in blocks_of(ROOT / "README.md", "bash") if "doctor" in one)
+    for line in block.splitlines():
+        program, *words = line.split()
+        assert program == "lightning-ablationcam"
+        assert main(words) == 0, capsys.readouterr()
+    assert "2 passes written to runs/backfill" in capsys.readouterr().out
+    assert sorted(path.suffix for path in Path("explained").iterdir()) == [".npz", ".png"]
+    assert "Ablation-CAM" in Path("report.html").read_text()
+    assert len(list(Path("animations").rglob("*.gif"))) == 2
 
 
 # Rules and links ---------------------------------------------------------------------------------

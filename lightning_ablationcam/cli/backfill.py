@@ -93,15 +93,14 @@ def arguments() -> Any:
 
 def run(given: Any) -> int:
     """Make the passes, and say how many there are."""
-    from pytorch_lightning import LightningModule
-
     from lightning_ablationcam.callback import AblationCAMMonitor
     from lightning_ablationcam.checkpoints import backfill
+    from lightning_ablationcam.lightning import is_module_class
 
     _check(given)
     module: Any = maker_of("--module", given.module)
     # Without arguments it is made with the hyperparameters that the checkpoints hold.
-    if given.init or not (isinstance(module, type) and issubclass(module, LightningModule)):
+    if given.init or not is_module_class(module):
         module = made("--module", module, given.init)
     asked = monitor_arguments(given)
     probes = given.probes if given.images is None else _pictures(given, asked)
