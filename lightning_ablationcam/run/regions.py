@@ -24,8 +24,8 @@ class Regions:
     Example:
         >>> import torch
         >>> regions = Regions.of(torch.ones(2, 512, 256, dtype=torch.bool))
-        >>> regions.shape, regions.bits.shape, regions.masks().all()
-        ((128, 64), (2, 1024), np.True_)
+        >>> regions.shape, regions.bits.shape, bool(regions.masks().all())
+        ((128, 64), (2, 1024), True)
     """
 
     shape: tuple[int, int]
