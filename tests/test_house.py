@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import lightning_ablationcam
+from tests.documents import sections_of
 
 PACKAGE = Path(lightning_ablationcam.__file__).parent
 
@@ -161,8 +162,7 @@ def test_what_tensorboard_and_the_report_need_does_not_import_torch(module):
 
 
 def test_the_details_send_nobody_astray():
-    details = (PACKAGE.parent / "examples" / "details.md").read_text()
-    table = details.split("## Change it")[1].split("### ")[0]
+    table = sections_of(PACKAGE.parent / "examples" / "details.md")["Change it"]
     paths = re.findall(r"`([a-z_]+/[a-z_./]*)`", table)
     assert len(paths) >= 15
     assert [path for path in paths if not (PACKAGE / path).exists()] == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,17 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 
 import lightning_ablationcam
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, ablation_cam
+from tests.documents import ROOT, rows_of, sections_of
 from tests.lightning import Module, trainer
 from tests.networks import images, seeded
-
-ROOT = Path(__file__).parent.parent
 
 
 def rows() -> dict[str, str]:
     """What a network returns or takes, and what the README says to pass for it."""
-    section = (ROOT / "README.md").read_text().split("## What works")[1].split("\n## ")[0]
-    cells = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:2] == "| "]
-    return {row[0]: row[-1] for row in cells[1:]}
+    cells = rows_of(sections_of(ROOT / "README.md")["What works"])
+    return {row[0]: row[-1] for row in cells}
 
 
 def said(cell: str) -> dict[str, Any]:
