@@ -21,6 +21,7 @@ from lightning_ablationcam import (
     ProbeSet,
     SanityResult,
     ablation_cam,
+    backfill,
     faithfulness,
     interaction,
     sanity_check,
@@ -67,3 +68,8 @@ monitor = AblationCAMMonitor(
 assert_type(monitor.result, AblationResult | None)
 assert_type(monitor.table(), dict[str, list[Any]])
 AblationCAMMonitor(probes=lambda trainer, module: probes)
+
+
+def from_old_checkpoints(folder: Path) -> tuple[int, ...]:
+    """The steps of the passes made of a folder of checkpoints."""
+    return backfill(folder, nn.Identity, monitor, folder / "run", data=[]).steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields
 
 import numpy as np
@@ -101,11 +102,22 @@ def test_what_was_there_stays_where_nothing_can_be_written(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == [file]
 
 
+class Leaves:
+    """Whoever unpickles it leaves a folder behind."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.place),)
+
+
 def test_pickles_are_not_read(tmp_path):
-    file = tmp_path / "evil.npz"
-    np.savez(file, about=np.array([print], dtype=object))
+    file, place = tmp_path / "evil.npz", tmp_path / "left"
+    np.savez(file, about=np.array([Leaves(place)], dtype=object))
     with pytest.raises(ValueError, match=r"evil\.npz' holds no AblationResult"):
         AblationResult.load(file)
+    assert not place.exists()
 
 
 def other_arrays(file):
