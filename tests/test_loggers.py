@@ -30,6 +30,7 @@ from lightning_ablationcam import AblationCAMMonitor, ProbeSet, write_report
 from lightning_ablationcam.outputs.event_file import OwnEventFile
 from lightning_ablationcam.outputs.loggers import BACKENDS
 from lightning_ablationcam.outputs.outlets import Outlet, Outlets
+from lightning_ablationcam.outputs.sent import Service
 from tests.lightning import BATCHES, Module, fit
 from tests.networks import images
 from tests.wandb_files import history
@@ -485,3 +486,32 @@ class TestAll:
             outlets.begin()
             outlets.each(lambda outlet, backend: done.append(backend.full))
         assert (done, outlets.faults, outlets.backends) == ([False], [], [backend])
+
+
+class AwayOnce(Service):
+    """A service that is away when it is first sent something."""
+
+    place = "a service"
+
+    def __init__(self):
+        super().__init__(None, "cam")
+        self.sent = None
+
+    def send(self, files, root):
+        if self.sent is None:
+            self.sent = []
+            raise ConnectionError("away")
+        self.sent += [(one.file, (root / one.file).read_bytes() == one.content) for one in files]
+
+
+def test_what_could_not_be_sent_does_not_come_with_the_next_pass():
+    service, picture = AwayOnce(), np.zeros((8, 8, 3), np.uint8)
+    service.check_room()
+    service.write_picture("probes", "cat", picture, 10)
+    with pytest.raises(ConnectionError):
+        service.flush()
+    service.check_room()
+    service.write_picture("probes", "cat", picture, 20)
+    service.flush()
+    service.flush()
+    assert service.sent == [("probes/cat/00000020.jpg", True)]
