@@ -300,6 +300,20 @@ def image(tmp_path):
     return tmp_path / "a cat.png"
 
 
+@pytest.mark.parametrize(("words", "expected"), [((), None), (("--tolerance", 0.02), 0.02)])
+def test_explain_hands_the_tolerance_on(image, tmp_path, monkeypatch, words, expected):
+    asked = []
+
+    def explained(*given, **options):
+        asked.append(options["tolerance"])
+        return ablation_cam(*given, **options)
+
+    monkeypatch.setattr("lightning_ablationcam.cam.ablation_cam", explained)
+    model = ["--model", "tests.test_cli:Small", "--layer", "conv", "--size", 16]
+    run("explain", image, *model, "--out", tmp_path / "out", *words)
+    assert asked == [expected]
+
+
 def test_explain_writes_a_picture_and_numbers_of_each_file(image, tmp_path, capsys):
     model = seeded(Small(6))
     torch.save(model.state_dict(), tmp_path / "weights.pt")
