@@ -18,6 +18,7 @@ from torch import nn
 from lightning_ablationcam import AblationCAMMonitor, ProbeSet, __version__, ablation_cam, cli
 from lightning_ablationcam.cli import COMMANDS, doctor, main
 from lightning_ablationcam.cli.backfill import arguments as backfill_arguments
+from lightning_ablationcam.cli.importing import imported
 from lightning_ablationcam.cli.monitor import LEFT_OUT, monitor_arguments
 from tests import backfilled
 from tests.networks import seeded
@@ -354,3 +355,11 @@ def test_explain_takes_a_lightning_checkpoint_and_says_what_is_wrong(
     (tmp_path / "words.png").write_text("words")
     said = failed(capsys, "explain", tmp_path / "words.png", "--out", tmp_path, *small)
     assert "is no picture" in said
+
+
+def test_what_is_named_is_found_where_the_command_is_run(tmp_path, monkeypatch):
+    """A console script's path begins with the folder of scripts."""
+    (tmp_path / "own_nets_here.py").write_text("class Net:\n    size = 3\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    assert imported("--module", "own_nets_here:Net").size == 3
